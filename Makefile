@@ -1,0 +1,37 @@
+# The whole project in a few words: `make demo` and `make test` need nothing typed or installed before them
+# but git, make, a C++ compiler and Python 3.9 to 3.11.
+VENV ?= .venv
+GPU ?=
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed-$(if $(GPU),gpu,cpu)
+
+.PHONY: help demo test test-slow lint bench venv clean
+help:
+	@echo "make demo       install, then train, infer and report on made-up scenes of the real size (2 ranks)"
+	@echo "make test       install, then check the style and run the tests"
+	@echo "make test-slow  the tests that take minutes"
+	@echo "make bench      measure speeds, each beside this machine's limit (writes bench/)"
+	@echo "make venv       install only, into $(VENV); 'make venv GPU=1' for NVIDIA GPUs with NCCL"
+	@echo "make clean      remove $(VENV) and what demo and bench wrote"
+
+venv: $(INSTALLED)
+$(INSTALLED): requirements.txt requirements-dev.txt jobs/install.sh
+	@bash jobs/install.sh "$(VENV)" "$(GPU)"
+
+demo: $(INSTALLED)
+	@PATH="$(abspath $(VENV))/bin:$$PATH" bash jobs/demo.sh
+
+lint: $(INSTALLED)
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+test: lint
+	@$(PYTHON) -m pytest
+
+test-slow: $(INSTALLED)
+	@$(PYTHON) -m pytest -m slow
+
+bench: $(INSTALLED)
+	@$(PYTHON) -m tests.bench
+
+clean:
+	rm -rf "$(VENV)" demo bench

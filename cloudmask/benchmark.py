@@ -1,0 +1,71 @@
+"""One benchmark run from end to end: run folder, MLPerf log, training, inference, report, exit code."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from cloudmask import infer, train
+from cloudmask.config import Config
+from common import distributed, mlperf, report
+from common.distributed import Placement
+from common.runs import Run, deliver, open_run
+
+
+def run(command: str, config: Config, resume: str, placement: Placement) -> int:
+    """`command`: run, train or infer. Returns the exit code: 1 if any scene failed."""
+    folder = open_run(config, config.output, f"cloudmask {command}", resume)
+    log = mlperf.Log(folder / "mlperf.log")
+    log.start("init")
+    log.event("cache_clear", False)
+    log.submission("cloudmask", config.submission, len(tf.config.list_physical_devices("GPU")))
+    folder.say(f"run folder: {folder.path}")
+    log.end("init")
+    log.start("run")
+    failed = False
+    model_file = None
+    if command in ("run", "train"):
+        trained = train.train(config, folder, log, placement.threads)
+        _reference_line(folder, config, training_line(config, trained))
+        model_file = str(folder / "model.keras")
+    if command in ("run", "infer"):
+        masked = infer.infer(config, folder, log, placement.threads, model_file)
+        _reference_line(folder, config, inference_line(config, masked))
+        failed = bool(masked["failed"])
+    log.end("run", status="aborted" if failed else "success")
+    if distributed.is_root():
+        if config.report.mlperf_logfile:
+            deliver(folder / "mlperf.log", _path(config.report.mlperf_logfile))
+        report.report(folder.path)
+    distributed.barrier()
+    return int(failed)
+
+
+def training_line(config: Config, summary: dict) -> str:
+    """The reference program's line on training, word for word in its form."""
+    return (
+        f"CloudMask training, samples = {summary['scenes']}, epochs={config.training.epochs}, "
+        f"bs={config.training.local_batch_size}, nodes={distributed.nodes()}, gpus={distributed.size()}, "
+        f"time_per_epoch={summary['time_per_epoch']:.2f}"
+    )
+
+
+def inference_line(config: Config, summary: dict) -> str:
+    """The reference program's line on inference."""
+    return (
+        f"CloudMask inference, inferences={summary['inferences']}, bs={config.training.local_batch_size}, "
+        f"nodes={distributed.nodes()}, gpus={distributed.size()}, "
+        f"time_per_inference={summary['time_per_inference']:.2f}"
+    )
+
+
+def _path(name: str) -> Path:
+    return Path(name).expanduser()
+
+
+def _reference_line(run: Run, config: Config, line: str) -> None:
+    """Append to the run's own log and, if asked for, to the user's."""
+    if not distributed.is_root():
+        return
+    for path in (run / "cloudmask.log", *([_path(config.report.log_file)] if config.report.log_file else [])):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")

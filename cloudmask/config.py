@@ -1,0 +1,150 @@
+"""Settings of the CloudMask benchmark, and the reference program's flat YAML translated into them.
+
+Names are the reference's where it has one (MLCommons Science, benchmarks/cloudmask/cloudMaskConfig.yaml, in lower
+case). Its file is taken unchanged: it is known by its keys PATCH_SIZE, IMAGE_H, train_dir ... at the top level.
+"""
+
+from typing import Literal, Optional
+
+from pydantic import Field, model_validator
+
+from common import config
+from common.config import Settings
+from common.errors import UserError
+from common.mlperf import SubmissionSettings
+from common.optimizers import OptimizerSettings
+from common.pipeline import CacheSettings
+from common.runs import OutputSettings
+from common.schedules import ScheduleSettings
+from common.training import TrainingSettings
+
+
+class DataSettings(CacheSettings):
+    train_dir: str = Field("", description="folder of training scenes S3A*.hdf, at any depth")
+    train_split: float = Field(0.8, gt=0, lt=1, description="share of the scenes to train on; the rest is held out")
+    split_seed: int = Field(42, ge=0, description="random_state of sklearn's train_test_split; the reference fixes 42")
+    max_scenes: int = Field(
+        0, ge=0, description="use only the first so many scenes by name; 0 is all (the reference: 63)"
+    )
+    image_h: int = Field(1200, gt=0, description="scene height, pixels of the 1 km grid")
+    image_w: int = Field(1500, gt=0, description="scene width, pixels of the 1 km grid")
+    patch_size: int = Field(
+        256, gt=0, multiple_of=8, description="edge of a training patch and of a reference tile, pixels"
+    )
+    reflectance_range: tuple[float, float] = Field(
+        (-1.0, 10.0), description="reflectances outside are fill values, treated as missing like NaN"
+    )
+    temperature_range_kelvin: tuple[float, float] = Field(
+        (100.0, 400.0), description="brightness temperatures outside are fill values, treated as missing like NaN"
+    )
+
+    @model_validator(mode="after")
+    def _patch_fits(self):
+        if self.patch_size > min(self.image_h, self.image_w):
+            raise ValueError(f"patch_size {self.patch_size} does not fit a scene of {self.image_h} x {self.image_w}")
+        return self
+
+
+class InferenceSettings(Settings):
+    inference_dir: str = Field("", description="folder of scenes S3A*.hdf to mask, at any depth; empty takes train_dir")
+    only_held_out: bool = Field(
+        False, description="mask only the held-out part of the split, to score on unseen scenes"
+    )
+    model_file: str = Field("", description="network to use: .keras, .h5 (the reference's too) or a SavedModel folder")
+    mode: Literal["whole", "tiles", "reference"] = Field(
+        "whole",
+        description="whole scene in one pass | tiles for small memory, same result | the reference's overlapping tiles",
+    )
+    tile_size: int = Field(512, ge=128, multiple_of=8, description="tiles: edge of the part a tile answers for, pixels")
+    crop_size: int = Field(80, ge=0, multiple_of=2, description="reference: pixels of overlap, half cut off each side")
+    threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a pixel is cloud")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="arithmetic of layers: float32 | mixed_bfloat16 | mixed_float16"
+    )
+    xla: bool = Field(False, description="compile the forward pass with XLA")
+    warmup_scenes: int = Field(1, ge=0, description="passes over the first scene before times are taken")
+    pictures: int = Field(2, ge=0, description="scenes of which a picture (scene, mask, truth, error) is made")
+
+
+class SynthesizeSettings(Settings):
+    scenes: int = Field(16, gt=0, description="scenes to make")
+    folder: str = Field("", description="where to write them; existing files are left as they are")
+    seed: int = Field(0, ge=0, description="scene n depends on (seed, n) only")
+
+
+class ReportSettings(Settings):
+    log_file: str = Field("", description="text log to append the reference's two lines to, besides the run's own")
+    mlperf_logfile: str = Field("", description="also copy the MLPerf log here; an older file is moved aside")
+    model_file: str = Field("", description="also copy the trained network here; an older file is moved aside")
+
+
+class Config(Settings):
+    data: DataSettings = DataSettings()
+    training: TrainingSettings = TrainingSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    inference: InferenceSettings = InferenceSettings()
+    synthesize: SynthesizeSettings = SynthesizeSettings()
+    submission: SubmissionSettings = SubmissionSettings()
+    output: OutputSettings = OutputSettings()
+    report: ReportSettings = ReportSettings()
+    threads: int = Field(0, ge=0, description="compute threads a rank; 0 shares the node's cores out over its ranks")
+
+
+# The reference's flat keys and where they go. None: accepted and of no effect here, for the reason beside it.
+_REFERENCE_KEYS: dict = {
+    "benchmark": None,  # always CloudMask
+    "organisation": ("submission", "organisation"),
+    "division": ("submission", "division"),
+    "status": ("submission", "status"),
+    "platform": ("submission", "platform"),
+    "accelerators_per_node": ("submission", "accelerators_per_node"),
+    "submission": None,  # repeats the keys above
+    "train_dir": ("data", "train_dir"),
+    "inference_dir": ("inference", "inference_dir"),
+    "model_file": ("report", "model_file"),
+    "output_dir": ("output", "folder"),
+    "log_file": ("report", "log_file"),
+    "mlperf_logfile": ("report", "mlperf_logfile"),
+    "PATCH_SIZE": ("data", "patch_size"),
+    "IMAGE_H": ("data", "image_h"),
+    "IMAGE_W": ("data", "image_w"),
+    "N_CHANNELS": None,  # the network has 9; another number is refused below
+    "MIN_SST": None,  # the reference reads it nowhere
+    "CROP_SIZE": ("inference", "crop_size"),
+    "seed": ("training", "seed"),
+    "learning_rate": ("optimizer", "start_lr"),
+    "epochs": ("training", "epochs"),
+    "batch_size": ("training", "local_batch_size"),
+    "train_split": ("data", "train_split"),
+    "clip_offset": None,  # the reference reads it nowhere
+    "no_cache": ("data", "cache"),
+    "nodes": None,  # counted, not declared: the launcher decides
+    "gpu": None,  # likewise
+}
+
+
+def translate_reference(tree: dict) -> Optional[dict]:
+    """The reference program's flat settings as {(section, key): (value, its key)}; None if `tree` is not such a file."""
+    if not any(key in _REFERENCE_KEYS and key != "submission" for key in tree):
+        return None
+    if tree.get("N_CHANNELS", 9) != 9:
+        raise UserError(f"N_CHANNELS: {tree['N_CHANNELS']} is refused: scenes have 6 reflectances and 3 temperatures")
+    result = {}
+    for key, value in tree.items():
+        # An unknown key stays where it is, so that the check names it.
+        place = _REFERENCE_KEYS[key] if key in _REFERENCE_KEYS else (key,)
+        if key == "no_cache":
+            value = {True: "none", False: "memory"}.get(value, value)
+        if place is not None:
+            result[place] = (value, key)
+    # The reference's batch is over all devices of one process; here a rank is one device.
+    result[("inference", "mode")] = ("reference", "the reference's way")
+    if "model_file" in tree:
+        result[("inference", "model_file")] = (tree["model_file"], "model_file")
+    return result
+
+
+def load(path: Optional[str] = None, overrides: Optional[list] = None) -> Config:
+    """The settings of a YAML file, ours or the reference's, with key=value overrides. Raises UserError."""
+    return config.load(Config, path, overrides, translate_reference)

@@ -1,0 +1,76 @@
+"""Pictures of scenes beside their masks: what was seen, what the network says, what the labels say, where they differ."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")  # no screen on a compute node
+import matplotlib.pyplot as plt
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.patches import Patch
+
+from cloudmask import data
+from cloudmask.config import Config
+from common import hdf5
+from common.runs import Run
+
+_ERRORS = (("right", "#f2f2f2"), ("missed cloud", "#c1272d"), ("false cloud", "#0071bc"), ("no data", "#000000"))
+
+
+def draw_scenes(scenes: list, run: Run, config: Config, done: set) -> None:
+    """A PNG for each of the first inference.pictures scenes that were masked, in the run's pictures/."""
+    chosen = [scene for scene in scenes if scene.name in done][: config.inference.pictures]
+    for scene in chosen:
+        (run / "pictures").mkdir(exist_ok=True)
+        target = run / "pictures" / f"{Path(scene.name).stem}.png"
+        draw(scene.path, run / "masks" / data.mask_name(scene.path), target, config)
+
+
+def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None:
+    """Scene, mask, truth and error of one scene as a PNG; without labels only the first two."""
+    limits = data.Missing.of(config.data)
+    image, weight, cloud = data.read_scene(scene_path, limits)
+    with hdf5.open_file(mask_path) as file:
+        mask = file.dataset("mask", "f").read()[0, :, :, 0]
+    panels = 4 if cloud is not None else 2
+    figure, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 4.4), layout="constrained")
+    rgb, title = _composite(image[0], weight)
+    axes[0].imshow(rgb, interpolation="antialiased")
+    axes[0].set_title(title)
+    shown = axes[1].imshow(np.ma.masked_invalid(mask), cmap="Blues_r", vmin=0, vmax=1, interpolation="antialiased")
+    axes[1].set_title("network: probability of cloud")
+    figure.colorbar(shown, ax=axes[1], shrink=0.7)
+    if cloud is not None:
+        threshold = config.inference.threshold
+        with np.errstate(invalid="ignore"):
+            predicted = mask > threshold
+        errors = np.select([weight == 0, ~predicted & (cloud > 0), predicted & (cloud == 0)], [3, 1, 2], 0)
+        accuracy = np.mean(errors[weight > 0] == 0) if (weight > 0).any() else float("nan")
+        axes[2].imshow(np.ma.masked_where(weight == 0, cloud), cmap="Blues_r", vmin=0, vmax=1, interpolation="nearest")
+        axes[2].set_title(f"labels: {cloud[weight > 0].mean():.0%} cloud")
+        colours = ListedColormap([colour for _, colour in _ERRORS])
+        axes[3].imshow(errors, cmap=colours, norm=BoundaryNorm(np.arange(5) - 0.5, 4), interpolation="nearest")
+        axes[3].set_title(f"error: {accuracy:.2%} of pixels right")
+        handles = [Patch(facecolor=colour, edgecolor="grey", label=name) for name, colour in _ERRORS]
+        figure.legend(handles=handles, loc="outside lower right", ncols=4, frameon=False)
+    for axis in axes:
+        axis.set_facecolor("black")
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.suptitle(Path(scene_path).name, x=0.01, y=0.02, ha="left", va="bottom", fontsize=8)
+    figure.savefig(target, dpi=80)
+    plt.close(figure)
+
+
+def _composite(image: np.ndarray, weight: np.ndarray) -> tuple:
+    """False colours of a normalised image [H, W, 9]: (RGB [H, W, 3], title)."""
+    day = (image[..., 0] != 0) & (weight > 0)
+    if day.sum() > 0.5 * (weight > 0).sum():
+        # Snow and ice clouds turn cyan, low clouds white, vegetation green, desert brown.
+        rgb, title = np.clip((image[..., [4, 2, 1]] + 0.5) / 0.8, 0, 1) ** 0.7, "scene: S5, S3, S2 as red, green, blue"
+    else:
+        kelvin = image[..., 7] * 22 + 270
+        grey = np.clip((300 - kelvin) / 80, 0, 1)
+        rgb, title = np.repeat(grey[..., np.newaxis], 3, axis=-1), "scene: S8, cold is bright (night)"
+    return np.where((weight > 0)[..., np.newaxis], rgb, 0.0), title

@@ -1,0 +1,147 @@
+"""Training on the patches of a folder of scenes."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from cloudmask import baseline, data, model
+from cloudmask.config import Config
+from common import distributed, optimizers, training
+from common.errors import UserError
+from common.metrics import BinaryCounts
+from common.mlperf import Log
+from common.pipeline import Batches
+from common.runs import Run, deliver
+
+SCORE = "pixel_accuracy"
+
+
+def objective(batch: tuple, probability: tf.Tensor) -> dict:
+    """Binary cross entropy and pixel accuracy over the pixels that have weight, as (sum, weight) a pixel of the batch.
+
+    batch: (image, cloud, weight); probability: [batch, height, width, 1] float32.
+    """
+    truth, weight = tf.cast(batch[1], tf.float32), tf.cast(batch[2], tf.float32)
+    # Keras' own formula and clipping (1e-7), so that losses compare with the reference's.
+    entropy = tf.keras.backend.binary_crossentropy(truth, probability)
+    right = tf.cast((probability > 0.5) == (truth > 0.5), tf.float32)
+    share = tf.reduce_mean(weight)
+    return {
+        "loss": (tf.reduce_mean(entropy * weight), share),
+        SCORE: (tf.reduce_mean(right * weight), share),
+    }
+
+
+def evaluate(network: tf.keras.Model, forward, batches: Batches, threads: int, threshold: float = 0.5) -> dict:
+    """Scores over all samples of `batches` on all ranks. A collective call.
+
+    Returns BinaryCounts.scores() with the log loss under "loss".
+    """
+    counts, problem = BinaryCounts(), None
+    try:
+        for image, cloud, weight in batches.dataset(parallel=threads):
+            counts += BinaryCounts.of(np.asarray(forward(image)), cloud.numpy(), weight.numpy(), threshold)
+    except tf.errors.OpError:
+        if not isinstance(batches.failure, UserError):
+            raise batches.failure or None
+        problem = batches.failure
+    distributed.raise_together(problem)
+    scores = BinaryCounts.from_array(distributed.sum_over_ranks(counts.as_array())).scores()
+    return {"loss": scores.pop("log_loss"), **scores}
+
+
+def train(config: Config, run: Run, log: Log, threads: int) -> dict:
+    """Train, save model.keras and saved_model/ in the run folder, and return the summary of the training.
+
+    The MLPerf log's run interval must be open. Raises UserError on bad data.
+    """
+    settings = config.training
+    training.prepare(settings)
+    scenes = data.list_scenes(config.data.train_dir, config.data.max_scenes)
+    training_scenes, held_out = data.split(scenes, config.data)
+    if len(training_scenes) < distributed.size():
+        raise UserError(
+            f"{len(training_scenes)} training scenes in {config.data.train_dir} for {distributed.size()} ranks: "
+            "start at most one rank a scene",
+            on_all_ranks=True,
+        )
+    per_update = settings.local_batch_size * settings.gradient_accumulation_frequency
+    batches = data.patch_batches(training_scenes, config.data, per_update, True, settings.seed)
+    held_out_batches = data.patch_batches(held_out, config.data, settings.local_batch_size, False, settings.seed)
+    network = model.unet()
+    scale_loss = settings.precision == "mixed_float16"
+    optimizer = optimizers.build(config.optimizer, config.schedule, distributed.size(), scale_loss)
+    _log_settings(config, log, batches, held_out_batches)
+    run.say(
+        f"training on {len(training_scenes)} scenes ({batches.samples} patches), {len(held_out)} scenes held out "
+        f"({held_out_batches.samples} patches); {distributed.size()} ranks x {threads} threads, global batch "
+        f"{per_update * distributed.size()}, {batches.steps_per_epoch} updates an epoch, {settings.precision}"
+    )
+    rule = baseline.fit(training_scenes, config.data)
+    run.say(f"threshold baseline: cloud where {rule}, right on {rule.training_accuracy:.2%} of the training pixels")
+    run.record("baseline", channel=baseline.CHANNEL_NAMES[rule.channel], rule=str(rule), **rule.as_dict())
+    forward = training.forward(network, settings.xla)
+    started = time.perf_counter()
+    summary = training.fit(
+        network,
+        objective,
+        batches,
+        lambda: evaluate(network, forward, held_out_batches, threads),
+        SCORE,
+        optimizer,
+        settings,
+        run,
+        log,
+        threads,
+        config.output.tensorboard,
+    )
+    summary["seconds"] = time.perf_counter() - started
+    summary["time_per_epoch"] = summary["seconds"] / max(summary["epochs_run"], 1e-9)
+    summary["scenes"] = len(scenes)
+    if distributed.is_root():
+        _save(network, rule, run, config)
+    run.record("training", **summary)
+    distributed.barrier()  # no rank goes on to inference before the model is there
+    return summary
+
+
+def _log_settings(config: Config, log: Log, batches: Batches, held_out: Batches) -> None:
+    settings, optimizer, schedule = config.training, config.optimizer, config.schedule
+    rate = optimizers.scaled_learning_rate(optimizer, distributed.size())
+    values = {
+        "seed": settings.seed,
+        "global_batch_size": batches.batch_size * distributed.size(),
+        "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
+        "train_samples": batches.samples,
+        "eval_samples": held_out.samples,
+        "opt_name": optimizer.optimizer,
+        "opt_lr": rate,
+        "learning_rate_scaling": optimizer.learning_rate_scaling,
+        "opt_betas": list(optimizer.optimizer_betas),
+        "opt_eps": optimizer.eps,
+        "opt_weight_decay": optimizer.weight_decay,
+        "opt_max_grad_norm": optimizer.max_grad_norm,
+        "scheduler_type": schedule.lr_schedule,
+        "scheduler_lr_warmup_steps": schedule.lr_warmup_steps,
+        "scheduler_lr_warmup_factor": schedule.lr_warmup_factor,
+        "precision_mode": settings.precision,
+    }
+    for key, value in values.items():
+        log.event(key, value)
+
+
+def _save(network: tf.keras.Model, rule: baseline.Threshold, run: Run, config: Config) -> None:
+    (run / "baseline.json").write_text(json.dumps(rule.as_dict(), indent=1) + "\n", encoding="utf-8")
+    network.save(run / "model.keras")
+    network.save(run / "saved_model", save_format="tf")
+    wanted = config.report.model_file
+    if wanted:
+        suffix = Path(wanted).suffix
+        source = run / ("model.keras" if suffix == ".keras" else "saved_model")
+        if suffix in (".h5", ".hdf5"):
+            source = run / "model.h5"
+            network.save(source, save_format="h5")
+        deliver(source, Path(wanted))

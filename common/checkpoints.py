@@ -1,0 +1,115 @@
+"""Checkpoints that survive a kill at any moment, and from which a run goes on exactly.
+
+One checkpoint is a folder `step-00000042` with `state.npz` (every array of the training state, by name) and
+`manifest.json` (position in the run, SHA-256 of state.npz). It is written under a temporary name, flushed to the disk
+and renamed, so that a name without a dot is always complete; the checksum finds what the disk did to it afterwards.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+import numpy as np
+
+from common.errors import UserError
+
+_NAME = re.compile(r"step-(\d{8,})$")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    path: Path
+    step: int
+    arrays: dict  # name -> numpy array
+    position: dict  # what else the run needs to go on (epoch, best score ...), as JSON
+
+
+def save(folder: Path, step: int, arrays: dict, position: dict, keep: int) -> Path:
+    """Write the checkpoint of `step` into `folder`, then drop all but the newest `keep`. Rank 0 only.
+
+    Raises UserError if the disk is full or the folder cannot be written; older checkpoints are then still there.
+    """
+    final = folder / f"step-{step:08d}"
+    temporary = folder / f".{final.name}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        with open(temporary / "state.npz", "wb") as file:
+            np.savez(file, **arrays)
+            _flush(file)
+        manifest = {"step": step, "sha256": _checksum(temporary / "state.npz"), "position": position}
+        with open(temporary / "manifest.json", "w", encoding="utf-8") as file:
+            json.dump(manifest, file, indent=1)
+            _flush(file)
+        if final.exists():  # the same step again, after a resume from the checkpoint before it
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+        _flush_folder(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(
+            f"{final}: checkpoint cannot be written ({error.strerror or error}); the older ones are kept"
+        ) from error
+    for old in list_steps(folder)[:-keep]:
+        shutil.rmtree(folder / f"step-{old:08d}", ignore_errors=True)
+    return final
+
+
+def list_steps(folder: Path) -> list:
+    """Steps of the checkpoints in `folder`, rising, unverified."""
+    names = (_NAME.match(path.name) for path in folder.glob("step-*")) if folder.is_dir() else ()
+    return sorted(int(name.group(1)) for name in names if name)
+
+
+def load_newest(folder: Path, say: Callable[[str], None]) -> Optional[Checkpoint]:
+    """The newest whole checkpoint, or None if there is none. `say` is told of each that is passed over.
+
+    Raises UserError if there are checkpoints but all are damaged.
+    """
+    steps = list_steps(folder)
+    for step in reversed(steps):
+        path = folder / f"step-{step:08d}"
+        try:
+            return _load(path)
+        except (OSError, ValueError, KeyError) as error:
+            say(f"checkpoint {path} is damaged ({error}); trying the one before it")
+    if steps:
+        raise UserError(f"{folder}: all {len(steps)} checkpoints are damaged; start a new run")
+    return None
+
+
+def _load(path: Path) -> Checkpoint:
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    found = _checksum(path / "state.npz")
+    if found != manifest["sha256"]:
+        raise ValueError(f"checksum {found[:12]}, written as {manifest['sha256'][:12]}")
+    with np.load(path / "state.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return Checkpoint(path, manifest["step"], arrays, manifest["position"])
+
+
+def _checksum(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flush(file) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,43 @@
+"""Mistakes that a user can mend, and how a program ends on them: one line on standard error, exit code not 0.
+
+A `UserError` says what was found, where (file and line, or dataset), and what to do. Anything else that is raised
+is a fault of ours and keeps its traceback.
+"""
+
+import os
+import sys
+from typing import Callable
+
+
+class UserError(Exception):
+    """A mistake in the configuration, the data or the set-up. The message is shown as it is, so it is one line."""
+
+    def __init__(self, message: str, on_all_ranks: bool = False):
+        """`on_all_ranks`: every rank raises this same error, so only rank 0 needs to print it."""
+        super().__init__(" ".join(message.split()))
+        self.on_all_ranks = on_all_ranks
+
+
+def run_program(main: Callable[[], int]) -> None:
+    """Run `main` and leave the process with its exit code; a `UserError` becomes one line and exit code 1.
+
+    The process leaves at once: Horovod's orderly shutdown waits for the other ranks, which may be waiting for this
+    one inside a collective operation, and a launcher that sees a rank gone with a code that is not 0 stops the rest.
+    """
+    try:
+        code = main()
+    except UserError as error:
+        from common import distributed
+
+        if not error.on_all_ranks or distributed.rank() == 0:
+            where = f" (rank {distributed.rank()} of {distributed.size()})" if distributed.size() > 1 else ""
+            print(f"error: {error}{where}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        print("error: stopped by Ctrl-C", file=sys.stderr)
+        code = 130
+    if code == 0:
+        sys.exit(0)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

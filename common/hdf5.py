@@ -1,0 +1,113 @@
+"""Arrays out of HDF5 files, fast, with errors that name the file and the dataset.
+
+A dataset that lies in the file as one uncompressed block (what h5py writes by default, and what both benchmarks' data
+are) is read at its offset with plain system calls: those run in parallel, where the HDF5 library lets one thread in at
+a time. Chunked or compressed datasets go through h5py. Both paths give the same values (a test).
+"""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Iterator, Optional, Union
+
+import h5py
+import numpy as np
+
+from common.errors import UserError
+
+
+class Dataset:
+    """One dataset of an open file: its shape, its type, and rows of it on request.
+
+    `kind` is NumPy's: "f" for floating point, "iu" for integers.
+    """
+
+    def __init__(self, file: h5py.File, path: Path, name: str, kind: str):
+        where = f"{path}: dataset '{name}'"
+        item = file.get(name)
+        if not isinstance(item, h5py.Dataset):
+            present = ", ".join(sorted(str(key) for key in file)) or "nothing"
+            raise UserError(f"{where} is missing (the file holds: {present})")
+        if item.dtype.kind not in kind:
+            wanted = " or ".join({"f": "floating point", "i": "integer", "u": "unsigned integer"}[k] for k in kind)
+            raise UserError(f"{where} holds {item.dtype}, but {wanted} is needed")
+        self.where, self.shape, self.dtype = where, item.shape, item.dtype.newbyteorder("=")
+        self._item = item
+        # None for a chunked or compressed dataset, and for one that was never written (it has no block yet).
+        self._offset: Optional[int] = item.id.get_offset() if item.dtype.isnative else None
+        self._descriptor = file.id.get_vfd_handle() if self._offset is not None else -1
+
+    def read_rows(self, first: int, out: np.ndarray) -> np.ndarray:
+        """Fill `out` ([rows, ...], C order, the dataset's type) with the rows from `first` on."""
+        if self._offset is None:
+            try:
+                self._item.read_direct(out, np.s_[first : first + len(out)])
+            except OSError as error:
+                raise UserError(f"{self.where} cannot be read ({error}): the file is damaged; copy it again") from error
+            return out
+        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+        view = memoryview(out.reshape(-1).view(np.uint8))
+        position, done = self._offset + first * row_bytes, 0
+        while done < len(view):
+            count = os.preadv(self._descriptor, [view[done:]], position + done)
+            if count == 0:
+                raise UserError(
+                    f"{self.where} ends after {done} of {len(view)} bytes: the file is truncated; copy it again"
+                )
+            done += count
+        return out
+
+    def read(self) -> np.ndarray:
+        """The whole dataset as a new array."""
+        return self.read_rows(0, np.empty(self.shape, self.dtype))
+
+
+class Reader:
+    """An open file, from which datasets are taken by name."""
+
+    def __init__(self, file: h5py.File, path: Path):
+        self._file, self._path = file, path
+
+    def dataset(self, name: str, kind: str) -> Dataset:
+        """The dataset `name`, whose values must be of this `kind` ("f", "iu"); UserError if not."""
+        return Dataset(self._file, self._path, name, kind)
+
+    def has(self, name: str) -> bool:
+        return name in self._file
+
+
+@contextlib.contextmanager
+def open_file(path: Union[str, Path]) -> Iterator[Reader]:
+    """Open an HDF5 file for reading. Raises UserError if it is missing, truncated or no HDF5 file."""
+    path = Path(path)
+    try:
+        # No file lock: parallel file systems often have none, and nothing here writes into its input.
+        file = h5py.File(path, "r", locking=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; did it vanish during the run?") from None
+    except OSError as error:
+        size = path.stat().st_size if path.exists() else 0
+        reason = str(error).split("(")[-1].rstrip(")")
+        raise UserError(f"{path}: cannot be read as HDF5 ({reason}; {size} bytes): copy it again") from error
+    with file:
+        yield Reader(file, path)
+
+
+@contextlib.contextmanager
+def write_file(path: Union[str, Path]) -> Iterator[h5py.File]:
+    """Write a new HDF5 file under a temporary name; it takes its own name only when complete.
+
+    Raises UserError if a file of that name exists, or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if path.exists():
+        raise UserError(f"{path}: exists already and is left as it is; choose another folder")
+    try:
+        with h5py.File(temporary, "w") as file:
+            yield file
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,249 @@
+"""From a list of files to batches: shared out over ranks, shuffled, cached, read ahead.
+
+Which samples make up batch number n of a rank is a pure function of (seed, n, rank, size): a run can stop after any
+step and go on exactly, without reading what it skips. Training drops what does not fill a global batch. Evaluation
+sees every sample once; its last batch may be smaller, and ranks may hold different numbers of samples.
+
+A file holds one or several samples (the 20 patches of a scene). The samples of a file stay together on one rank, but
+for the files at a share's ends, so that hardly any file is read twice; they are mixed with those of `shuffle_files`
+files that are in memory at the same time.
+"""
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable, Literal, Optional
+
+import numpy as np
+import tensorflow as tf
+from pydantic import Field
+
+from common import distributed
+from common.buffers import pool
+from common.config import Settings
+from common.errors import UserError
+
+Arrays = tuple  # of numpy arrays, each [samples, ...]
+
+
+class CacheSettings(Settings):
+    cache: Literal["none", "memory", "disk"] = Field(
+        "none",
+        description="where decoded samples stay after their first use: none | memory | disk; each rank its own share",
+    )
+    cache_dir: str = Field("", description="disk cache: a node-local folder with room for this node's share")
+    shuffle_files: int = Field(8, gt=0, description="files whose samples are mixed with each other, held in memory")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file as it was when the run began, so that a change in the middle is noticed."""
+
+    path: str
+    bytes: int
+    modified_ns: int
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).name
+
+    def check(self) -> None:
+        try:
+            now = os.stat(self.path)
+        except OSError as error:
+            raise UserError(f"{self.path}: vanished during the run ({error.strerror})") from error
+        if (now.st_size, now.st_mtime_ns) != (self.bytes, self.modified_ns):
+            raise UserError(f"{self.path}: changed during the run ({self.bytes} bytes at the start, {now.st_size} now)")
+
+
+def list_files(folder: str, pattern: str) -> list:
+    """The DataFiles below `folder` (any depth) that match `pattern`, sorted by name. Rank 0 looks, all receive.
+
+    Raises UserError on every rank if the folder is missing or nothing matches.
+    """
+
+    def look() -> list:
+        root = Path(folder).expanduser()
+        if not root.is_dir():
+            raise UserError(f"{root}: no such folder")
+        paths = sorted(root.rglob(pattern), key=lambda path: (path.name, str(path)))
+        if not paths:
+            raise UserError(f"{root}: no file matches '{pattern}' in this folder or below it")
+        stats = [path.stat() for path in paths]
+        return [DataFile(str(p), s.st_size, s.st_mtime_ns) for p, s in zip(paths, stats)]
+
+    return distributed.on_root(look)
+
+
+def share(total: int, rank: int, size: int) -> tuple:
+    """First and one past the last of `total` items that are this rank's: contiguous, and even to within one."""
+    return rank * total // size, (rank + 1) * total // size
+
+
+def training_order(
+    files: int, per_file: int, *, seed: int, epoch: int, rank: int, size: int, fixed_share: bool, window: int
+) -> np.ndarray:
+    """A rank's samples of one epoch in the order of use, [n, 2] as (file, sample in file).
+
+    fixed_share: a rank keeps the same files in every epoch (so that it can cache them); else they are dealt out anew.
+    window: so many files' samples are mixed.
+    """
+    deal = np.random.Generator(np.random.PCG64([seed, 0 if fixed_share else epoch + 1]))
+    sequence = np.repeat(deal.permutation(files), per_file)
+    first, last = share(len(sequence), rank, size)
+    samples = np.stack([sequence, np.tile(np.arange(per_file), files)], axis=1)[first:last]
+    mix = np.random.Generator(np.random.PCG64([seed, epoch, rank, size]))
+    own_files = mix.permutation(np.unique(samples[:, 0]))
+    window = window if per_file > 1 else max(files, 1)
+    parts = []
+    for start in range(0, len(own_files), window):
+        parts.append(mix.permutation(samples[np.isin(samples[:, 0], own_files[start : start + window])]))
+    return np.concatenate(parts) if parts else samples
+
+
+def evaluation_order(files: int, per_file: int, rank: int, size: int) -> np.ndarray:
+    """A rank's samples for evaluation, [n, 2]: over all ranks every sample once, in file order."""
+    first, last = share(files * per_file, rank, size)
+    return np.stack(np.divmod(np.arange(first, last), per_file), axis=1)
+
+
+class FileCache:
+    """Decoded files by path: read once when first wanted, by whichever thread comes first."""
+
+    def __init__(self, read: Callable[[str], Arrays], keep: Optional[int], folder: Optional[Path] = None):
+        """keep: most recently used files held in memory, None for all. folder: keep decoded arrays on disk there."""
+        self._read, self._keep, self._folder = read, keep, folder
+        self._entries: OrderedDict = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, file: DataFile) -> Arrays:
+        with self._lock:
+            future = self._entries.get(file.path)
+            mine = future is None
+            if mine:
+                future = self._entries[file.path] = Future()
+                while self._keep is not None and len(self._entries) > self._keep:
+                    self._entries.popitem(last=False)
+            self._entries.move_to_end(file.path)
+        if mine:
+            try:
+                future.set_result(self._load(file))
+            except BaseException as error:
+                with self._lock:
+                    self._entries.pop(file.path, None)
+                future.set_exception(error)
+        return future.result()
+
+    def _load(self, file: DataFile) -> Arrays:
+        if self._folder is None:
+            file.check()
+            return self._read(file.path)
+        key = hashlib.sha256(f"{file.path} {file.bytes} {file.modified_ns}".encode()).hexdigest()[:24]
+        if not (self._folder / f"{key}.done").exists():
+            file.check()
+            self._store(key, self._read(file.path))
+        names = sorted(self._folder.glob(f"{key}.*.npy"))
+        return tuple(np.load(name, mmap_mode="r") for name in names)
+
+    def _store(self, key: str, arrays: Arrays) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for number, array in enumerate(arrays):
+                np.save(self._folder / f"{key}.{number:02d}.npy", array)
+            (self._folder / f"{key}.done").touch()
+        except OSError as error:
+            raise UserError(f"{self._folder}: the disk cache cannot be written ({error.strerror})") from error
+
+
+class Batches:
+    """Batches of one rank, by number, and as a tf.data.Dataset.
+
+    read: decodes a file into arrays [samples_per_file, ...], one for each entry of `spec`, which gives the shape of
+    one sample and the type.
+    """
+
+    def __init__(
+        self,
+        files: list,
+        read: Callable[[str], Arrays],
+        spec: list,
+        samples_per_file: int,
+        batch_size: int,
+        training: bool,
+        seed: int = 0,
+        settings: Optional[CacheSettings] = None,
+    ):
+        settings = settings or CacheSettings()
+        rank, size = distributed.rank(), distributed.size()
+        self.files, self.spec, self.batch_size, self.training = files, spec, batch_size, training
+        self.samples = len(files) * samples_per_file  # over all ranks
+        in_memory = settings.shuffle_files + 2 if samples_per_file > 1 else 1
+        folder = Path(settings.cache_dir or "/tmp") / f"rank{rank}" if settings.cache == "disk" else None
+        # A sample that is alone in its file is used once an epoch: kept only long enough for the batch it is in.
+        self._cache = FileCache(read, None if settings.cache == "memory" else in_memory, folder)
+        self.failure: Optional[BaseException] = None
+
+        @lru_cache(maxsize=4)
+        def order(epoch: int) -> np.ndarray:
+            if not training:
+                return evaluation_order(len(files), samples_per_file, rank, size)
+            return training_order(
+                len(files),
+                samples_per_file,
+                seed=seed,
+                epoch=epoch,
+                rank=rank,
+                size=size,
+                fixed_share=settings.cache != "none",
+                window=settings.shuffle_files,
+            )
+
+        self._order = order
+        if training:
+            self.steps_per_epoch = self.samples // (batch_size * size)
+            if self.steps_per_epoch == 0:
+                raise UserError(
+                    f"{self.samples} training samples ({len(files)} files) do not fill one global batch of "
+                    f"{batch_size * size} ({size} ranks x {batch_size}): use a smaller batch or fewer ranks",
+                    on_all_ranks=True,
+                )
+        else:
+            self.steps_per_epoch = -(-len(order(0)) // batch_size)
+
+    def load(self, number: int) -> Arrays:
+        """Batch `number`, counted from 0 over all epochs."""
+        epoch, step = divmod(int(number), self.steps_per_epoch)
+        wanted = self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        batch = tuple(pool.empty((len(wanted), *shape), dtype) for shape, dtype in self.spec)
+        for row, (file, sample) in enumerate(wanted):
+            for target, source in zip(batch, self._cache.get(self.files[file])):
+                target[row] = source[sample]
+        return batch
+
+    def _load_or_note(self, number) -> Arrays:
+        try:
+            return self.load(number)
+        except BaseException as error:
+            # TensorFlow passes only text on; the training loop raises this again as it was.
+            self.failure = self.failure or error
+            raise
+
+    def dataset(self, first: int = 0, last: Optional[int] = None, parallel: int = 2) -> tf.data.Dataset:
+        """Batches first ... last - 1 (to the end of the first epoch by default), read `parallel` at a time, in order."""
+        types = [tf.as_dtype(dtype) for _, dtype in self.spec]
+
+        def read(number):
+            arrays = tf.numpy_function(self._load_or_note, [number], types)
+            size = self.batch_size if self.training else None
+            return tuple(tf.ensure_shape(array, (size, *shape)) for array, (shape, _) in zip(arrays, self.spec))
+
+        last = self.steps_per_epoch if last is None else last
+        dataset = tf.data.Dataset.range(first, last)
+        # deterministic: batches come in order however long each read takes, or runs could not be compared.
+        dataset = dataset.map(read, num_parallel_calls=parallel, deterministic=True)
+        return dataset.prefetch(2)

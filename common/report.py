@@ -1,0 +1,196 @@
+"""Run folders to tables and curves.
+
+    python -m common.report RUN_FOLDER
+
+Prints the tables, writes them as report.md and the curves as pictures/curves.png into the run folder. Everything comes
+from the run's own files; a figure that is not there is left out, not guessed.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen on a compute node
+import matplotlib.pyplot as plt
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from common.errors import UserError, run_program
+from common.runs import read_records
+
+SCORE_TITLES = {
+    "pixel_accuracy": "pixel accuracy",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "iou": "IoU",
+    "log_loss": "log loss",
+}
+
+
+def report(folder: Path) -> None:
+    """Print the report of one run, and leave it in the run's folder. Raises UserError if it is no run folder."""
+    try:
+        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: is no run folder (environment.json: {error})") from error
+    records = read_records(folder / "metrics.jsonl")
+    tables = [table for table in _tables(environment, records) if table.row_count]
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    for table in tables:
+        console.print(table)
+    text = [f"# {environment['command']}: {folder.name}", *(_markdown(table) for table in tables)]
+    if _draw_curves(records, folder / "pictures"):
+        text.append("![training](pictures/curves.png)")
+    (folder / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    console.print(f"report: {folder / 'report.md'}, pictures: {folder / 'pictures'}", soft_wrap=True)
+
+
+def _tables(environment: dict, records: list) -> list:
+    def latest(kind: str) -> dict:
+        return next((record for record in reversed(records) if record["kind"] == kind), {})
+
+    epochs = {record["epoch"]: record for record in records if record["kind"] == "epoch"}
+    scores = latest("inference").get("scores", {})
+    return [
+        _run_table(environment),
+        _training_table(list(epochs.values())),
+        _time_table(latest("inference")),
+        _score_table(scores, latest("inference").get("rule", "")),
+        _failure_table(records),
+    ]
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    return table
+
+
+def _run_table(environment: dict) -> Table:
+    table = _table("Run", "what", "value")
+    gpus = len(environment["gpus"])
+    machine = f"{environment['host']}, {environment['processor']}, {environment['cores']} cores, {gpus} GPUs"
+    table.add_row("command", environment["command"])
+    table.add_row("machine", machine)
+    table.add_row("ranks, nodes", f"{environment['ranks']}, {environment['nodes']}")
+    packages = environment["packages"]
+    table.add_row(
+        "versions", ", ".join(f"{name} {packages[name]}" for name in ("tensorflow", "horovod") if name in packages)
+    )
+    table.add_row("commit, started", f"{environment['commit'] or 'no git checkout'}, {environment['started']}")
+    return table
+
+
+def _training_table(epochs: list) -> Table:
+    held_out = [name for name in ("loss", "pixel_accuracy", "iou") if epochs and name in epochs[-1]["evaluation"]]
+    titles = {"loss": "loss", **SCORE_TITLES}
+    table = _table(
+        "Training",
+        "epoch",
+        "updates",
+        "seconds",
+        "samples/s",
+        "training loss",
+        *(f"held-out {titles[name]}" for name in held_out),
+        "evaluation s",
+    )
+    for epoch in epochs:
+        table.add_row(
+            str(epoch["epoch"]),
+            str(epoch["step"]),
+            f"{epoch['seconds']:.1f}",
+            f"{epoch['samples_per_second']:.2f}",
+            f"{epoch['train'].get('loss', float('nan')):.4f}",
+            *(f"{epoch['evaluation'][name]:.4f}" for name in held_out),
+            f"{epoch['evaluation_seconds']:.1f}",
+        )
+    return table
+
+
+def _time_table(inference: dict) -> Table:
+    title = "Time per inference"
+    if inference:
+        title += (
+            f": {inference['inferences']} scenes in {inference['seconds']:.2f} s on {inference['ranks']} ranks "
+            f"({inference['mode']}, {inference['precision']})"
+        )
+    table = _table(title, "seconds a scene", "mean", "median", "p95", "total")
+    if not inference:
+        return table
+    for part in ("read", "compute", "write"):
+        values = inference[part]
+        table.add_row(part, *(f"{values[name]:.3f}" for name in ("mean", "median", "p95", "total")))
+    table.add_row(
+        "end to end, all ranks", f"{inference['time_per_inference']:.3f}", "", "", f"{inference['seconds']:.3f}"
+    )
+    rates = f"{inference['scenes_per_second']:.3f} scenes/s, {inference['megapixels_per_second']:.3f} megapixels/s"
+    table.caption = f"{rates}; read and write overlap compute; warm-up excluded"
+    return table
+
+
+def _score_table(scores: dict, rule: str) -> Table:
+    table = _table("Scores against the labels", "", *SCORE_TITLES.values())
+    for name, values in scores.items():
+        shown = f"threshold baseline ({rule})" if name == "baseline" else name
+        table.add_row(shown, *(f"{values[score]:.4f}" for score in SCORE_TITLES))
+    if {"network", "baseline"} <= scores.keys():
+        gain = 100 * (scores["network"]["pixel_accuracy"] - scores["baseline"]["pixel_accuracy"])
+        table.add_row("network - baseline, points of accuracy", f"{gain:+.2f}", *[""] * (len(SCORE_TITLES) - 1))
+    return table
+
+
+def _failure_table(records: list) -> Table:
+    table = _table("Failed", "file", "why")
+    for record in records:
+        if record["kind"] == "scene" and record.get("error"):
+            table.add_row(record["name"], record["error"])
+    return table
+
+
+def _markdown(table: Table) -> str:
+    columns = [list(column.cells) for column in table.columns]
+    heads = [str(column.header) for column in table.columns]
+    lines = [f"## {table.title}", "", f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
+    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in zip(*columns)]
+    return "\n".join([*lines, *(["", str(table.caption)] if table.caption else [])])
+
+
+def _draw_curves(records: list, folder: Path) -> bool:
+    """Loss, score and learning rate against the update, as curves.png; False if the run has not trained."""
+    steps = [record for record in records if record["kind"] == "step"]
+    epochs = [record for record in records if record["kind"] == "epoch"]
+    if not steps:
+        return False
+    score = next((name for name in ("pixel_accuracy", "iou") if name in steps[0]), None)
+    names = ["loss", *([score] if score else []), "learning_rate"]
+    figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.4), layout="constrained")
+    for axis, name in zip(axes, names):
+        axis.plot([r["step"] for r in steps], [r[name] for r in steps], label="training", linewidth=1.2)
+        if epochs and name in epochs[0]["evaluation"]:
+            held_out = [r["evaluation"][name] for r in epochs]
+            axis.plot([r["step"] for r in epochs], held_out, "o-", label="held out")
+            axis.legend(frameon=False)
+        axis.set_xlabel("update")
+        axis.set_title({"learning_rate": "learning rate", **SCORE_TITLES}.get(name, name))
+        axis.grid(alpha=0.3)
+    folder.mkdir(exist_ok=True)
+    figure.savefig(folder / "curves.png", dpi=90)
+    plt.close(figure)
+    return True
+
+
+def main() -> int:
+    if len(sys.argv) < 2:
+        raise UserError("usage: python -m common.report RUN_FOLDER ...")
+    for name in sys.argv[1:]:
+        report(Path(name))
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

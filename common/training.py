@@ -1,0 +1,226 @@
+"""The training loop of both benchmarks: Keras `fit` over a stream of batches, one weight update a step.
+
+A step: gradients of each micro-batch, added up; one reduction over ranks; division by the summed weights; update.
+So k micro-batches of b on n ranks take the same step as one batch of k * b * n, whatever pixels carry no weight.
+The optimizer clips after the reduction, and its schedule counts updates.
+"""
+
+from contextlib import ExitStack
+from typing import Callable, Literal, Optional
+
+import numpy as np
+import tensorflow as tf
+from pydantic import Field
+
+from common import checkpoints, distributed
+from common.callbacks import Checkpointing, Evaluation, FiniteLoss, Records
+from common.config import Settings
+from common.errors import UserError
+from common.mlperf import Log
+from common.pipeline import Batches
+from common.runs import Run
+
+# From a batch and the network's outputs to {name: (sum, weight)}, scalars; the first entry is what training minimises.
+Objective = Callable[[tuple, tf.Tensor], dict]
+
+
+class TrainingSettings(Settings):
+    epochs: int = Field(30, gt=0, description="passes over the training data")
+    local_batch_size: int = Field(
+        32, gt=0, description="samples in one forward pass of one rank; the global batch is this x accumulation x ranks"
+    )
+    gradient_accumulation_frequency: int = Field(1, gt=0, description="forward and backward passes per weight update")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="arithmetic of layers; weights stay float32: float32 | mixed_bfloat16 | mixed_float16"
+    )
+    xla: bool = Field(False, description="compile forward and backward pass with XLA")
+    compress_allreduce: bool = Field(False, description="exchange gradients between ranks as float16")
+    seed: int = Field(1234, ge=0, description="of initial weights and data order")
+    deterministic: bool = Field(
+        False, description="use only operations whose result never varies from run to run (slower)"
+    )
+    save_frequency: int = Field(
+        0, ge=0, description="updates between checkpoints, besides one after each epoch; 0 is none"
+    )
+    keep_checkpoints: int = Field(3, gt=0, description="newest checkpoints that are kept")
+    logging_frequency: int = Field(10, gt=0, description="updates between records in metrics.jsonl")
+    target: float = Field(0.0, ge=0, description="stop when the evaluation's score reaches this; 0 is never")
+
+
+def prepare(settings: TrainingSettings) -> None:
+    """Seeds, precision and determinism, before the network is built."""
+    tf.keras.utils.set_random_seed(settings.seed)
+    tf.keras.mixed_precision.set_global_policy(settings.precision)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+class Trainer(tf.keras.Model):
+    """A network with the step described above as its Keras train_step.
+
+    Batches are tuples [accumulation * local_batch_size, ...]; the first array is the network's input.
+    """
+
+    def __init__(self, network: tf.keras.Model, objective: Objective, settings: TrainingSettings):
+        super().__init__()
+        self.network, self._objective = network, objective
+        self._accumulate = settings.gradient_accumulation_frequency
+        self._compress = settings.compress_allreduce
+        self._gradients = tf.function(self._gradients_of, jit_compile=True) if settings.xla else self._gradients_of
+        # Number of the first update whose loss was not finite; 0 is none. Kept in the graph so that the host looks
+        # now and then and still names the step.
+        self.first_bad_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="first_bad_step")
+
+    def call(self, inputs, training=None):
+        return self.network(inputs, training=training)
+
+    def _gradients_of(self, *batch) -> tuple:
+        """Gradients of one micro-batch's summed loss, and its sums and weights, [terms, 2]."""
+        with tf.GradientTape() as tape:
+            terms = self._objective(batch, self.network(batch[0], training=True))
+            loss = next(iter(terms.values()))[0]
+            if hasattr(self.optimizer, "get_scaled_loss"):
+                loss = self.optimizer.get_scaled_loss(loss)
+        gradients = tape.gradient(loss, self.network.trainable_variables)
+        if hasattr(self.optimizer, "get_unscaled_gradients"):
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        self._terms = list(terms)
+        return gradients, tf.stack([tf.stack([tf.cast(x, tf.float32) for x in pair]) for pair in terms.values()])
+
+    def _accumulated(self, batch: tuple) -> tuple:
+        micro = [tf.reshape(x, (self._accumulate, -1, *x.shape[1:])) for x in batch]
+        first = self._gradients(*(x[0] for x in micro))
+
+        def add(number, gradients, sums):
+            more_gradients, more_sums = self._gradients(*(x[number] for x in micro))
+            return number + 1, [a + b for a, b in zip(gradients, more_gradients)], sums + more_sums
+
+        _, gradients, sums = tf.while_loop(
+            lambda number, *_: number < self._accumulate, add, (1, *first), parallel_iterations=1
+        )
+        return gradients, sums
+
+    def train_step(self, batch):
+        gradients, sums = self._gradients(*batch) if self._accumulate == 1 else self._accumulated(batch)
+        gradients = distributed.average_over_ranks(gradients, self._compress)
+        (sums,) = distributed.average_over_ranks([sums])  # [terms, 2]
+        weight = tf.maximum(sums[0, 1], 1e-12)
+        variables = self.network.trainable_variables
+        self.optimizer.apply_gradients([(g / tf.cast(weight, g.dtype), v) for g, v in zip(gradients, variables)])
+        values = sums[:, 0] / tf.maximum(sums[:, 1], 1e-12)
+        bad = (self.first_bad_step == 0) & ~tf.math.is_finite(values[0])
+        # `iterations` already counts this update (a float16 update that is skipped counts as the one after the last).
+        self.first_bad_step.assign(tf.where(bad, self.optimizer.iterations, self.first_bad_step))
+        return dict(zip(self._terms, tf.unstack(values)))
+
+
+class State:
+    """Everything that a checkpoint holds: weights and optimizer variables, as numpy arrays by name."""
+
+    def __init__(self, trainer: Trainer):
+        getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer).build(trainer.network.trainable_variables)
+        groups = {"network": trainer.network.variables, "optimizer": list(trainer.optimizer.variables)}
+        self.variables = {
+            f"{group}/{number:04d}/{variable.name}": variable
+            for group, variables in groups.items()
+            for number, variable in enumerate(variables)
+        }
+
+    def arrays(self) -> dict:
+        return {name: variable.numpy() for name, variable in self.variables.items()}
+
+    def restore(self, checkpoint: checkpoints.Checkpoint) -> None:
+        """Set all variables. Raises UserError if the checkpoint is of another network or optimizer."""
+        ours = [tuple(variable.shape) for variable in self.variables.values()]
+        theirs = [array.shape for array in checkpoint.arrays.values()]
+        if ours != theirs:
+            raise UserError(
+                f"{checkpoint.path}: is of another network or optimizer ({len(theirs)} arrays, {len(ours)} expected)"
+            )
+        for variable, array in zip(self.variables.values(), checkpoint.arrays.values()):
+            variable.assign(array)
+
+
+def segments(first_step: int, steps_per_epoch: int, epochs: int) -> list:
+    """Calls of Keras `fit` that go from update `first_step` to the end: (first epoch, one past the last, steps each).
+
+    An epoch that was interrupted gets a call of its own, since Keras runs equally many steps in every epoch of a call.
+    """
+    epoch, done = divmod(first_step, steps_per_epoch)
+    calls = [(epoch, epoch + 1, steps_per_epoch - done)] if done and epoch < epochs else []
+    epoch += 1 if done else 0
+    return calls + ([(epoch, epochs, steps_per_epoch)] if epoch < epochs else [])
+
+
+def fit(
+    network: tf.keras.Model,
+    objective: Objective,
+    batches: Batches,
+    evaluate: Callable[[], dict],
+    score: str,
+    optimizer: tf.keras.optimizers.Optimizer,
+    settings: TrainingSettings,
+    run: Run,
+    log: Log,
+    threads: int,
+    tensorboard: bool = True,
+) -> dict:
+    """Train `network` in place to settings.epochs or to the target, going on from the run's checkpoint if it resumed.
+
+    evaluate: a collective call that returns {score name: value}; `score` names the one that the target is set for.
+    Returns {"updates", "epochs", "training_seconds", "samples_per_second", "evaluation", "target_reached"}.
+    """
+    trainer = Trainer(network, objective, settings)
+    trainer.compile(optimizer=optimizer)
+    state = State(trainer)
+    step, position = _restore(state, run)
+    distributed.broadcast_variables(list(state.variables.values()))
+
+    with ExitStack() as stack:
+        records = Records(run, log, settings, batches, step, tensorboard, stack)
+        evaluation = Evaluation(records, evaluate, score, settings.target, position)
+        saving = Checkpointing(run, state, settings, records, evaluation)
+        callbacks = [FiniteLoss(settings, records), records, evaluation, saving]
+        if not evaluation.reached:
+            _fit(trainer, batches, step, settings, callbacks, threads)
+    return {**records.summary(), "evaluation": evaluation.latest, "target_reached": evaluation.reached}
+
+
+def _restore(state: State, run: Run) -> tuple:
+    """Rank 0 loads the newest checkpoint; every rank learns the position: (updates done, {...})."""
+
+    def load() -> Optional[tuple]:
+        found = checkpoints.load_newest(run / "checkpoints", run.say) if run.resumed else None
+        if found is None:
+            return None
+        state.restore(found)
+        return found.step, found.position
+
+    step, position = distributed.on_root(load) or (0, {})
+    if run.resumed:
+        run.say(f"resuming {run.path} after update {step}")
+        run.record("resume", step=step)
+    return step, position
+
+
+def _fit(
+    trainer: Trainer, batches: Batches, step: int, settings: TrainingSettings, callbacks: list, threads: int
+) -> None:
+    try:
+        for first, last, steps in segments(step, batches.steps_per_epoch, settings.epochs):
+            stream = batches.dataset(step, last * batches.steps_per_epoch, parallel=threads)
+            trainer.fit(stream, initial_epoch=first, epochs=last, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
+            step = last * batches.steps_per_epoch
+            if trainer.stop_training:
+                break
+    except (tf.errors.OpError, RuntimeError) as error:
+        if batches.failure is not None:
+            raise batches.failure from None
+        if "Horovod has been shut down" in str(error) or "Connection closed by peer" in str(error):
+            raise UserError("stopped because another rank failed; its message says why") from None
+        raise
+
+
+def forward(network: tf.keras.Model, xla: bool = False) -> Callable[[np.ndarray], tf.Tensor]:
+    """The network's inference pass as a compiled function."""
+    return tf.function(lambda images: network(images, training=False), jit_compile=xla or None, reduce_retracing=True)
