@@ -44,7 +44,7 @@ def training_line(config: Config, summary: dict) -> str:
     """The reference program's line on training, word for word in its form."""
     return (
         f"CloudMask training, samples = {summary['scenes']}, epochs={config.training.epochs}, "
-        f"bs={config.training.local_batch_size}, nodes={distributed.nodes()}, gpus={distributed.size()}, "
+        f"bs={_batch_size(config)}, nodes={distributed.nodes()}, gpus={distributed.size()}, "
         f"time_per_epoch={summary['time_per_epoch']:.2f}"
     )
 
@@ -52,10 +52,15 @@ def training_line(config: Config, summary: dict) -> str:
 def inference_line(config: Config, summary: dict) -> str:
     """The reference program's line on inference."""
     return (
-        f"CloudMask inference, inferences={summary['inferences']}, bs={config.training.local_batch_size}, "
+        f"CloudMask inference, inferences={summary['inferences']}, bs={_batch_size(config)}, "
         f"nodes={distributed.nodes()}, gpus={distributed.size()}, "
         f"time_per_inference={summary['time_per_inference']:.2f}"
     )
+
+
+def _batch_size(config: Config) -> int:
+    """The reference's `bs`: samples in a weight update over all GPUs, before accumulation."""
+    return config.training.global_batch_size or config.training.local_batch_size * distributed.size()
 
 
 def _path(name: str) -> Path:

@@ -4,6 +4,7 @@ Names are the reference's where it has one (MLCommons Science, benchmarks/cloudm
 case). Its file is taken unchanged: it is known by its keys PATCH_SIZE, IMAGE_H, train_dir ... at the top level.
 """
 
+import difflib
 from typing import Literal, Optional
 
 from pydantic import Field, model_validator
@@ -115,7 +116,7 @@ _REFERENCE_KEYS: dict = {
     "seed": ("training", "seed"),
     "learning_rate": ("optimizer", "start_lr"),
     "epochs": ("training", "epochs"),
-    "batch_size": ("training", "local_batch_size"),
+    "batch_size": ("training", "global_batch_size"),  # the reference's is over all GPUs
     "train_split": ("data", "train_split"),
     "clip_offset": None,  # the reference reads it nowhere
     "no_cache": ("data", "cache"),
@@ -124,21 +125,25 @@ _REFERENCE_KEYS: dict = {
 }
 
 
-def translate_reference(tree: dict) -> Optional[dict]:
-    """The reference program's flat settings as {(section, key): (value, its key)}; None if `tree` is not such a file."""
+def translate_reference(tree: dict, places: dict) -> Optional[dict]:
+    """The reference program's flat settings as {(section, key): (value, its key)}; None for a tree of ours."""
     if not any(key in _REFERENCE_KEYS and key != "submission" for key in tree):
         return None
-    if tree.get("N_CHANNELS", 9) != 9:
-        raise UserError(f"N_CHANNELS: {tree['N_CHANNELS']} is refused: scenes have 6 reflectances and 3 temperatures")
     result = {}
     for key, value in tree.items():
-        # An unknown key stays where it is, so that the check names it.
-        place = _REFERENCE_KEYS[key] if key in _REFERENCE_KEYS else (key,)
+        if key not in _REFERENCE_KEYS:
+            near = difflib.get_close_matches(str(key), list(_REFERENCE_KEYS), 1, 0.5)
+            hint = f"did you mean '{near[0]}'?" if near else "it knows: " + ", ".join(_REFERENCE_KEYS)
+            raise UserError(f"{places[(key,)]}: unknown key '{key}' in a file of the reference program's form: {hint}")
+        if key == "N_CHANNELS" and value != 9:
+            raise UserError(
+                f"{places[(key,)]}: N_CHANNELS must be 9, 6 reflectances and 3 temperatures (found: {value!r})"
+            )
+        place = _REFERENCE_KEYS[key]
         if key == "no_cache":
             value = {True: "none", False: "memory"}.get(value, value)
         if place is not None:
             result[place] = (value, key)
-    # The reference's batch is over all devices of one process; here a rank is one device.
     result[("inference", "mode")] = ("reference", "the reference's way")
     if "model_file" in tree:
         result[("inference", "model_file")] = (tree["model_file"], "model_file")

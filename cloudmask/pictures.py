@@ -1,4 +1,4 @@
-"""Pictures of scenes beside their masks: what was seen, what the network says, what the labels say, where they differ."""
+"""Pictures of scenes with their masks: what was seen, what the network says, what the labels say, where they differ."""
 
 from pathlib import Path
 

@@ -211,7 +211,7 @@ def write_scene(path: Path, scene: Scene) -> None:
 
 
 def main(settings: SynthesizeSettings, data: DataSettings) -> int:
-    """Write settings.scenes scenes; those that are there already are kept, so that a broken-off call can be repeated."""
+    """Write settings.scenes scenes; those that are there are kept, so that a broken-off call can be repeated."""
     if not settings.folder:
         raise UserError("synthesize.folder is not set: say where to write, such as synthesize.folder=data/slstr")
     folder = Path(settings.folder).expanduser()

@@ -46,7 +46,7 @@ def evaluate(network: tf.keras.Model, forward, batches: Batches, threads: int, t
             counts += BinaryCounts.of(np.asarray(forward(image)), cloud.numpy(), weight.numpy(), threshold)
     except tf.errors.OpError:
         if not isinstance(batches.failure, UserError):
-            raise batches.failure or None
+            raise
         problem = batches.failure
     distributed.raise_together(problem)
     scores = BinaryCounts.from_array(distributed.sum_over_ranks(counts.as_array())).scores()
@@ -68,9 +68,10 @@ def train(config: Config, run: Run, log: Log, threads: int) -> dict:
             "start at most one rank a scene",
             on_all_ranks=True,
         )
-    per_update = settings.local_batch_size * settings.gradient_accumulation_frequency
+    local_batch = training.local_batch_size(settings, distributed.size())
+    per_update = local_batch * settings.gradient_accumulation_frequency
     batches = data.patch_batches(training_scenes, config.data, per_update, True, settings.seed)
-    held_out_batches = data.patch_batches(held_out, config.data, settings.local_batch_size, False, settings.seed)
+    held_out_batches = data.patch_batches(held_out, config.data, local_batch, False, settings.seed)
     network = model.unet()
     scale_loss = settings.precision == "mixed_float16"
     optimizer = optimizers.build(config.optimizer, config.schedule, distributed.size(), scale_loss)
@@ -82,7 +83,7 @@ def train(config: Config, run: Run, log: Log, threads: int) -> dict:
     )
     rule = baseline.fit(training_scenes, config.data)
     run.say(f"threshold baseline: cloud where {rule}, right on {rule.training_accuracy:.2%} of the training pixels")
-    run.record("baseline", channel=baseline.CHANNEL_NAMES[rule.channel], rule=str(rule), **rule.as_dict())
+    run.record("baseline", rule=str(rule), **rule.as_dict())
     forward = training.forward(network, settings.xla)
     started = time.perf_counter()
     summary = training.fit(

@@ -94,7 +94,7 @@ class Records(Callback):
 
     def learning_rate(self) -> float:
         """The rate of the last update."""
-        return float(self.model.optimizer.learning_rate(max(self.step - 1, 0)))
+        return float(self.model.optimizer.learning_rate)
 
     def on_epoch_end(self, epoch, logs=None):
         self._flush()
@@ -221,9 +221,10 @@ class Checkpointing(Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = self._records.step
-        if self._settings.save_frequency and step % self._settings.save_frequency == 0:
-            if step % self._records.steps_per_epoch:  # the last of an epoch is saved after its evaluation
-                self._save(step)
+        every = self._settings.save_frequency
+        # The last of an epoch is saved after its evaluation.
+        if every and step % every == 0 and step % self._records.steps_per_epoch:
+            self._save(step)
 
     def on_epoch_end(self, epoch, logs=None):
         self._save(self._records.step)

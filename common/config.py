@@ -114,18 +114,18 @@ def load(
     model: type[Config],
     path: Optional[Union[str, Path]] = None,
     overrides: Optional[list] = None,
-    translate: Optional[Callable[[dict], dict]] = None,
+    translate: Optional[Callable[[dict, dict], Optional[dict]]] = None,
 ) -> Config:
     """The checked settings of a YAML file (or the defaults) with overrides on top.
 
-    translate: rewrites another program's flat keys into this tree, as {(section, key): (value, its key there)}, or
-        returns None for a tree that is ours already.
+    translate: called with the tree and the place of each key; rewrites another program's flat keys into our tree, as
+        {(section, key): (value, its key there)}, or returns None for a tree that is ours already.
     Raises UserError naming the file and line (or the override), the key, the value refused, and for an unknown key
     the nearest known one.
     """
     tree, lines = read_yaml(path) if path is not None else ({}, {})
     places = {key: f"{path}:{line}" for key, line in lines.items()}
-    foreign = translate(tree) if translate is not None else None
+    foreign = translate(tree, places) if translate is not None else None
     if foreign is not None:
         tree, places = _graft(foreign, places)
     apply_overrides(tree, overrides or [], places)
@@ -162,7 +162,11 @@ def _describe(model: type, mistake: dict, places: dict, source: str) -> str:
     name = ".".join(key)
     if mistake["type"] == "extra_forbidden":
         known = _known_keys(model, key[:-1])
-        near = difflib.get_close_matches(key[-1], known, 1, 0.5) or _same_name_elsewhere(model, key[-1])
+        near = (
+            _elsewhere(model, key[-1], 1.0)
+            or [".".join((*key[:-1], match)) for match in difflib.get_close_matches(key[-1], known, 1, 0.5)]
+            or _elsewhere(model, key[-1], 0.8)
+        )
         section = f"section '{'.'.join(key[:-1])}'" if len(key) > 1 else "the top level"
         hint = f"did you mean '{near[0]}'?" if near else f"{section} knows: {', '.join(sorted(known))}"
         return f"{place}: unknown key '{name}': {hint}"
@@ -182,11 +186,11 @@ def _known_keys(model: type, key: Key) -> list:
     return list(model.model_fields)
 
 
-def _same_name_elsewhere(model: type, name: str) -> list:
-    """The full name of a key that exists, but in another section."""
+def _elsewhere(model: type, name: str, cutoff: float) -> list:
+    """The full name of a key like `name` in any section; at cutoff 1 of that very name."""
     for section, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            near = difflib.get_close_matches(name, list(field.annotation.model_fields), 1, 0.8)
+            near = difflib.get_close_matches(name, list(field.annotation.model_fields), 1, cutoff)
             if near:
                 return [f"{section}.{near[0]}"]
     return []

@@ -6,6 +6,7 @@ is a fault of ours and keeps its traceback.
 
 import os
 import sys
+import traceback
 from typing import Callable
 
 
@@ -32,6 +33,13 @@ def run_program(main: Callable[[], int]) -> None:
         if not error.on_all_ranks or distributed.rank() == 0:
             where = f" (rank {distributed.rank()} of {distributed.size()})" if distributed.size() > 1 else ""
             print(f"error: {error}{where}", file=sys.stderr)
+        code = 1
+    except Exception as error:
+        # What Horovod and Gloo raise on the ranks that are left when one has gone.
+        if not any(text in str(error) for text in ("Horovod has been shut down", "Connection closed by peer")):
+            traceback.print_exc()
+        else:
+            print("stopped: another rank failed; its message says why", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("error: stopped by Ctrl-C", file=sys.stderr)

@@ -7,8 +7,9 @@ a time. Chunked or compressed datasets go through h5py. Both paths give the same
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, Optional, Union
+from typing import Optional, Union
 
 import h5py
 import numpy as np

@@ -7,7 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any, Optional
 
-from mlperf_logging import mllog
+from mlperf_logging.mllog import constants
+from mlperf_logging.mllog.mllog import MLLogger
 from pydantic import Field
 
 from common import distributed
@@ -35,7 +36,7 @@ class Log:
         if not sink.handlers:
             sink.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
         root = str(Path(__file__).resolve().parents[1])
-        self._logger = mllog.MLLogger(sink, default_stack_offset=2, root_dir=root)
+        self._logger = MLLogger(sink, default_stack_offset=2, root_dir=root)
 
     def start(self, key: str, **metadata: Any) -> None:
         """Begin an interval: `key` without its _start."""
@@ -53,11 +54,11 @@ class Log:
 
     def submission(self, benchmark: str, settings: SubmissionSettings, accelerators_found: int) -> None:
         """The submission_* block and the machine's shape."""
-        self.event(mllog.constants.SUBMISSION_BENCHMARK, benchmark)
-        self.event(mllog.constants.SUBMISSION_ORG, settings.organisation)
-        self.event(mllog.constants.SUBMISSION_DIVISION, settings.division)
-        self.event(mllog.constants.SUBMISSION_STATUS, settings.status)
-        self.event(mllog.constants.SUBMISSION_PLATFORM, settings.platform)
+        self.event(constants.SUBMISSION_BENCHMARK, benchmark)
+        self.event(constants.SUBMISSION_ORG, settings.organisation)
+        self.event(constants.SUBMISSION_DIVISION, settings.division)
+        self.event(constants.SUBMISSION_STATUS, settings.status)
+        self.event(constants.SUBMISSION_PLATFORM, settings.platform)
         self.event("number_of_ranks", distributed.size())
         self.event("number_of_nodes", distributed.nodes())
         self.event("accelerators_per_node", settings.accelerators_per_node or accelerators_found)

@@ -234,7 +234,7 @@ class Batches:
             raise
 
     def dataset(self, first: int = 0, last: Optional[int] = None, parallel: int = 2) -> tf.data.Dataset:
-        """Batches first ... last - 1 (to the end of the first epoch by default), read `parallel` at a time, in order."""
+        """Batches first ... last - 1 (by default one epoch), read `parallel` at a time, in order."""
         types = [tf.as_dtype(dtype) for _, dtype in self.spec]
 
         def read(number):

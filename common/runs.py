@@ -209,7 +209,7 @@ def read_records(path: Path) -> list:
 
 
 def deliver(source: Path, target: Path) -> None:
-    """Copy a file of the run to where the user wants it as well; a file that is there already is moved aside, not lost."""
+    """Copy a file of the run to where the user wants it as well; a file that is there already is moved aside."""
     target = target.expanduser()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,9 @@ class TrainingSettings(Settings):
     local_batch_size: int = Field(
         32, gt=0, description="samples in one forward pass of one rank; the global batch is this x accumulation x ranks"
     )
+    global_batch_size: int = Field(
+        0, ge=0, description="samples in one weight update over all ranks; if set, local_batch_size follows from it"
+    )
     gradient_accumulation_frequency: int = Field(1, gt=0, description="forward and backward passes per weight update")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32", description="arithmetic of layers; weights stay float32: float32 | mixed_bfloat16 | mixed_float16"
@@ -45,6 +48,21 @@ class TrainingSettings(Settings):
     keep_checkpoints: int = Field(3, gt=0, description="newest checkpoints that are kept")
     logging_frequency: int = Field(10, gt=0, description="updates between records in metrics.jsonl")
     target: float = Field(0.0, ge=0, description="stop when the evaluation's score reaches this; 0 is never")
+
+
+def local_batch_size(settings: TrainingSettings, ranks: int) -> int:
+    """Samples in one forward pass of one rank. Raises UserError if a given global batch cannot be shared out evenly."""
+    if not settings.global_batch_size:
+        return settings.local_batch_size
+    parts = ranks * settings.gradient_accumulation_frequency
+    local, remainder = divmod(settings.global_batch_size, parts)
+    if remainder:
+        raise UserError(
+            f"training.global_batch_size {settings.global_batch_size} cannot be shared evenly by {ranks} ranks x "
+            f"{settings.gradient_accumulation_frequency} accumulated passes: use a multiple of {parts}",
+            on_all_ranks=True,
+        )
+    return local
 
 
 def prepare(settings: TrainingSettings) -> None:
@@ -213,11 +231,9 @@ def _fit(
             step = last * batches.steps_per_epoch
             if trainer.stop_training:
                 break
-    except (tf.errors.OpError, RuntimeError) as error:
+    except tf.errors.OpError:
         if batches.failure is not None:
             raise batches.failure from None
-        if "Horovod has been shut down" in str(error) or "Connection closed by peer" in str(error):
-            raise UserError("stopped because another rank failed; its message says why") from None
         raise
 
 
