@@ -137,7 +137,7 @@ def translate_reference(tree: dict, places: dict) -> Optional[dict]:
             raise UserError(f"{places[(key,)]}: unknown key '{key}' in a file of the reference program's form: {hint}")
         if key == "N_CHANNELS" and value != 9:
             raise UserError(
-                f"{places[(key,)]}: N_CHANNELS must be 9, 6 reflectances and 3 temperatures (found: {value!r})"
+                f"{places[(key,)]}: N_CHANNELS must be 9: 6 reflectances, 3 temperatures (found: {value!r})"
             )
         place = _REFERENCE_KEYS[key]
         if key == "no_cache":

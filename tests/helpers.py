@@ -1,0 +1,76 @@
+"""What several tests need: tiny scenes, the settings that fit them, and the program as a real process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+
+HEIGHT, WIDTH, PATCH = 72, 104, 32  # not square, no multiple of the patch: 2 x 3 patches, cut from row 4, column 4
+TINY = [f"data.image_h={HEIGHT}", f"data.image_w={WIDTH}", f"data.patch_size={PATCH}", "training.local_batch_size=2"]
+
+
+def scene_arrays(seed: int, height: int = HEIGHT, width: int = WIDTH) -> dict:
+    """refs, bts and bayes of a scene in which cold pixels are cloud."""
+    rng = np.random.default_rng(seed)
+    refs = rng.random((height, width, 6), dtype=np.float32)
+    bts = (230 + 80 * rng.random((height, width, 3))).astype(np.float32)
+    return {"refs": refs, "bts": bts, "bayes": np.where(bts[..., 1:2] < 265, 2, 0).astype(np.uint8)}
+
+
+def write_hdf(path: Path, arrays: dict, **options) -> Path:
+    """Write arrays as datasets of an HDF5 file; options go to h5py (chunks, compression)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array, **options)
+    return path
+
+
+def write_scenes(folder: Path, count: int) -> list:
+    """`count` tiny scenes S3A_000.hdf ... in `folder`."""
+    return [write_hdf(folder / f"S3A_{number:03d}.hdf", scene_arrays(number)) for number in range(count)]
+
+
+def command(*arguments, ranks: int = 1) -> list:
+    """The command line of `python ARGUMENTS` on one rank, or under horovodrun on several."""
+    python = [sys.executable, *map(str, arguments)]
+    if ranks == 1:
+        return python
+    return [str(Path(sys.executable).parent / "horovodrun"), "--gloo", "-np", str(ranks), *python]
+
+
+def environment(**more: str) -> dict:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), **more}
+
+
+def run(*arguments, ranks: int = 1, cwd: Path = ROOT, timeout: int = 240, **env: str) -> subprocess.CompletedProcess:
+    """Run to the end; the output is text, standard error included in stdout."""
+    return subprocess.run(
+        command(*arguments, ranks=ranks),
+        cwd=cwd,
+        env=environment(**env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def errors(output: str) -> list:
+    """The program's own error lines, without horovodrun's prefix."""
+    lines = (line.split("<stderr>:", 1)[-1] for line in output.splitlines())
+    return [line for line in lines if line.startswith("error: ")]
+
+
+def records(run_folder: Path, kind: str) -> list:
+    """The records of one kind in a run's metrics.jsonl."""
+    lines = (run_folder / "metrics.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
