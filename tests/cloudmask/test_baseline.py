@@ -1,0 +1,35 @@
+"""The best threshold, on data where it is known."""
+
+import numpy as np
+import pytest
+
+from cloudmask import baseline, data
+from cloudmask.config import DataSettings
+from tests.helpers import HEIGHT, PATCH, WIDTH, write_scenes
+
+SETTINGS = DataSettings(image_h=HEIGHT, image_w=WIDTH, patch_size=PATCH)
+
+
+def test_the_rule_that_made_the_labels_is_found(tmp_path):
+    write_scenes(tmp_path, 3)  # cloud where S8 is below 265 K
+    rule = baseline.fit(data.list_scenes(str(tmp_path)), SETTINGS)
+    assert str(rule).startswith("S8 <= 265.0 K")
+    assert rule.training_accuracy > 0.999
+
+
+def test_it_predicts_as_it_was_fitted(tmp_path):
+    write_scenes(tmp_path, 1)
+    scenes = data.list_scenes(str(tmp_path))
+    rule = baseline.fit(scenes, SETTINGS)
+    images, cloud, _ = data.read_patches(scenes[0].path, SETTINGS)
+    assert np.mean(rule.predict(images) == cloud[..., 0]) == pytest.approx(rule.training_accuracy, abs=2e-3)
+
+
+def test_by_hand_with_cloud_above():
+    histogram = np.zeros((9, 2, baseline._BINS))
+    histogram[4, 0, 100], histogram[4, 1, 200], histogram[4, 1, 50] = 6, 3, 1  # one cloudy pixel is on the wrong side
+    histogram[:4, :, 7] = histogram[5:, :, 7] = [6, 4]
+    rule = baseline.best_threshold(histogram)
+    assert (rule.channel, rule.cloud_above, rule.training_accuracy) == (4, True, 0.9)
+    edges = -5 + 10 / baseline._BINS * np.array([101, 200])
+    assert edges[0] <= rule.value <= edges[1]

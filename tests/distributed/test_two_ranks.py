@@ -1,0 +1,121 @@
+"""Two real processes: the same result as one, exact resume after kill -9, and no rank left behind on an error."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import checkpoints
+from tests.helpers import TINY, command, environment, errors, run, scene_arrays, write_hdf, write_scenes
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> tuple:
+    """What two_ranks.py computes on 1 and on 2 ranks."""
+    folder = tmp_path_factory.mktemp("equal")
+    for number in range(5):
+        arrays = scene_arrays(number, 40, 104)
+        if number == 3:
+            arrays["bts"][:20] = np.nan  # ranks hold pixels of different weight
+        write_hdf(folder / "scenes" / f"S3A_{number}.hdf", arrays)
+    files = []
+    for ranks in (1, 2):
+        files.append(folder / f"{ranks}.npz")
+        done = run(Path(__file__).with_name("two_ranks.py"), folder / "scenes", files[-1], ranks=ranks)
+        assert done.returncode == 0, done.stdout
+    return tuple(dict(np.load(file)) for file in files)
+
+
+def test_two_ranks_of_half_the_batch_take_the_steps_of_one(results):
+    one, two = results
+    assert (int(one["size"]), int(two["size"])) == (1, 2)
+    np.testing.assert_allclose(two["losses"], one["losses"], rtol=1e-5)
+    np.testing.assert_allclose(two["weights"], one["weights"], atol=1e-5)
+    assert abs(one["losses"][-1] - one["losses"][0]) > 1e-3  # they did move
+
+
+def test_evaluation_does_not_depend_on_the_number_of_ranks(results):
+    one, two = results
+    np.testing.assert_allclose(two["scores"], one["scores"], atol=1e-6)
+
+
+def train(folder: Path, name: str, *more: str) -> list:
+    settings = [*TINY, f"data.train_dir={folder}/scenes", f"output.folder={folder}", "training.epochs=4"]
+    return ["-m", "cloudmask", "train", *settings, "training.save_frequency=2", f"output.run_name={name}", *more]
+
+
+def final_state(folder: Path) -> dict:
+    found = checkpoints.load_newest(folder / "checkpoints", pytest.fail)
+    return {"step": np.array(found.step), **found.arrays}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(tmp_path, ranks):
+    write_scenes(tmp_path / "scenes", 5)  # 4 to train on: 24 patches, 12 / ranks updates an epoch
+    whole = run(*train(tmp_path, "whole"), ranks=ranks)
+    assert whole.returncode == 0, whole.stdout
+    killed_after = 24 // ranks  # updates: two epochs of four
+    with subprocess.Popen(
+        command(*train(tmp_path, "killed"), ranks=ranks),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while max(checkpoints.list_steps(tmp_path / "killed" / "checkpoints"), default=0) < killed_after:
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        _kill_children_of(str(tmp_path))
+    reached = max(checkpoints.list_steps(tmp_path / "killed" / "checkpoints"))
+    assert killed_after <= reached < 2 * killed_after
+    resumed = run(*train(tmp_path, "killed", "--resume", tmp_path / "killed"), ranks=ranks)
+    assert resumed.returncode == 0, resumed.stdout
+    assert f"after update {reached}" in resumed.stdout
+    one_go, in_two = final_state(tmp_path / "whole"), final_state(tmp_path / "killed")
+    assert one_go.keys() == in_two.keys()
+    for name, array in one_go.items():
+        np.testing.assert_array_equal(in_two[name], array, err_msg=name)
+
+
+def _kill_children_of(text: str) -> None:
+    """horovodrun starts ranks in sessions of their own: kill every process that has `text` in its command line."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text.encode() in entry.read_bytes() and int(entry.parent.name) != os.getpid():
+                os.kill(int(entry.parent.name), signal.SIGKILL)
+        except (OSError, ValueError):
+            continue
+
+
+def test_a_file_that_only_one_rank_reads_stops_both(tmp_path):
+    paths = write_scenes(tmp_path / "scenes", 5)
+    paths[4].write_bytes(paths[4].read_bytes()[:30000])
+    output = run(*train(tmp_path, "bad"), ranks=2, timeout=120)
+    assert output.returncode != 0
+    assert len(errors(output.stdout)) == 1, output.stdout
+    assert "S3A_004.hdf" in errors(output.stdout)[0]
+
+
+def test_a_loss_that_is_not_finite_stops_both_with_the_step(tmp_path):
+    write_scenes(tmp_path / "scenes", 5)
+    output = run(*train(tmp_path, "nan", "optimizer.start_lr=1e30"), ranks=2, timeout=120)
+    assert output.returncode != 0
+    assert len(errors(output.stdout)) == 1, output.stdout
+    assert "the loss is not a number or infinite at update" in errors(output.stdout)[0]
+
+
+def test_fewer_scenes_than_ranks_is_said_once(tmp_path):
+    write_scenes(tmp_path / "scenes", 2)
+    output = run(*train(tmp_path, "few"), ranks=2, timeout=120)
+    assert output.returncode != 0
+    (line,) = errors(output.stdout)
+    assert "1 training scenes in" in line
+    assert "for 2 ranks: start at most one rank a scene" in line
