@@ -25,7 +25,12 @@ from common.errors import UserError
 PATTERN = "S3A*.hdf"
 REFLECTANCES = 6
 TEMPERATURES = 3
-_ROWS = 64  # rows handled at a time: 2 MB of reflectances, which stay in a core's cache between the steps
+# Rows handled at a time: few enough for the processor's cache, and so many that reader threads, which swap the
+# interpreter's lock at each operation, seldom do.
+_ROWS = 128
+
+
+_PIXEL = np.dtype([("reflectance", f"V{4 * REFLECTANCES}"), ("temperature", f"V{4 * TEMPERATURES}")])
 
 
 @dataclass(frozen=True)
@@ -105,18 +110,18 @@ class SceneReader:
         reflectance -= 0.5
         weight[...] = 1
         if absent is not None:
-            temperature[absent] = 0.0
-            seen = ~absent.all(axis=-1)
+            np.putmask(temperature, absent, 0.0)
+            # Band by band: a reduction over an axis of 3 takes ten times as long.
+            seen = ~(absent[..., 0] & absent[..., 1] & absent[..., 2])
             weight[...] = seen[:, left : left + columns].reshape(weight.shape)
         if reflectance_absent is not None:
-            reflectance[reflectance_absent] = 0.0
-        # Channel by channel: a copy with an inner loop over 6 or 3 channels is three times slower.
-        for channel in range(REFLECTANCES):
-            source = reflectance[:, left : left + columns, channel]
-            image[..., channel] = source.reshape(image.shape[:-1])
-        for channel in range(TEMPERATURES):
-            source = temperature[:, left : left + columns, channel]
-            image[..., REFLECTANCES + channel] = source.reshape(image.shape[:-1])
+            np.putmask(reflectance, reflectance_absent, 0.0)
+        # Six and three floats as one item each: copied float by float, with inner loops so short, it takes three times
+        # as long, and channel by channel it goes through the image's memory nine times.
+        pixels = image.view(_PIXEL)[..., 0]
+        for name, values in (("reflectance", reflectance), ("temperature", temperature)):
+            items = values[:, left : left + columns].view(_PIXEL[name])[..., 0]
+            pixels[name] = items.reshape(pixels.shape)
 
     def cloud_rows(self, first: int, rows: int, left: int, columns: int, cloud: np.ndarray) -> None:
         """1 where the Bayesian mask says cloud, into `cloud` (uint8, shaped as `weight` above)."""
@@ -218,13 +223,16 @@ def read_patches(path: str, settings: DataSettings) -> tuple:
     )
 
 
-def patch_batches(scenes: list, settings: DataSettings, batch_size: int, training: bool, seed: int) -> pipeline.Batches:
+def patch_batches(
+    scenes: list, settings: DataSettings, batch_size: int, training: bool, seed: int, threads: int = 2
+) -> pipeline.Batches:
     """Batches of (image, cloud, weight) over the patches of these scenes."""
     down, across, _, _ = patch_grid(settings)
     size = settings.patch_size
     spec = [((size, size, CHANNELS), np.float32), ((size, size, 1), np.uint8), ((size, size, 1), np.uint8)]
+    patches = down * across
     return pipeline.Batches(
-        scenes, lambda path: read_patches(path, settings), spec, down * across, batch_size, training, seed, settings
+        scenes, lambda path: read_patches(path, settings), spec, patches, batch_size, training, seed, settings, threads
     )
 
 

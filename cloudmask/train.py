@@ -70,8 +70,8 @@ def train(config: Config, run: Run, log: Log, threads: int) -> dict:
         )
     local_batch = training.local_batch_size(settings, distributed.size())
     per_update = local_batch * settings.gradient_accumulation_frequency
-    batches = data.patch_batches(training_scenes, config.data, per_update, True, settings.seed)
-    held_out_batches = data.patch_batches(held_out, config.data, local_batch, False, settings.seed)
+    batches = data.patch_batches(training_scenes, config.data, per_update, True, settings.seed, threads)
+    held_out_batches = data.patch_batches(held_out, config.data, local_batch, False, settings.seed, threads)
     network = model.unet()
     scale_loss = settings.precision == "mixed_float16"
     optimizer = optimizers.build(config.optimizer, config.schedule, distributed.size(), scale_loss)

@@ -13,7 +13,7 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +37,9 @@ class CacheSettings(Settings):
         description="where decoded samples stay after their first use: none | memory | disk; each rank its own share",
     )
     cache_dir: str = Field("", description="disk cache: a node-local folder with room for this node's share")
-    shuffle_files: int = Field(8, gt=0, description="files whose samples are mixed with each other, held in memory")
+    shuffle_files: int = Field(
+        8, gt=0, description="files whose samples are mixed with each other; twice as many are held in memory"
+    )
 
 
 @dataclass(frozen=True)
@@ -113,31 +115,32 @@ def evaluation_order(files: int, per_file: int, rank: int, size: int) -> np.ndar
 
 
 class FileCache:
-    """Decoded files by path: read once when first wanted, by whichever thread comes first."""
+    """Decoded files by path. Each is read once, in one of `threads` threads, when it is first requested."""
 
-    def __init__(self, read: Callable[[str], Arrays], keep: Optional[int], folder: Optional[Path] = None):
+    def __init__(
+        self, read: Callable[[str], Arrays], keep: Optional[int], folder: Optional[Path] = None, threads: int = 2
+    ):
         """keep: most recently used files held in memory, None for all. folder: keep decoded arrays on disk there."""
         self._read, self._keep, self._folder = read, keep, folder
         self._entries: OrderedDict = OrderedDict()
         self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
 
-    def get(self, file: DataFile) -> Arrays:
+    def request(self, file: DataFile) -> Future:
+        """Begin to read a file unless it is there or on its way; does not wait."""
         with self._lock:
             future = self._entries.get(file.path)
-            mine = future is None
-            if mine:
-                future = self._entries[file.path] = Future()
-                while self._keep is not None and len(self._entries) > self._keep:
-                    self._entries.popitem(last=False)
+            # A read that failed is tried again: a file system may have recovered.
+            if future is None or (future.done() and future.exception() is not None):
+                future = self._entries[file.path] = self._threads.submit(self._load, file)
             self._entries.move_to_end(file.path)
-        if mine:
-            try:
-                future.set_result(self._load(file))
-            except BaseException as error:
-                with self._lock:
-                    self._entries.pop(file.path, None)
-                future.set_exception(error)
-        return future.result()
+            while self._keep is not None and len(self._entries) > self._keep:
+                self._entries.popitem(last=False)
+        return future
+
+    def get(self, file: DataFile) -> Arrays:
+        """A file's arrays, read now if they are not there. Raises what reading raised."""
+        return self.request(file).result()
 
     def _load(self, file: DataFile) -> Arrays:
         if self._folder is None:
@@ -177,15 +180,18 @@ class Batches:
         training: bool,
         seed: int = 0,
         settings: Optional[CacheSettings] = None,
+        threads: int = 2,
     ):
         settings = settings or CacheSettings()
         rank, size = distributed.rank(), distributed.size()
         self.files, self.spec, self.batch_size, self.training = files, spec, batch_size, training
         self.samples = len(files) * samples_per_file  # over all ranks
-        in_memory = settings.shuffle_files + 2 if samples_per_file > 1 else 1
+        # Files are read this many batches ahead of their use: one window, so that the next one is there when it begins.
+        window = settings.shuffle_files * samples_per_file if samples_per_file > 1 else 2 * batch_size
+        self._batches_ahead = -(-window // batch_size)
+        in_memory = 2 * (window // samples_per_file) + 2
         folder = Path(settings.cache_dir or "/tmp") / f"rank{rank}" if settings.cache == "disk" else None
-        # A sample that is alone in its file is used once an epoch: kept only long enough for the batch it is in.
-        self._cache = FileCache(read, None if settings.cache == "memory" else in_memory, folder)
+        self._cache = FileCache(read, None if settings.cache == "memory" else in_memory, folder, threads)
         self.failure: Optional[BaseException] = None
 
         @lru_cache(maxsize=4)
@@ -218,7 +224,11 @@ class Batches:
     def load(self, number: int) -> Arrays:
         """Batch `number`, counted from 0 over all epochs."""
         epoch, step = divmod(int(number), self.steps_per_epoch)
-        wanted = self._order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        order, first = self._order(epoch), step * self.batch_size
+        wanted = order[first : first + self.batch_size]
+        ahead = order[first : first + self.batch_size * (1 + self._batches_ahead), 0]
+        for file in dict.fromkeys(ahead.tolist()):  # in order of use, each once
+            self._cache.request(self.files[file])
         batch = tuple(pool.empty((len(wanted), *shape), dtype) for shape, dtype in self.spec)
         for row, (file, sample) in enumerate(wanted):
             for target, source in zip(batch, self._cache.get(self.files[file])):

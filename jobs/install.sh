@@ -75,7 +75,7 @@ step "Horovod, compiled (2 to 4 minutes on 2 cores)" pip install --no-build-isol
     "$(grep '^horovod==' requirements.txt)"
 
 echo
-horovodrun --check-build | tee "$venv/check-build.log"
+TF_CPP_MIN_LOG_LEVEL=3 horovodrun --check-build | tee "$venv/check-build.log"
 echo "(Horovod lists PyTorch as available whether it is or not; it is not used here.)"
 require() { grep -q "\[X\] $1" "$venv/check-build.log" || fail "Horovod was built without $1; see $log"; }
 require TensorFlow

@@ -1,0 +1,75 @@
+"""Run all measurements, print the table, write bench/bench.json. usage: python -m tests.bench [name ...]
+
+Each measurement is a process of its own (`python -m tests.bench.cloudmask NAME`), so that none inherits another's
+memory, threads or precision. It prints one JSON object a row.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.cloudmask import MEASUREMENTS
+from tests.helpers import ROOT, environment
+
+
+def main() -> int:
+    chosen = sys.argv[1:] or list(MEASUREMENTS)
+    rows = []
+    for name in chosen:
+        print(f"measuring: {name}", flush=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.cloudmask", name],
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if done.returncode:
+            print(f"error: measurement '{name}' failed (exit code {done.returncode})", file=sys.stderr)
+            return 1
+        rows += [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    Console(width=None if sys.stdout.isatty() else 150).print(_table(rows))
+    folder = ROOT / "bench"
+    folder.mkdir(exist_ok=True)
+    target = folder / "bench.json"
+    about = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": platform.node(), "processor": _processor()}
+    target.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {target.relative_to(ROOT)}; medians; the machine is noisy, so compare ratios, not seconds")
+    return 0
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _table(rows: list) -> Table:
+    table = Table(title="CloudMask", title_justify="left", box=box.SIMPLE_HEAD)
+    for title, side in (
+        ("measurement", "left"),
+        ("ours", "right"),
+        ("limit", "right"),
+        ("unit", "left"),
+        ("ratio", "right"),
+        ("target", "right"),
+        ("", "left"),
+        ("what the limit is", "left"),
+    ):
+        table.add_column(title, justify=side)
+    for row in rows:
+        met = "met" if row["ratio"] >= row["target"] else "missed"
+        ours, limit = f"{row['ours']:.3g}", f"{row['limit']:.3g}"
+        ratio, target = f"{row['ratio']:.2f}", f">= {row['target']:.2f}"
+        table.add_row(row["name"], ours, limit, row["unit"], ratio, target, met, row["limit_is"])
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,237 @@
+"""CloudMask's measurements, one a process: python -m tests.bench.cloudmask NAME
+
+Floating-point work is counted as 21.5 GFLOP for the forward pass of 256 x 256 pixels (multiplications and additions
+of the convolutions), a training step as three times that.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from common.timing import repeat
+from tests.helpers import ROOT, environment
+
+GFLOP_PER_PIXEL = 21.5 / 256**2
+HEIGHT, WIDTH = 1200, 1500
+CORES = len(os.sched_getaffinity(0))
+
+
+def row(name: str, ours: float, limit: float, unit: str, target: float, limit_is: str, higher: bool = True) -> None:
+    """Print a result; `ratio` is how near to the limit we are, at best 1 (or above, where the limit can be passed)."""
+    ratio = ours / limit if higher else limit / ours
+    values = {"name": name, "ours": ours, "limit": limit, "unit": unit, "ratio": ratio, "target": target}
+    print(json.dumps({**values, "limit_is": limit_is}), flush=True)
+
+
+def start(precision: str = "float32"):
+    """TensorFlow with all cores of this process, as a rank alone on the node would have it."""
+    import tensorflow as tf
+
+    from common import distributed
+
+    distributed.init()
+    tf.keras.mixed_precision.set_global_policy(precision)
+    return tf
+
+
+def in_turn(first, second, times: int = 7) -> tuple:
+    """Medians of two pieces of work, measured A B A B ..., so that both see the same machine."""
+    first(), second()
+    pairs = [(repeat(first, 1, 0)[0], repeat(second, 1, 0)[0]) for _ in range(times)]
+    return tuple(float(np.median(values)) for values in zip(*pairs))
+
+
+def gemm(tf, precision: str):
+    """Work of a square matrix product, and its GFLOP."""
+    size = 4096
+    dtype = tf.float32 if precision == "float32" else tf.bfloat16
+    matrix = tf.cast(tf.random.normal((size, size)), dtype)
+    product = tf.function(lambda a: tf.reduce_sum(tf.cast(tf.matmul(a, a)[:1], tf.float32)))
+    return lambda: product(matrix).numpy(), 2 * size**3 / 1e9
+
+
+def forward(precision: str, target: float) -> None:
+    """A whole scene in one pass."""
+    tf = start(precision)
+    from cloudmask import model
+    from common import training
+
+    work, gflop = gemm(tf, precision)
+    image = tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
+    network = training.forward(model.unet())
+    scene, limit = in_turn(lambda: network(image).numpy(), work)
+    rate = GFLOP_PER_PIXEL * HEIGHT * (WIDTH + 4) / scene
+    row(f"forward, whole scene, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
+
+
+def step(precision: str, target: float) -> None:
+    """A training step of 4 patches of 256 x 256, everything included but reading."""
+    tf = start(precision)
+    from cloudmask import model, train
+    from common import optimizers, training
+    from common.optimizers import OptimizerSettings
+    from common.schedules import ScheduleSettings
+
+    work, gflop = gemm(tf, precision)
+    trainer = training.Trainer(model.unet(), train.objective, training.TrainingSettings())
+    trainer.compile(optimizer=optimizers.build(OptimizerSettings(), ScheduleSettings()))
+    training.State(trainer)
+    rng = np.random.default_rng(0)
+    image = tf.constant(rng.normal(size=(4, 256, 256, 9)), tf.float32)
+    cloud = tf.constant(rng.integers(0, 2, (4, 256, 256, 1)), tf.uint8)
+    update = tf.function(trainer.train_step)
+    seconds, limit = in_turn(lambda: update((image, cloud, tf.ones_like(cloud)))["loss"].numpy(), work)
+    rate = 3 * 4 * 21.5 / seconds
+    row(f"training step, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
+
+
+def tiling_modes() -> None:
+    """One pass against the reference's 63 tiles."""
+    start()
+    from cloudmask import model, tiling
+    from common import training
+
+    network = training.forward(model.unet())
+    axes = tiling.axes(HEIGHT, WIDTH, 256, 80)
+
+    def work(mode: str):
+        above, below, left, right = tiling.padding(*axes, mode)
+        shape = (1, HEIGHT + above + below, WIDTH + left + right, 9)
+        image = np.random.default_rng(0).random(shape, dtype=np.float32)
+        return lambda: tiling.mask_scene(network, image, *axes, mode, 512)
+
+    whole, reference = in_turn(work("whole"), work("reference"), 3)
+    # Here the "limit" is the reference's way, to be beaten by the factor in `ratio`.
+    row("whole scene against 63 tiles", whole, reference, "s a scene", 2.2, "the reference's 63 tiles", higher=False)
+
+
+def scenes(folder: Path, count: int) -> list:
+    from cloudmask import synthesize
+    from cloudmask.config import DataSettings, SynthesizeSettings
+
+    synthesize.main(SynthesizeSettings(scenes=count, folder=str(folder)), DataSettings())
+    return sorted(folder.glob("S3A*.hdf"))
+
+
+def reading() -> None:
+    """Scenes as training reads them, HDF5 to normalised patches in TensorFlow, against bare reading of the files."""
+    tf = start()
+    from cloudmask import data
+    from cloudmask.config import DataSettings
+
+    count = 24  # enough that hardly a file is still in memory when its turn comes again
+    with tempfile.TemporaryDirectory() as folder:
+        paths = scenes(Path(folder), count)
+        files = data.list_scenes(folder)
+        patches_a_scene = 20
+        batches = data.patch_batches(files, DataSettings(shuffle_files=2), patches_a_scene, True, seed=0, threads=CORES)
+        buffer = np.empty(paths[0].stat().st_size, np.uint8)
+
+        def raw() -> None:
+            for path in paths:
+                with open(path, "rb", buffering=0) as file:
+                    file.readinto(buffer)
+
+        def pipeline() -> None:
+            for batch in batches.dataset(0, count, parallel=CORES):
+                tf.reduce_sum(batch[1][0, 0, 0])
+
+        ours, limit = in_turn(pipeline, raw)
+    row("reading scenes", count / ours, count / limit, "scenes/s", 0.35, "bare read, page cache, one buffer")
+
+
+def end_to_end() -> None:
+    """Inference from files to masks, scores included, against undisturbed passes of the network."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = scenes(Path(folder) / "scenes", 6)
+        tf = start()
+        from cloudmask import model
+        from common import training
+
+        network = model.unet()
+        network.save(Path(folder) / "model.keras")
+        compiled, image = training.forward(network), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
+        before = repeat(lambda: compiled(image).numpy(), 4)
+        settings = [f"inference.inference_dir={paths[0].parent}", f"inference.model_file={folder}/model.keras"]
+        settings += [f"output.folder={folder}/runs", "output.run_name=bench", "inference.pictures=0"]
+        call = [sys.executable, "-m", "cloudmask", "infer", *settings]
+        subprocess.run(call, cwd=ROOT, env=environment(), check=True, stdout=subprocess.DEVNULL)
+        after = repeat(lambda: compiled(image).numpy(), 4)
+        lines = (Path(folder) / "runs" / "bench" / "metrics.jsonl").read_text().splitlines()
+        result = next(record for record in map(json.loads, lines) if record["kind"] == "inference")
+    limit = float(np.median(before + after))
+    ours = result["time_per_inference"]
+    row("inference end to end", ours, limit, "s a scene", 1 / 1.15, "the network's pass alone", higher=False)
+
+
+def ranks() -> None:
+    """Two ranks that exchange gradients against two processes that do not, each on one core."""
+    rates = {kind: [] for kind in ("ranks", "alone")}
+    for _ in range(3):
+        for kind in rates:
+            rates[kind].append(_two_processes(kind))
+    ours, limit = (float(np.median(values)) for values in rates.values())
+    row("two ranks, one core each", ours, limit, "patches/s", 0.97, "two processes without allreduce")
+
+
+def _two_processes(kind: str) -> float:
+    """Patches a second of two processes together."""
+    program = [sys.executable, "-m", "tests.bench.cloudmask", "one-rank"]
+    if kind == "ranks":
+        call = [str(Path(sys.executable).parent / "horovodrun"), "--gloo", "-np", "2", *program]
+        output = subprocess.run(call, cwd=ROOT, env=environment(), check=True, stdout=subprocess.PIPE, text=True).stdout
+        return sum(float(line.split("rate ")[1]) for line in output.splitlines() if "rate " in line)
+    begin = str(time.time() + 20)
+    parts = [
+        subprocess.Popen(
+            ["taskset", "-c", str(core), *program, begin],
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for core in sorted(os.sched_getaffinity(0))[:2]
+    ]
+    return sum(float(part.communicate()[0].split("rate ")[1]) for part in parts)
+
+
+def one_rank() -> None:
+    """Steps of one process, alone or as a rank; prints its patches a second."""
+    tf = start()
+    from cloudmask import model, train
+    from common import distributed, optimizers, training
+    from common.optimizers import OptimizerSettings
+    from common.schedules import ScheduleSettings
+
+    trainer = training.Trainer(model.unet(), train.objective, training.TrainingSettings())
+    trainer.compile(optimizer=optimizers.build(OptimizerSettings(), ScheduleSettings()))
+    training.State(trainer)
+    image, cloud = tf.random.normal((4, 256, 256, 9)), tf.ones((4, 256, 256, 1), tf.uint8)
+    update = tf.function(trainer.train_step)
+    work = lambda: update((image, cloud, cloud))["loss"].numpy()  # noqa: E731
+    repeat(work, 1, 1)
+    if len(sys.argv) > 2:  # both processes begin at the same moment
+        time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+    distributed.barrier()
+    print("rate", 4 / float(np.median(repeat(work, 8, 1))), flush=True)
+
+
+MEASUREMENTS = {
+    "forward-float32": lambda: forward("float32", 0.90),
+    "forward-bfloat16": lambda: forward("mixed_bfloat16", 0.90),
+    "step-float32": lambda: step("float32", 0.85),
+    "step-bfloat16": lambda: step("mixed_bfloat16", 0.65),
+    "tiling": tiling_modes,
+    "reading": reading,
+    "end-to-end": end_to_end,
+    "ranks": ranks,
+}
+
+if __name__ == "__main__":
+    {**MEASUREMENTS, "one-rank": one_rank}[sys.argv[1]]()
