@@ -24,7 +24,7 @@ from common import distributed, hdf5, pipeline, timing, training
 from common.errors import UserError
 from common.metrics import BinaryCounts
 from common.mlperf import Log
-from common.runs import Run
+from common.runs import Run, commit
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _attributes(config: Config, path: str) -> dict:
         "model_sha256": digest.hexdigest(),
         "mode": settings.mode,
         "precision": settings.precision,
-        "tensorflow": tf.__version__,
+        "version": f"{commit() or 'no git checkout'}, tensorflow {tf.__version__}",
     }
 
 
@@ -194,7 +194,7 @@ def _mask_all(job: Job, scenes: list, run: Run) -> list:
                 mask = tiling.mask_scene(job.forward, arrays[0], *job.axes, settings.mode, settings.tile_size)
                 result.compute = time.perf_counter() - started
                 if len(writes) > 1:  # no more than two scenes behind, or memory would fill up
-                    writes[-2].exception()
+                    writes[-2].result()
                 writes.append(writer.submit(_note_errors, result, _write, job, scene, mask, arrays, result))
             except UserError as error:
                 result.error = str(error)
@@ -203,6 +203,8 @@ def _mask_all(job: Job, scenes: list, run: Run) -> list:
             if time.perf_counter() - shown > 10:
                 shown = time.perf_counter()
                 run.say(f"  {number + 1} of {len(scenes)} scenes of rank 0 done")
+        for write in writes:
+            write.result()  # raises what is no UserError, a fault of ours
     return results
 
 

@@ -12,12 +12,12 @@ dark while low clouds are bright, at 3.7 sunlight adds to a cloud's own heat (Co
 dual scan temperature radiometer", Journal of Modern Optics, 2010, for the bands; the values here are round numbers).
 """
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 from scipy import fft, ndimage
 
@@ -220,10 +220,8 @@ def main(settings: SynthesizeSettings, data: DataSettings) -> int:
     except OSError as error:
         raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
     started, made = time.perf_counter(), 0
-    console = Console()
-    for number in track(
-        range(settings.scenes), "scenes", console=console, transient=True, disable=not console.is_terminal
-    ):
+    numbers = range(settings.scenes)
+    for number in track(numbers, "scenes", transient=True) if sys.stdout.isatty() else numbers:
         path = folder / scene_name(settings.seed, number)
         if not path.exists():
             write_scene(path, make_scene(settings.seed, number, data.image_h, data.image_w))

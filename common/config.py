@@ -227,7 +227,8 @@ def as_markdown(model: type, prefix: str = "") -> list:
             default = field.get_default(call_default_factory=True)
             default = list(default) if isinstance(default, tuple) else default
             shown = json.dumps(default if not isinstance(default, Path) else str(default))
-            rows.append(f"| `{prefix}{name}` | `{shown}` | {' '.join((field.description or '').split())} |")
+            meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+            rows.append(f"| `{prefix}{name}` | `{shown}` | {meaning} |")
     return rows
 
 

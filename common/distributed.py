@@ -51,6 +51,7 @@ def init(threads: int = 0) -> Placement:
         # those looks take 8 % of a core from the computation (`make bench`, row "two ranks").
         os.environ.setdefault("HOROVOD_CYCLE_TIME", "20")
     hvd.init()
+    tf.get_logger().setLevel("ERROR")  # Keras' advice to programmers, such as on saving a model without metrics
     threads = threads or own_cores(sorted(os.sched_getaffinity(0)), os.cpu_count() or 1)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     # Two, so that an input or allreduce operation never waits behind a long convolution; more only fight for cores.

@@ -9,7 +9,7 @@ import math
 from typing import Literal, Optional
 
 import tensorflow as tf
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.config import Settings
 from common.schedules import Schedule, ScheduleSettings
@@ -31,6 +31,12 @@ class OptimizerSettings(Settings):
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
         "none", description="start_lr is multiplied by 1 (none), the number of ranks (linear), or its root (sqrt)"
     )
+
+    @model_validator(mode="after")
+    def _decay_needs_adamw(self):
+        if self.weight_decay and self.optimizer != "AdamW":
+            raise ValueError(f"weight_decay {self.weight_decay} needs optimizer: AdamW, Adam has none")
+        return self
 
 
 def scaled_learning_rate(settings: OptimizerSettings, ranks: int) -> float:

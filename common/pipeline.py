@@ -11,6 +11,7 @@ files that are in memory at the same time.
 
 import hashlib
 import os
+import tempfile
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,7 +37,10 @@ class CacheSettings(Settings):
         "none",
         description="where decoded samples stay after their first use: none | memory | disk; each rank its own share",
     )
-    cache_dir: str = Field("", description="disk cache: a node-local folder with room for this node's share")
+    cache_dir: str = Field(
+        "",
+        description="disk cache: a node-local folder with room for this node's share; empty is TMPDIR",
+    )
     shuffle_files: int = Field(
         8, gt=0, description="files whose samples are mixed with each other; twice as many are held in memory"
     )
@@ -190,8 +194,9 @@ class Batches:
         window = settings.shuffle_files * samples_per_file if samples_per_file > 1 else 2 * batch_size
         self._batches_ahead = -(-window // batch_size)
         in_memory = 2 * (window // samples_per_file) + 2
-        folder = Path(settings.cache_dir or "/tmp") / f"rank{rank}" if settings.cache == "disk" else None
-        self._cache = FileCache(read, None if settings.cache == "memory" else in_memory, folder, threads)
+        folder = Path(settings.cache_dir or tempfile.gettempdir()) / f"samples-rank{rank}"
+        keep = None if settings.cache == "memory" else in_memory
+        self._cache = FileCache(read, keep, folder if settings.cache == "disk" else None, threads)
         self.failure: Optional[BaseException] = None
 
         @lru_cache(maxsize=4)

@@ -64,15 +64,16 @@ def _tables(environment: dict, records: list) -> list:
     ]
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+def _table(title: str, *columns: str, text: bool = False) -> Table:
+    """text: the columns hold words, not figures."""
+    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if text or number == 0 else "right", overflow="fold")
     return table
 
 
 def _run_table(environment: dict) -> Table:
-    table = _table("Run", "what", "value")
+    table = _table("Run", "what", "value", text=True)
     gpus = len(environment["gpus"])
     machine = f"{environment['host']}, {environment['processor']}, {environment['cores']} cores, {gpus} GPUs"
     table.add_row("command", environment["command"])
@@ -113,13 +114,8 @@ def _training_table(epochs: list) -> Table:
 
 
 def _time_table(inference: dict) -> Table:
-    title = "Time per inference"
-    if inference:
-        title += (
-            f": {inference['inferences']} scenes in {inference['seconds']:.2f} s on {inference['ranks']} ranks "
-            f"({inference['mode']}, {inference['precision']})"
-        )
-    table = _table(title, "seconds a scene", "mean", "median", "p95", "total")
+    table = _table("Time per inference", "seconds a scene", "mean", "median", "p95", "total")
+    table.min_width = 80
     if not inference:
         return table
     for part in ("read", "compute", "write"):
@@ -128,8 +124,11 @@ def _time_table(inference: dict) -> Table:
     table.add_row(
         "end to end, all ranks", f"{inference['time_per_inference']:.3f}", "", "", f"{inference['seconds']:.3f}"
     )
-    rates = f"{inference['scenes_per_second']:.3f} scenes/s, {inference['megapixels_per_second']:.3f} megapixels/s"
-    table.caption = f"{rates}; read and write overlap compute; warm-up excluded"
+    table.caption = (
+        f"{inference['inferences']} scenes ({inference['mode']}, {inference['precision']}) on {inference['ranks']} "
+        f"ranks: {inference['scenes_per_second']:.3f} scenes/s, {inference['megapixels_per_second']:.3f} megapixels/s. "
+        "Reading and writing overlap computing; warm-up is left out."
+    )
     return table
 
 
@@ -145,7 +144,7 @@ def _score_table(scores: dict, rule: str) -> Table:
 
 
 def _failure_table(records: list) -> Table:
-    table = _table("Failed", "file", "why")
+    table = _table("Failed", "file", "why", text=True)
     for record in records:
         if record["kind"] == "scene" and record.get("error"):
             table.add_row(record["name"], record["error"])

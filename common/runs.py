@@ -166,7 +166,7 @@ def environment(command: str) -> dict:
         "gpus": [gpu.name for gpu in tf.config.list_physical_devices("GPU")],
         "ranks": distributed.size(),
         "nodes": distributed.nodes(),
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -178,7 +178,7 @@ def _processor() -> str:
         return platform.processor()
 
 
-def _commit() -> str:
+def commit() -> str:
     """The code's commit, with + if the working tree differs from it; empty outside a git checkout."""
     root = Path(__file__).resolve().parents[1]
     try:

@@ -2,6 +2,7 @@
 # Installs everything into a virtual environment: jobs/install.sh FOLDER [GPU]
 #
 # `make venv` calls it; on a cluster run it once on a login node, with the site's compiler and MPI modules loaded.
+# BASE_PYTHON=python3.10 in the environment prefers that Python to the newest fitting one.
 # A second argument that is not empty asks for NVIDIA GPUs: TensorFlow with its CUDA libraries, Horovod with NCCL.
 # Why each step is as it is:
 #   TensorFlow comes before Horovod, which compiles against the TensorFlow that it finds.
@@ -18,7 +19,7 @@ fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
 fitting_python() {
     local candidate
-    for candidate in python3.11 python3.10 python3.9 python3; do
+    for candidate in ${BASE_PYTHON:-} python3.11 python3.10 python3.9 python3; do
         # Some names are only wrappers that refuse to run, hence the trial.
         if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 11))' \
             >/dev/null 2>&1; then
