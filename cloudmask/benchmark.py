@@ -8,11 +8,15 @@ from cloudmask import infer, train
 from cloudmask.config import Config
 from common import distributed, mlperf, report
 from common.distributed import Placement
-from common.runs import Run, deliver, open_run
+from common.runs import Run, check_writable, deliver, open_run
 
 
 def run(command: str, config: Config, resume: str, placement: Placement) -> int:
     """`command`: run, train or infer. Returns the exit code: 1 if any scene failed."""
+    targets = [_path(name) for name in (config.report.log_file, config.report.mlperf_logfile) if name]
+    if config.report.model_file and command != "infer":
+        targets.append(_path(config.report.model_file))
+    distributed.on_root(lambda: [check_writable(target) for target in targets])
     folder = open_run(config, config.output, f"cloudmask {command}", resume)
     log = mlperf.Log(folder / "mlperf.log")
     log.start("init")

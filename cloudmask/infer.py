@@ -24,7 +24,7 @@ from common import distributed, hdf5, pipeline, timing, training
 from common.errors import UserError
 from common.metrics import BinaryCounts
 from common.mlperf import Log
-from common.runs import Run, commit
+from common.runs import Run, commit, move_aside
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def infer(config: Config, run: Run, log: Log, threads: int, model_file: Optional
     rule = _baseline(config, Path(path).expanduser(), run)
     job = Job(config, training.forward(network, settings.xla), axes, rule, run / "masks", _attributes(config, path))
     if distributed.is_root():
-        job.folder.mkdir(exist_ok=True)
+        move_aside(job.folder)  # what an inference of this run left that was stopped
+        job.folder.mkdir()
     first, last = pipeline.share(len(scenes), distributed.rank(), distributed.size())
     run.say(f"masking {len(scenes)} scenes with {path} ({settings.mode}, {settings.precision})")
     _warm_up(job)

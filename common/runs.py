@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -208,16 +209,32 @@ def read_records(path: Path) -> list:
     return records
 
 
+def move_aside(path: Path) -> None:
+    """Rename a file or folder that is there to the first free of NAME.1, NAME.2 ..."""
+    if path.exists():
+        number = 1
+        while (aside := path.with_name(f"{path.name}.{number}")).exists():
+            number += 1
+        os.replace(path, aside)
+
+
+def check_writable(path: Path) -> None:
+    """Raise UserError now if a file could not be written at `path` hours later."""
+    folder = path.expanduser().absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
+
+
 def deliver(source: Path, target: Path) -> None:
     """Copy a file of the run to where the user wants it as well; a file that is there already is moved aside."""
     target = target.expanduser()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            number = 1
-            while (aside := target.with_name(f"{target.name}.{number}")).exists():
-                number += 1
-            os.replace(target, aside)
+        move_aside(target)
         if source.is_dir():
             shutil.copytree(source, target)
         else:

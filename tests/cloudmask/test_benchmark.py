@@ -159,6 +159,7 @@ def test_a_taken_run_name_and_a_second_inference(trained):
         (["train", "training.epocs=3"], "override 'training.epocs=3': unknown key 'training.epocs'"),
         (["infer", "data.train_dir={scenes}"], "inference.model_file is not set"),
         (["infer", "data.train_dir={scenes}", "inference.model_file=none.h5"], "none.h5: no such model"),
+        (["train", "report.model_file=/proc/none/model.h5"], "/proc/none/model.h5: cannot be written"),
         (["train", "data.train_dir={scenes}", "training.local_batch_size=500"], "do not fill one global batch of 500"),
         (
             ["train", "data.train_dir={scenes}", "optimizer.start_lr=1e30"],
@@ -173,6 +174,18 @@ def test_mistakes_end_with_one_line_and_exit_code_1(trained, tmp_path, arguments
     assert len(errors(output.stdout)) == 1, output.stdout
     assert message in errors(output.stdout)[0]
     assert "Traceback" not in output.stdout
+
+
+def test_training_stops_at_the_target_and_resumes_there(trained, tmp_path):
+    settings = [*TINY, f"data.train_dir={trained[0]}/train", f"output.folder={tmp_path}", "output.run_name=goal"]
+    first = run("-m", "cloudmask", "train", *settings, "training.epochs=50", "training.target=0.05")
+    assert first.returncode == 0, first.stdout
+    assert "target reached: pixel_accuracy" in first.stdout
+    assert len(records(tmp_path / "goal", "epoch")) == 1
+    assert '"target_accuracy_reached", "value": 0.05' in (tmp_path / "goal" / "mlperf.log").read_text()
+    again = run("-m", "cloudmask", "train", "--resume", tmp_path / "goal")
+    assert again.returncode == 0, again.stdout
+    assert len(records(tmp_path / "goal", "epoch")) == 1
 
 
 def test_a_horovod_that_was_built_without_tensorflow_is_one_sentence(tmp_path):

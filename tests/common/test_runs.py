@@ -79,6 +79,14 @@ def test_steps_that_a_resume_repeats_count_once(tmp_path):
     assert steps == [lines[0], lines[3]]
 
 
+def test_a_place_that_cannot_be_written_is_found_at_the_start(tmp_path):
+    runs.check_writable(tmp_path / "new" / "model.h5")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"model\.h5: cannot be written"):
+        runs.check_writable(tmp_path / "file" / "model.h5")
+
+
 def test_an_older_file_is_moved_aside_not_lost(tmp_path):
     source, target = tmp_path / "new", tmp_path / "out" / "model.h5"
     for content in ("one", "two", "three"):

@@ -38,6 +38,12 @@ def test_two_ranks_of_half_the_batch_take_the_steps_of_one(results):
     assert abs(one["losses"][-1] - one["losses"][0]) > 1e-3  # they did move
 
 
+def test_gradients_exchanged_as_float16_take_nearly_the_same_step(results):
+    one, two = results
+    np.testing.assert_allclose(two["compressed"], one["compressed"], atol=1e-3)
+    assert np.abs(two["compressed"] - two["weights"]).max() > 5e-3  # the step that was taken
+
+
 def test_evaluation_does_not_depend_on_the_number_of_ranks(results):
     one, two = results
     np.testing.assert_allclose(two["scores"], one["scores"], atol=1e-6)

@@ -41,11 +41,16 @@ def main() -> int:
     batch = tuple(map(tf.constant, batches.load(0)))
     step = tf.function(trainer.train_step)
     losses = [float(step(batch)["loss"]) for _ in range(6)]
+    exact = [weight.copy() for weight in network.get_weights()]
+    trainer._compress = True  # one more step with float16 between the ranks, undone afterwards
+    tf.function(trainer.train_step)(batch)
+    compressed = np.concatenate([weight.ravel() for weight in network.get_weights()])
+    network.set_weights(exact)
     held_out = data.patch_batches(scenes, settings, 4, False, seed=1)
     scores = train.evaluate(network, training.forward(network), held_out, placement.threads)
     everywhere = distributed.gather_objects(scores)
     weights = np.concatenate([weight.ravel() for weight in network.get_weights()])
-    result = SimpleNamespace(weights=weights, losses=losses, scores=list(scores.values()))
+    result = SimpleNamespace(weights=weights, compressed=compressed, losses=losses, scores=list(scores.values()))
     same = distributed.gather_objects(weights)
     if distributed.is_root():
         assert all(other == scores for other in everywhere)
