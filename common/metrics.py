@@ -69,3 +69,18 @@ class BinaryCounts:
 
 def _ratio(numerator: float, denominator: float) -> float:
     return float(numerator / denominator) if denominator > 0 else float("nan")
+
+
+def intersection_over_union(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """Mean intersection over union of each sample over its classes, [batch] float64.
+
+    predicted, truth: [batch, height, width] integer class. A class that is in neither counts as 1, as in MLPerf HPC's
+    DeepCAM reference; its score of a data set is the mean of these over all samples (add up, then divide once).
+    """
+    scores = np.empty((len(truth), classes))
+    for number in range(classes):
+        found, wanted = predicted == number, truth == number
+        both = np.sum(found & wanted, axis=(1, 2))
+        either = np.sum(found | wanted, axis=(1, 2))
+        scores[:, number] = np.where(either > 0, both / np.maximum(either, 1), 1.0)
+    return scores.mean(axis=1)
