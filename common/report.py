@@ -66,9 +66,18 @@ def _tables(environment: dict, records: list) -> list:
 
 def _table(title: str, *columns: str, text: bool = False) -> Table:
     """text: the columns hold words, not figures."""
-    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        title_style="bold",
+        padding=(0, 1, 0, 0),
+    )
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if text or number == 0 else "right", overflow="fold")
+        words = text or number == 0
+        # Figures are never broken; in a narrow terminal the words beside them are.
+        table.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     return table
 
 
@@ -96,9 +105,8 @@ def _training_table(epochs: list) -> Table:
         "updates",
         "seconds",
         "samples/s",
-        "training loss",
-        *(f"held-out {titles[name]}" for name in held_out),
-        "evaluation s",
+        "training\nloss",
+        *(f"held-out\n{titles[name]}".replace(" ", "\n") for name in held_out),
     )
     for epoch in epochs:
         table.add_row(
@@ -108,7 +116,6 @@ def _training_table(epochs: list) -> Table:
             f"{epoch['samples_per_second']:.2f}",
             f"{epoch['train'].get('loss', float('nan')):.4f}",
             *(f"{epoch['evaluation'][name]:.4f}" for name in held_out),
-            f"{epoch['evaluation_seconds']:.1f}",
         )
     return table
 
@@ -153,7 +160,7 @@ def _failure_table(records: list) -> Table:
 
 def _markdown(table: Table) -> str:
     columns = [list(column.cells) for column in table.columns]
-    heads = [str(column.header) for column in table.columns]
+    heads = [" ".join(str(column.header).split()) for column in table.columns]
     lines = [f"## {table.title}", "", f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in zip(*columns)]
     return "\n".join([*lines, *(["", str(table.caption)] if table.caption else [])])
