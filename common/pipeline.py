@@ -42,7 +42,7 @@ class CacheSettings(Settings):
         description="disk cache: a node-local folder with room for this node's share; empty is TMPDIR",
     )
     shuffle_files: int = Field(
-        8, gt=0, description="files whose samples are mixed with each other; twice as many are held in memory"
+        8, gt=0, description="files whose samples are mixed, twice as many are held in memory; cache: memory mixes all"
     )
 
 
@@ -211,7 +211,8 @@ class Batches:
                 rank=rank,
                 size=size,
                 fixed_share=settings.cache != "none",
-                window=settings.shuffle_files,
+                # What is all in memory can be mixed over all files: a window of night scenes, say, sets training back.
+                window=len(files) if settings.cache == "memory" else settings.shuffle_files,
             )
 
         self._order = order

@@ -146,3 +146,10 @@ def test_files_are_found_at_any_depth_and_sorted_by_name(tmp_path):
     found = list_files(str(tmp_path), "x*")
     assert [file.name for file in found] == ["x1", "x2", "x3"]
     assert all(isinstance(file, DataFile) for file in found)
+
+
+def test_what_is_all_in_memory_is_mixed_over_all_files(tmp_path):
+    files = make_files(tmp_path, 8)
+    for cache, mixed in (("memory", True), ("none", False)):
+        (values,) = batches(files, True, size=6, cache=cache, shuffle_files=2).load(0)
+        assert (len(set((values // 3).tolist())) > 2) is mixed
