@@ -136,8 +136,12 @@ class State:
     """Everything that a checkpoint holds: weights and optimizer variables, as numpy arrays by name."""
 
     def __init__(self, trainer: Trainer):
-        getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer).build(trainer.network.trainable_variables)
-        groups = {"network": trainer.network.variables, "optimizer": list(trainer.optimizer.variables)}
+        optimizer = trainer.optimizer
+        getattr(optimizer, "inner_optimizer", optimizer).build(trainer.network.trainable_variables)
+        groups = {"network": trainer.network.variables, "optimizer": list(optimizer.variables)}
+        if hasattr(optimizer, "dynamic_counter"):
+            # Keras does not count these among the optimizer's variables, nor give the scale's variable a public name.
+            groups["loss_scale"] = [optimizer._loss_scale.current_loss_scale, optimizer.dynamic_counter]
         self.variables = {
             f"{group}/{number:04d}/{variable.name}": variable
             for group, variables in groups.items()

@@ -1,10 +1,13 @@
 """The training step: accumulation, clipping, precision, and the step at which a loss breaks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from common import optimizers, training
+from common.checkpoints import Checkpoint
 from common.errors import UserError
 from common.optimizers import OptimizerSettings
 from common.schedules import ScheduleSettings
@@ -119,3 +122,17 @@ def test_the_global_batch_is_shared_out_or_refused():
 def test_the_learning_rate_scales_with_ranks(rule, factor):
     settings = OptimizerSettings(start_lr=0.01, learning_rate_scaling=rule)
     assert optimizers.scaled_learning_rate(settings, 9) == pytest.approx(0.01 * factor)
+
+
+def test_a_checkpoint_holds_the_loss_scale():
+    image, truth, weight = batch()
+    trainer = trained(2, "mixed_float16", True)
+    trainer.train_step(
+        tuple(map(tf.constant, (image, truth * np.float32(np.inf), weight)))
+    )  # overflows: scale is halved
+    saved = Checkpoint(Path("memory"), 3, training.State(trainer).arrays(), {})
+    other = trained(0, "mixed_float16", True)
+    assert float(other.optimizer.loss_scale) != float(trainer.optimizer.loss_scale)
+    training.State(other).restore(saved)
+    assert float(other.optimizer.loss_scale) == float(trainer.optimizer.loss_scale)
+    assert int(other.optimizer.dynamic_counter) == int(trainer.optimizer.dynamic_counter)
