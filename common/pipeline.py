@@ -211,7 +211,7 @@ class Batches:
                 rank=rank,
                 size=size,
                 fixed_share=settings.cache != "none",
-                # What is all in memory can be mixed over all files: a window of night scenes, say, sets training back.
+                # What is all in memory can be mixed over all files at no cost.
                 window=len(files) if settings.cache == "memory" else settings.shuffle_files,
             )
 
