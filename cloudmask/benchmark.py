@@ -13,10 +13,9 @@ from common.runs import Run, check_writable, deliver, open_run
 
 def run(command: str, config: Config, resume: str, placement: Placement) -> int:
     """`command`: run, train or infer. Returns the exit code: 1 if any scene failed."""
-    targets = [_path(name) for name in (config.report.log_file, config.report.mlperf_logfile) if name]
-    if config.report.model_file and command != "infer":
-        targets.append(_path(config.report.model_file))
-    distributed.on_root(lambda: [check_writable(target) for target in targets])
+    wanted = config.report
+    names = [wanted.log_file, wanted.mlperf_logfile, wanted.model_file if command != "infer" else ""]
+    distributed.on_root(lambda: [check_writable(Path(name)) for name in names if name])
     folder = open_run(config, config.output, f"cloudmask {command}", resume)
     log = mlperf.Log(folder / "mlperf.log")
     log.start("init")
@@ -38,7 +37,7 @@ def run(command: str, config: Config, resume: str, placement: Placement) -> int:
     log.end("run", status="aborted" if failed else "success")
     if distributed.is_root():
         if config.report.mlperf_logfile:
-            deliver(folder / "mlperf.log", _path(config.report.mlperf_logfile))
+            deliver(folder / "mlperf.log", Path(config.report.mlperf_logfile))
         report.report(folder.path)
     distributed.barrier()
     return int(failed)
@@ -67,14 +66,10 @@ def _batch_size(config: Config) -> int:
     return config.training.global_batch_size or config.training.local_batch_size * distributed.size()
 
 
-def _path(name: str) -> Path:
-    return Path(name).expanduser()
-
-
 def _reference_line(run: Run, config: Config, line: str) -> None:
     """Append to the run's own log and, if asked for, to the user's."""
     if not distributed.is_root():
         return
-    for path in (run / "cloudmask.log", *([_path(config.report.log_file)] if config.report.log_file else [])):
-        with open(path, "a", encoding="utf-8") as file:
+    for path in (run / "cloudmask.log", *([Path(config.report.log_file)] if config.report.log_file else [])):
+        with open(path.expanduser(), "a", encoding="utf-8") as file:
             file.write(line + "\n")

@@ -28,8 +28,6 @@ TEMPERATURES = 3
 # Rows handled at a time: few enough for the processor's cache, and so many that reader threads, which swap the
 # interpreter's lock at each operation, seldom do.
 _ROWS = 128
-
-
 _PIXEL = np.dtype([("reflectance", f"V{4 * REFLECTANCES}"), ("temperature", f"V{4 * TEMPERATURES}")])
 
 

@@ -187,10 +187,11 @@ def _mask_all(job: Job, scenes: list, run: Run) -> list:
         for number, scene in enumerate(scenes):
             result = Result(scene.name)
             results.append(result)
+            reading = waiting.pop(0)
+            if number + 2 < len(scenes):
+                waiting.append(reader.submit(_read, job, scenes[number + 2]))
             try:
-                arrays, result.read = waiting.pop(0).result()
-                if number + 2 < len(scenes):
-                    waiting.append(reader.submit(_read, job, scenes[number + 2]))
+                arrays, result.read = reading.result()
                 started = time.perf_counter()
                 mask = tiling.mask_scene(job.forward, arrays[0], *job.axes, settings.mode, settings.tile_size)
                 result.compute = time.perf_counter() - started
@@ -199,8 +200,6 @@ def _mask_all(job: Job, scenes: list, run: Run) -> list:
                 writes.append(writer.submit(_note_errors, result, _write, job, scene, mask, arrays, result))
             except UserError as error:
                 result.error = str(error)
-                if number + 2 < len(scenes) and len(waiting) < 2:
-                    waiting.append(reader.submit(_read, job, scenes[number + 2]))
             if time.perf_counter() - shown > 10:
                 shown = time.perf_counter()
                 run.say(f"  {number + 1} of {len(scenes)} scenes of rank 0 done")
