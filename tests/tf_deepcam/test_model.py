@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common import optimizers
 from common.errors import UserError
+from common.optimizers import OptimizerSettings
+from common.schedules import ScheduleSettings
 from tests.helpers import GOLDEN
 from tf_deepcam import losses, model, weights
 
@@ -134,3 +137,35 @@ def test_it_is_saved_and_loaded(tmp_path):
     image = np.random.default_rng(0).random((1, 32, 48, 16), dtype=np.float32)
     loaded = tf.keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded(image), small(image), atol=1e-6)
+
+
+SETTINGS = {"optimizer_betas": (0.9, 0.999), "eps": 1e-6, "eps_form": "pytorch", "weight_decay": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("name", "start_lr", "max_grad_norm"), [("Adam", 1e-4, 0.0), ("AdamW", 1e-4, 0.0), ("LAMB", 1e-3, 1.0)]
+)
+def test_five_steps_of_each_optimizer(golden, network, name, start_lr, max_grad_norm):
+    image, labels = map(tf.constant, golden_input("input-train", 2, 96, 144))
+    before = network.get_weights()
+    settings = OptimizerSettings(optimizer=name, start_lr=start_lr, max_grad_norm=max_grad_norm, **SETTINGS)
+    optimizer = optimizers.build(settings, ScheduleSettings())
+    found = {"train_loss": [], "grad_norm": [], "param_norm": []}
+    for _ in range(5):
+        with tf.GradientTape() as tape:
+            loss = losses.weighted_cross_entropy(labels, network(image, training=True))
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, network.trainable_variables))
+        found["train_loss"].append(float(loss))
+        found["grad_norm"].append(float(tf.linalg.global_norm(gradients)))
+        found["param_norm"].append(float(tf.linalg.global_norm(network.trainable_variables)))
+    statistics = weights.to_arrays(network)
+    network.set_weights(before)
+    np.testing.assert_allclose(found["train_loss"], golden[f"train_loss_{name}"], rtol=0.02)
+    np.testing.assert_allclose(found["grad_norm"], golden[f"grad_norm_{name}"], rtol=0.1)
+    # The norm's change is what the steps did: 2e-3 of 0.2 (Adam), of 3e-4 (AdamW), of 1.3e-3 (LAMB) a step
+    np.testing.assert_allclose(found["param_norm"], golden[f"param_norm_{name}"], rtol=2e-6)
+    if name == "AdamW":
+        for array in ("mean", "var"):
+            ours = statistics[f"xception_features.bn1.bn.running_{array}"]
+            np.testing.assert_allclose(ours, golden[f"bn_running_{array}_after5"], rtol=1e-2, atol=1e-3)

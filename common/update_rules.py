@@ -1,0 +1,112 @@
+"""Adam and LAMB as Keras optimizers, with PyTorch's epsilon, L2 decay and LARC, which Keras' own lack.
+
+g is the gradient (clipped by Keras' base class before it comes here), m and v its running moments, t the update:
+
+- LARC:  g <- g * max(min(eta |w| / (rate (|g| + 1e-7)), 1), 1e-7), per tensor; mode "scale" leaves out rate and min
+- L2:    g <- g + weight_decay * w          (Adam; decoupled decay is Keras' own: w <- w - rate * weight_decay * w)
+- Adam:  w <- w - rate * m_hat / (sqrt(v_hat) + eps), m_hat = m / (1 - beta_1^t), v_hat = v / (1 - beta_2^t)
+         eps_form "keras": eps is added to sqrt(v) instead, before the correction ("epsilon hat" in the paper)
+- LAMB:  u = m_hat / (sqrt(v_hat) + eps) + weight_decay * w;  w <- w - rate * u * |w| / |u|, per tensor
+
+Sources: Kingma and Ba, arXiv:1412.6980; You et al., arXiv:1904.00962 (LAMB), arXiv:1708.03888 (LARC, "clip" as in
+the Gordon Bell code of Kurth et al., arXiv:1810.01993). tensorflow-addons' LAMB computes the same and the tests hold
+this one to it; it is not used because it lacks clipping and is a legacy Keras optimizer, from a package at its end.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+
+class Moments(tf.keras.optimizers.Optimizer):
+    """Two running moments for each variable: what Adam and LAMB share."""
+
+    def __init__(
+        self,
+        learning_rate: Any,
+        betas: tuple = (0.9, 0.999),
+        epsilon: float = 1e-6,
+        larc_eta: float = 0.0,
+        larc_mode: str = "clip",
+        **options: Any,
+    ):
+        """larc_eta: LARC's trust coefficient, 0 is no LARC. options: Keras' (global_clipnorm, weight_decay, name)."""
+        super().__init__(**{"name": type(self).__name__, "weight_decay": None, **options})
+        self._learning_rate = self._build_learning_rate(learning_rate)
+        self.betas, self.epsilon, self.larc_eta, self.larc_mode = tuple(betas), epsilon, larc_eta, larc_mode
+
+    def build(self, var_list):
+        super().build(var_list)
+        if not getattr(self, "_built", False):
+            self._m = [self.add_variable_from_reference(variable, "m") for variable in var_list]
+            self._v = [self.add_variable_from_reference(variable, "v") for variable in var_list]
+            self._built = True
+
+    def _rate_and_powers(self) -> tuple:
+        """Learning rate, beta_1^t and beta_2^t of this update, float32."""
+        step = tf.cast(self.iterations + 1, tf.float32)
+        powers = (tf.pow(tf.constant(beta, tf.float32), step) for beta in self.betas)
+        return (tf.cast(self.learning_rate, tf.float32), *powers)
+
+    def _adapted(self, gradient, variable, rate):
+        """The gradient after LARC."""
+        if not self.larc_eta:
+            return gradient
+        ratio = self.larc_eta * tf.norm(variable) / (tf.norm(gradient) + 1e-7)
+        if self.larc_mode == "clip":
+            ratio = tf.minimum(ratio / rate, 1.0)
+        return gradient * tf.maximum(ratio, 1e-7)
+
+    def get_config(self) -> dict:
+        ours = {name: getattr(self, name) for name in ("betas", "epsilon", "larc_eta", "larc_mode")}
+        return {**super().get_config(), "learning_rate": self._serialize_hyperparameter(self._learning_rate), **ours}
+
+
+class Adam(Moments):
+    """Adam; with `weight_decay` AdamW, with `l2` Adam with L2 decay as PyTorch's."""
+
+    def __init__(self, *arguments: Any, l2: float = 0.0, eps_form: str = "pytorch", **options: Any):
+        super().__init__(*arguments, **options)
+        self.l2, self.eps_form = l2, eps_form
+
+    def update_step(self, gradient, variable):
+        rate, power_1, power_2 = self._rate_and_powers()
+        gradient = self._adapted(gradient, variable, rate)
+        if self.l2:
+            gradient = gradient + self.l2 * variable
+        index = self._index_dict[self._var_key(variable)]
+        m, v = self._m[index], self._v[index]
+        m.assign_add((gradient - m) * (1.0 - self.betas[0]))
+        v.assign_add((tf.square(gradient) - v) * (1.0 - self.betas[1]))
+        # Not TensorFlow's fused kernel: it rounds 1 - beta_2 in float32, 1e-5 off Keras' and PyTorch's.
+        correction = tf.sqrt(1.0 - power_2)
+        epsilon = self.epsilon * (correction if self.eps_form == "pytorch" else 1.0)
+        variable.assign_sub((m * (rate * correction / (1.0 - power_1))) / (tf.sqrt(v) + epsilon))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "l2": self.l2, "eps_form": self.eps_form}
+
+
+class Lamb(Moments):
+    """LAMB with bias correction; every trainable variable decays and has a trust ratio."""
+
+    def __init__(self, *arguments: Any, decay: float = 0.0, **options: Any):
+        super().__init__(*arguments, **options)
+        self.decay = decay
+
+    def update_step(self, gradient, variable):
+        rate, power_1, power_2 = self._rate_and_powers()
+        gradient = self._adapted(gradient, variable, rate)
+        index = self._index_dict[self._var_key(variable)]
+        m, v = self._m[index], self._v[index]
+        beta_1, beta_2 = self.betas
+        m.assign(beta_1 * m + (1.0 - beta_1) * gradient)
+        v.assign(beta_2 * v + (1.0 - beta_2) * tf.square(gradient))
+        update = (m / (1.0 - power_1)) / (tf.sqrt(v / (1.0 - power_2)) + self.epsilon) + self.decay * variable
+        weight_norm, update_norm = tf.norm(variable), tf.norm(update)
+        trusted = (weight_norm > 0.0) & (update_norm > 0.0)
+        ratio = tf.where(trusted, tf.math.divide_no_nan(weight_norm, update_norm), 1.0)
+        variable.assign_sub(rate * ratio * update)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "decay": self.decay}
