@@ -191,17 +191,18 @@ def patch_grid(settings: DataSettings) -> tuple:
     return down, across, settings.image_h % size // 2, settings.image_w % size // 2
 
 
-def read_patches(path: str, settings: DataSettings) -> tuple:
+def read_patches(path: str, settings: DataSettings, out: Optional[tuple] = None) -> tuple:
     """A scene's training patches, row by row from the top left.
 
-    Returns (images [n, size, size, 9] float32, cloud [n, size, size, 1] uint8, weight [n, size, size, 1] uint8);
-    n = 20 and size = 256 for the benchmark's scenes.
+    Returns `out`, or new arrays: images [n, size, size, 9] float32, cloud [n, size, size, 1] uint8,
+    weight [n, size, size, 1] uint8; n = 20 and size = 256 for the benchmark's scenes.
     """
     size = settings.patch_size
     down, across, top, left = patch_grid(settings)
-    images = pool.empty((down, across, size, size, CHANNELS), np.float32)
-    cloud = np.empty((down, across, size, size), np.uint8)
-    weight = np.empty_like(cloud)
+    if out is None:
+        out = tuple(pool.empty((down * across, *shape), dtype) for shape, dtype in patch_spec(settings))
+    images = out[0].reshape(down, across, size, size, CHANNELS)
+    cloud, weight = (array.reshape(down, across, size, size) for array in out[1:])
     with hdf5.open_file(path) as file:
         scene = SceneReader(file, Missing.of(settings), settings.image_h, settings.image_w)
         for band in range(down):
@@ -213,12 +214,13 @@ def read_patches(path: str, settings: DataSettings) -> tuple:
                 # [across, rows, size] seen as [rows, across, size]: the order in which the file has the pixels
                 scene.image_rows(*block, images[band][place].swapaxes(0, 1), weight[band][place].swapaxes(0, 1))
                 scene.cloud_rows(*block, cloud[band][place].swapaxes(0, 1))
-    patches = down * across
-    return (
-        images.reshape(patches, size, size, CHANNELS),
-        cloud.reshape(patches, size, size, 1),
-        weight.reshape(patches, size, size, 1),
-    )
+    return out
+
+
+def patch_spec(settings: DataSettings) -> list:
+    """Shape and type of one patch's image, cloud and weight."""
+    size = settings.patch_size
+    return [((size, size, CHANNELS), np.float32), ((size, size, 1), np.uint8), ((size, size, 1), np.uint8)]
 
 
 def patch_batches(
@@ -226,11 +228,16 @@ def patch_batches(
 ) -> pipeline.Batches:
     """Batches of (image, cloud, weight) over the patches of these scenes."""
     down, across, _, _ = patch_grid(settings)
-    size = settings.patch_size
-    spec = [((size, size, CHANNELS), np.float32), ((size, size, 1), np.uint8), ((size, size, 1), np.uint8)]
-    patches = down * across
     return pipeline.Batches(
-        scenes, lambda path: read_patches(path, settings), spec, patches, batch_size, training, seed, settings, threads
+        scenes,
+        lambda path, out: read_patches(path, settings, out),
+        patch_spec(settings),
+        down * across,
+        batch_size,
+        training,
+        seed,
+        settings,
+        threads,
     )
 
 

@@ -6,7 +6,7 @@ sees every sample once; its last batch may be smaller, and ranks may hold differ
 
 A file holds one or several samples (the 20 patches of a scene). The samples of a file stay together on one rank, but
 for the files at a share's ends, so that hardly any file is read twice; they are mixed with those of `shuffle_files`
-files that are in memory at the same time.
+files that are in memory at the same time. Files of one sample are decoded straight into their place in the batch.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ from common.config import Settings
 from common.errors import UserError
 
 Arrays = tuple  # of numpy arrays, each [samples, ...]
+Read = Callable[[str, Arrays], None]  # decodes the file of that path into arrays [samples_per_file, ...]
 
 
 class CacheSettings(Settings):
@@ -119,16 +120,20 @@ def evaluation_order(files: int, per_file: int, rank: int, size: int) -> np.ndar
 
 
 class FileCache:
-    """Decoded files by path. Each is read once, in one of `threads` threads, when it is first requested."""
+    """Decoded files by path. Each is read once, in one of `threads`, when it is first requested."""
 
     def __init__(
-        self, read: Callable[[str], Arrays], keep: Optional[int], folder: Optional[Path] = None, threads: int = 2
+        self,
+        read: Callable[[str], Arrays],
+        keep: Optional[int],
+        folder: Optional[Path] = None,
+        threads: Optional[ThreadPoolExecutor] = None,
     ):
         """keep: most recently used files held in memory, None for all. folder: keep decoded arrays on disk there."""
         self._read, self._keep, self._folder = read, keep, folder
         self._entries: OrderedDict = OrderedDict()
         self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
+        self._threads = threads or ThreadPoolExecutor(2, thread_name_prefix="read")
 
     def request(self, file: DataFile) -> Future:
         """Begin to read a file unless it is there or on its way; does not wait."""
@@ -171,13 +176,16 @@ class Batches:
     """Batches of one rank, by number, and as a tf.data.Dataset.
 
     read: decodes a file into arrays [samples_per_file, ...], one for each entry of `spec`, which gives the shape of
-    one sample and the type.
+        one sample and the type.
+    read_in_graph: does the same for a file of one sample with TensorFlow operations alone, from a path (scalar
+        string) to a tuple of tensors; it takes the place of `read`, and no Python runs while data is read.
+    fixed_share: a rank keeps the same files in every epoch; a cache of its own implies it.
     """
 
     def __init__(
         self,
         files: list,
-        read: Callable[[str], Arrays],
+        read: Optional[Read],
         spec: list,
         samples_per_file: int,
         batch_size: int,
@@ -185,18 +193,28 @@ class Batches:
         seed: int = 0,
         settings: Optional[CacheSettings] = None,
         threads: int = 2,
+        read_in_graph: Optional[Callable[[tf.Tensor], tuple]] = None,
+        fixed_share: bool = False,
     ):
         settings = settings or CacheSettings()
         rank, size = distributed.rank(), distributed.size()
         self.files, self.spec, self.batch_size, self.training = files, spec, batch_size, training
         self.samples = len(files) * samples_per_file  # over all ranks
-        # Files are read this many batches ahead of their use: one window, so that the next one is there when it begins.
-        window = settings.shuffle_files * samples_per_file if samples_per_file > 1 else 2 * batch_size
-        self._batches_ahead = -(-window // batch_size)
-        in_memory = 2 * (window // samples_per_file) + 2
-        folder = Path(settings.cache_dir or tempfile.gettempdir()) / f"samples-rank{rank}"
-        keep = None if settings.cache == "memory" else in_memory
-        self._cache = FileCache(read, keep, folder if settings.cache == "disk" else None, threads)
+        self._read, self._read_in_graph = read, read_in_graph
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
+        self._cache: Optional[FileCache] = None
+        if samples_per_file > 1 or settings.cache != "none":
+            # Files are read this many batches ahead of their use: one window, so that the next is there in time.
+            window = settings.shuffle_files * samples_per_file if samples_per_file > 1 else 2 * batch_size
+            self._batches_ahead = -(-window // batch_size)
+            keep = None if settings.cache == "memory" else 2 * (window // samples_per_file) + 2
+            folder = Path(settings.cache_dir or tempfile.gettempdir()) / f"samples-rank{rank}"
+            self._cache = FileCache(
+                lambda path: self._decode(path, samples_per_file),
+                keep,
+                folder if settings.cache == "disk" else None,
+                self._threads,
+            )
         self.failure: Optional[BaseException] = None
 
         @lru_cache(maxsize=4)
@@ -210,7 +228,7 @@ class Batches:
                 epoch=epoch,
                 rank=rank,
                 size=size,
-                fixed_share=settings.cache != "none",
+                fixed_share=fixed_share or settings.cache != "none",
                 # What is all in memory can be mixed over all files at no cost.
                 window=len(files) if settings.cache == "memory" else settings.shuffle_files,
             )
@@ -227,19 +245,39 @@ class Batches:
         else:
             self.steps_per_epoch = -(-len(order(0)) // batch_size)
 
+    def own_files(self) -> list:
+        """The files of this rank's share, in the order of their first use (with a fixed share, of all epochs)."""
+        return [self.files[number] for number in dict.fromkeys(self._order(0)[:, 0].tolist())]
+
+    def _decode(self, path: str, samples_per_file: int) -> Arrays:
+        arrays = tuple(pool.empty((samples_per_file, *shape), dtype) for shape, dtype in self.spec)
+        self._read(path, arrays)
+        return arrays
+
+    def _wanted(self, number: int, batches: int = 1) -> np.ndarray:
+        """(file, sample in file) of the samples of batch `number` and of those after it in its epoch."""
+        epoch, step = divmod(int(number), self.steps_per_epoch)
+        return self._order(epoch)[step * self.batch_size : (step + batches) * self.batch_size]
+
     def load(self, number: int) -> Arrays:
         """Batch `number`, counted from 0 over all epochs."""
-        epoch, step = divmod(int(number), self.steps_per_epoch)
-        order, first = self._order(epoch), step * self.batch_size
-        wanted = order[first : first + self.batch_size]
-        ahead = order[first : first + self.batch_size * (1 + self._batches_ahead), 0]
+        wanted = self._wanted(number)
+        batch = tuple(pool.empty((len(wanted), *shape), dtype) for shape, dtype in self.spec)
+        if self._cache is None:
+            places = [tuple(array[row : row + 1] for array in batch) for row in range(len(wanted))]
+            list(self._threads.map(self._read_checked, [self.files[file] for file in wanted[:, 0]], places))
+            return batch
+        ahead = self._wanted(number, 1 + self._batches_ahead)[:, 0]
         for file in dict.fromkeys(ahead.tolist()):  # in order of use, each once
             self._cache.request(self.files[file])
-        batch = tuple(pool.empty((len(wanted), *shape), dtype) for shape, dtype in self.spec)
         for row, (file, sample) in enumerate(wanted):
             for target, source in zip(batch, self._cache.get(self.files[file])):
                 target[row] = source[sample]
         return batch
+
+    def _read_checked(self, file: DataFile, arrays: Arrays) -> None:
+        file.check()
+        self._read(file.path, arrays)
 
     def _load_or_note(self, number) -> Arrays:
         try:
@@ -249,17 +287,38 @@ class Batches:
             self.failure = self.failure or error
             raise
 
+    def problem(self, error: tf.errors.OpError) -> BaseException:
+        """What a failure of the dataset was about: the error that reading raised, or TensorFlow's own."""
+        if self.failure is not None:
+            return self.failure
+        if self._read_in_graph is not None and isinstance(error, (tf.errors.NotFoundError, tf.errors.DataLossError)):
+            return UserError(error.message.splitlines()[0].split("}} ")[-1])
+        return error
+
     def dataset(self, first: int = 0, last: Optional[int] = None, parallel: int = 2) -> tf.data.Dataset:
         """Batches first ... last - 1 (by default one epoch), read `parallel` at a time, in order."""
+        last = self.steps_per_epoch if last is None else last
+        size = self.batch_size if self.training else None
         types = [tf.as_dtype(dtype) for _, dtype in self.spec]
 
         def read(number):
-            arrays = tf.numpy_function(self._load_or_note, [number], types)
-            size = self.batch_size if self.training else None
+            return tf.numpy_function(self._load_or_note, [number], types)
+
+        def read_in_graph(number):
+            paths = tf.numpy_function(self._paths, [number], tf.string)
+            if self.batch_size == 1:  # stacking would copy
+                return [tf.expand_dims(array, 0) for array in self._read_in_graph(tf.reshape(paths, []))]
+            return tf.map_fn(self._read_in_graph, paths, parallel_iterations=4, fn_output_signature=tuple(types))
+
+        def shaped(arrays):
             return tuple(tf.ensure_shape(array, (size, *shape)) for array, (shape, _) in zip(arrays, self.spec))
 
-        last = self.steps_per_epoch if last is None else last
-        dataset = tf.data.Dataset.range(first, last)
+        load = read if self._read_in_graph is None else read_in_graph
         # deterministic: batches come in order however long each read takes, or runs could not be compared.
-        dataset = dataset.map(read, num_parallel_calls=parallel, deterministic=True)
+        dataset = tf.data.Dataset.range(first, last).map(
+            lambda number: shaped(load(number)), num_parallel_calls=parallel, deterministic=True
+        )
         return dataset.prefetch(2)
+
+    def _paths(self, number) -> np.ndarray:
+        return np.array([self.files[file].path.encode() for file in self._wanted(number)[:, 0]], object)

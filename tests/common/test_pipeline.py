@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from common.errors import UserError
 from common.pipeline import (
@@ -67,10 +68,12 @@ def make_files(tmp_path, count: int) -> list:
     return list_files(str(tmp_path), "f*.npy")
 
 
+def read(path: str, out: tuple) -> None:
+    out[0][:] = np.load(path)
+
+
 def batches(files: list, training: bool, size: int = 4, **cache) -> Batches:
-    return Batches(
-        files, lambda path: (np.load(path),), [((), np.float32)], 3, size, training, 9, CacheSettings(**cache)
-    )
+    return Batches(files, read, [((), np.float32)], 3, size, training, 9, CacheSettings(**cache))
 
 
 @pytest.mark.parametrize("cache", ["none", "memory", "disk"])
@@ -153,3 +156,46 @@ def test_what_is_all_in_memory_is_mixed_over_all_files(tmp_path):
     for cache, mixed in (("memory", True), ("none", False)):
         (values,) = batches(files, True, size=6, cache=cache, shuffle_files=2).load(0)
         assert (len(set((values // 3).tolist())) > 2) is mixed
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("training", [True, False])
+def test_files_of_one_sample_come_the_same_straight_from_a_cache_and_through_the_graph(tmp_path, size, training):
+    for number in range(9):
+        np.full(2, number, np.float32).tofile(tmp_path / f"f{number}")
+    files = list_files(str(tmp_path), "f?")
+
+    def read(path, out):
+        out[0][0] = np.fromfile(path, np.float32)
+
+    def in_graph(path):
+        return (tf.io.decode_raw(tf.io.read_file(path), tf.float32),)
+
+    found = []
+    for cache, graph in (("none", None), ("memory", None), ("none", in_graph)):
+        settings = CacheSettings(cache=cache)
+        stream = Batches(files, read, [((2,), np.float32)], 1, size, training, 9, settings, 2, graph, fixed_share=True)
+        found.append(np.concatenate([x.numpy() for (x,) in stream.dataset()]))
+    assert sorted(found[0][:, 0].tolist()) == sorted(set(found[0][:, 0].tolist()))
+    assert len(found[0]) == (8 if training and size == 4 else 9)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_a_file_that_the_graph_cannot_read_is_named(tmp_path):
+    (tmp_path / "f1").touch()
+    files = list_files(str(tmp_path), "f?")
+    (tmp_path / "f1").unlink()
+    stream = Batches(
+        files,
+        None,
+        [((2,), np.float32)],
+        1,
+        1,
+        False,
+        read_in_graph=lambda path: (tf.io.decode_raw(tf.io.read_file(path), tf.float32),),
+    )
+    with pytest.raises(tf.errors.OpError) as raised:
+        list(stream.dataset())
+    assert isinstance(stream.problem(raised.value), UserError)
+    assert "f1; No such file" in str(stream.problem(raised.value))
