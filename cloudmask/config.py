@@ -46,6 +46,11 @@ class DataSettings(CacheSettings):
         return self
 
 
+class CloudTrainingSettings(TrainingSettings):
+    epochs: int = Field(30, gt=0, description="passes over the training data")
+    target: float = Field(0.0, ge=0, description="stop when the held-out pixel accuracy reaches this; 0 is never")
+
+
 class InferenceSettings(Settings):
     inference_dir: str = Field("", description="folder of scenes S3A*.hdf to mask, at any depth; empty takes train_dir")
     only_held_out: bool = Field(
@@ -81,7 +86,7 @@ class ReportSettings(Settings):
 
 class Config(Settings):
     data: DataSettings = DataSettings()
-    training: TrainingSettings = TrainingSettings()
+    training: CloudTrainingSettings = CloudTrainingSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     inference: InferenceSettings = InferenceSettings()

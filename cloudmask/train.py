@@ -40,16 +40,13 @@ def evaluate(network: tf.keras.Model, forward, batches: Batches, threads: int, t
 
     Returns BinaryCounts.scores() with the log loss under "loss".
     """
-    counts, problem = BinaryCounts(), None
-    try:
-        for image, cloud, weight in batches.dataset(parallel=threads):
-            counts += BinaryCounts.of(np.asarray(forward(image)), cloud.numpy(), weight.numpy(), threshold)
-    except tf.errors.OpError:
-        if not isinstance(batches.failure, UserError):
-            raise
-        problem = batches.failure
-    distributed.raise_together(problem)
-    scores = BinaryCounts.from_array(distributed.sum_over_ranks(counts.as_array())).scores()
+
+    def measure(batch: tuple) -> np.ndarray:
+        image, cloud, weight = batch
+        return BinaryCounts.of(np.asarray(forward(image)), cloud.numpy(), weight.numpy(), threshold).as_array()
+
+    sums = training.sum_over_batches(batches, measure, len(BinaryCounts().as_array()), threads)
+    scores = BinaryCounts.from_array(sums).scores()
     return {"loss": scores.pop("log_loss"), **scores}
 
 
@@ -94,6 +91,8 @@ def train(config: Config, run: Run, log: Log, threads: int) -> dict:
         SCORE,
         optimizer,
         settings,
+        settings.epochs,
+        settings.target,
         run,
         log,
         threads,

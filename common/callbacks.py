@@ -38,13 +38,14 @@ class Records(Callback):
         run: Run,
         log: Log,
         settings: "TrainingSettings",
+        epochs: int,
         batches: Batches,
         step: int,
         tensorboard: bool,
         stack: ExitStack,
     ):
         super().__init__()
-        self.run, self.log, self.settings = run, log, settings
+        self.run, self.log, self.settings, self.epochs = run, log, settings, epochs
         self.step, self._first_step = step, step  # updates done
         self.steps_per_epoch = batches.steps_per_epoch
         self._samples_per_step = batches.batch_size * distributed.size()
@@ -68,7 +69,7 @@ class Records(Callback):
         self.log.start("epoch", epoch_num=self.epoch, step_num=self.step)
         if self._bar:
             done = self.step % self.steps_per_epoch
-            self._bar.reset(self._bar_task, completed=done, description=f"epoch {self.epoch} of {self.settings.epochs}")
+            self._bar.reset(self._bar_task, completed=done, description=f"epoch {self.epoch} of {self.epochs}")
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
@@ -131,7 +132,7 @@ class Records(Callback):
             f"{name} {value:.4f}" for name, value in scores.items() if name in ("loss", "pixel_accuracy", "iou")
         )
         self.run.say(
-            f"epoch {self.epoch:3d} of {self.settings.epochs}: {self.epoch_seconds:7.1f} s, "
+            f"epoch {self.epoch:3d} of {self.epochs}: {self.epoch_seconds:7.1f} s, "
             f"{self.samples_per_second:7.2f} samples/s | training: {train} | held out: {held_out}"
         )
 
@@ -175,6 +176,30 @@ class FiniteLoss(Callback):
                 "optimizer.start_lr, add warm-up, or set optimizer.max_grad_norm; checkpoints before it are kept",
                 on_all_ranks=True,
             )
+
+
+class AverageStatistics(Callback):
+    """Gives every rank the mean over ranks of the batch norms' running statistics, before evaluation and checkpoint.
+
+    Ranks see different samples, so without it the evaluation would depend on which rank's statistics were taken.
+    """
+
+    def __init__(self, settings: "TrainingSettings", records: Records):
+        super().__init__()
+        self._settings, self._records = settings, records
+
+    def on_train_batch_end(self, batch, logs=None):
+        every, step = self._settings.save_frequency, self._records.step
+        if every and step % every == 0:
+            self._average()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._average()
+
+    def _average(self) -> None:
+        statistics = self.model.network.non_trainable_variables
+        for variable, mean in zip(statistics, distributed.average_over_ranks([v.value() for v in statistics])):
+            variable.assign(mean)
 
 
 class Evaluation(Callback):

@@ -38,6 +38,11 @@ class Dataset:
         self._offset: Optional[int] = item.id.get_offset() if item.dtype.isnative else None
         self._descriptor = file.id.get_vfd_handle() if self._offset is not None else -1
 
+    @property
+    def contiguous(self) -> bool:
+        """Whether rows are read straight from their place in the file."""
+        return self._offset is not None
+
     def read_rows(self, first: int, out: np.ndarray) -> np.ndarray:
         """Fill `out` ([rows, ...], C order, the dataset's type) with the rows from `first` on."""
         if self._offset is None:

@@ -30,6 +30,7 @@ from common.errors import UserError
 # May differ between a run and its continuation: they do not change what a step computes.
 FREE_ON_RESUME = (
     "training.epochs",
+    "training.max_epochs",
     "training.logging_frequency",
     "training.save_frequency",
     "training.keep_checkpoints",

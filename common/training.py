@@ -13,7 +13,7 @@ import tensorflow as tf
 from pydantic import Field
 
 from common import checkpoints, distributed
-from common.callbacks import Checkpointing, Evaluation, FiniteLoss, Records
+from common.callbacks import AverageStatistics, Checkpointing, Evaluation, FiniteLoss, Records
 from common.config import Settings
 from common.errors import UserError
 from common.mlperf import Log
@@ -25,7 +25,6 @@ Objective = Callable[[tuple, tf.Tensor], dict]
 
 
 class TrainingSettings(Settings):
-    epochs: int = Field(30, gt=0, description="passes over the training data")
     local_batch_size: int = Field(
         32, gt=0, description="samples in one forward pass of one rank; the global batch is this x accumulation x ranks"
     )
@@ -47,7 +46,6 @@ class TrainingSettings(Settings):
     )
     keep_checkpoints: int = Field(3, gt=0, description="newest checkpoints that are kept")
     logging_frequency: int = Field(10, gt=0, description="updates between records in metrics.jsonl")
-    target: float = Field(0.0, ge=0, description="stop when the evaluation's score reaches this; 0 is never")
 
 
 def local_batch_size(settings: TrainingSettings, ranks: int) -> int:
@@ -182,14 +180,17 @@ def fit(
     score: str,
     optimizer: tf.keras.optimizers.Optimizer,
     settings: TrainingSettings,
+    epochs: int,
+    target: float,
     run: Run,
     log: Log,
     threads: int,
     tensorboard: bool = True,
 ) -> dict:
-    """Train `network` in place to settings.epochs or to the target, going on from the run's checkpoint if it resumed.
+    """Train `network` in place for `epochs` or to the target, going on from the run's checkpoint if it resumed.
 
-    evaluate: a collective call that returns {score name: value}; `score` names the one that the target is set for.
+    evaluate: a collective call that returns {score name: value}; `score` names the one that the target (0: none) is
+    set for. Running statistics of batch norms are averaged over ranks before each evaluation and each checkpoint.
     Returns {"updates", "epochs", "training_seconds", "samples_per_second", "evaluation", "target_reached"}.
     """
     trainer = Trainer(network, objective, settings)
@@ -199,12 +200,13 @@ def fit(
     distributed.broadcast_variables(list(state.variables.values()))
 
     with ExitStack() as stack:
-        records = Records(run, log, settings, batches, step, tensorboard, stack)
-        evaluation = Evaluation(records, evaluate, score, settings.target, position)
+        records = Records(run, log, settings, epochs, batches, step, tensorboard, stack)
+        evaluation = Evaluation(records, evaluate, score, target, position)
         saving = Checkpointing(run, state, settings, records, evaluation)
-        callbacks = [FiniteLoss(settings, records), records, evaluation, saving]
+        callbacks = [FiniteLoss(settings, records), records, AverageStatistics(settings, records)]
+        callbacks += [evaluation, saving]
         if not evaluation.reached:
-            _fit(trainer, batches, step, settings, callbacks, threads)
+            _fit(trainer, batches, step, epochs, callbacks, threads)
     return {**records.summary(), "evaluation": evaluation.latest, "target_reached": evaluation.reached}
 
 
@@ -225,20 +227,32 @@ def _restore(state: State, run: Run) -> tuple:
     return step, position
 
 
-def _fit(
-    trainer: Trainer, batches: Batches, step: int, settings: TrainingSettings, callbacks: list, threads: int
-) -> None:
+def _fit(trainer: Trainer, batches: Batches, step: int, epochs: int, callbacks: list, threads: int) -> None:
     try:
-        for first, last, steps in segments(step, batches.steps_per_epoch, settings.epochs):
+        for first, last, steps in segments(step, batches.steps_per_epoch, epochs):
             stream = batches.dataset(step, last * batches.steps_per_epoch, parallel=threads)
             trainer.fit(stream, initial_epoch=first, epochs=last, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
             step = last * batches.steps_per_epoch
             if trainer.stop_training:
                 break
-    except tf.errors.OpError:
-        if batches.failure is not None:
-            raise batches.failure from None
-        raise
+    except tf.errors.OpError as error:
+        raise batches.problem(error) from None
+
+
+def sum_over_batches(
+    batches: Batches, measure: Callable[[tuple], np.ndarray], entries: int, threads: int
+) -> np.ndarray:
+    """measure(batch), an array of `entries` sums, added up over all batches of all ranks. A collective call."""
+    sums, problem = np.zeros(entries), None
+    try:
+        for batch in batches.dataset(parallel=threads):
+            sums += measure(batch)
+    except tf.errors.OpError as error:
+        problem = batches.problem(error)
+        if not isinstance(problem, UserError):
+            raise
+    distributed.raise_together(problem)
+    return distributed.sum_over_ranks(sums)
 
 
 def forward(network: tf.keras.Model, xla: bool = False) -> Callable[[np.ndarray], tf.Tensor]:

@@ -1,0 +1,142 @@
+"""Settings of the DeepCAM benchmark. Names are the reference program's command-line options where it has one.
+
+A recipe may fix its hyperparameters: `division: baseline` refuses, by name, a value unlike the ESIF baseline's.
+"""
+
+from typing import Literal, Optional
+
+from pydantic import Field, field_validator, model_validator
+
+from common import config
+from common.config import Settings
+from common.mlperf import SubmissionSettings
+from common.optimizers import OptimizerSettings
+from common.pipeline import CacheSettings
+from common.runs import OutputSettings
+from common.schedules import ScheduleSettings
+from common.training import TrainingSettings
+
+CHANNELS = 16  # in a file
+
+# The ESIF procurement's baseline run (config/deepcam/esif_baseline.yaml): what `division: baseline` holds fixed.
+BASELINE = {
+    "training.save_frequency": 0,
+    "training.gradient_accumulation_frequency": 1,
+    "training.logging_frequency": 10,
+    "training.batchnorm_group_size": 1,
+    "training.local_batch_size": 8,
+    "training.global_batch_size": 0,
+    "training.target_iou": 0.82,
+    "optimizer.optimizer": "AdamW",
+    "optimizer.start_lr": 1e-3,
+    "optimizer.weight_decay": 1e-2,
+    "schedule.lr_schedule": "multistep",
+    "schedule.milestones": (1200,),
+    "schedule.decay_rate": 0.5,
+}
+
+
+class DataSettings(CacheSettings):
+    data_dir_prefix: str = Field("", description="folder that holds train/, validation/ and stats.h5")
+    channels: tuple[int, ...] = Field(
+        tuple(range(CHANNELS)), min_length=1, description="channels used, by their place in the files, from 0"
+    )
+    max_inter_threads: int = Field(0, ge=0, description="samples read at once by a rank; 0 takes the compute threads")
+
+    @field_validator("channels")
+    @classmethod
+    def _channels_exist(cls, channels: tuple) -> tuple:
+        if len(set(channels)) < len(channels) or not all(0 <= number < CHANNELS for number in channels):
+            raise ValueError(f"must be different numbers from 0 to {CHANNELS - 1}")
+        return channels
+
+
+class ModelSettings(Settings):
+    output_stride: Literal[8, 16] = Field(16, description="the encoder's reduction of height and width: 16 | 8")
+    width: float = Field(1.0, gt=0, description="factor on all inner channel numbers; 1 is the benchmark's network")
+    checkpoint: str = Field(
+        "",
+        description="weights to start from, by the reference's names: .cpt, .pth (needs PyTorch), .npz, .safetensors",
+    )
+
+
+class LossSettings(Settings):
+    loss: Literal["weighted", "focal", "false_positive"] = Field(
+        "weighted", description="weighted cross entropy | focal | with weights on false positives"
+    )
+    loss_weight_pow: float = Field(-0.125, description="class weights are class frequency to this power")
+    focal_gamma: float = Field(2.0, ge=0, description="focal: power of (1 - probability of the true class)")
+    fpw_1: float = Field(0.0, ge=0, description="false_positive: added weight of a false tropical cyclone")
+    fpw_2: float = Field(0.0, ge=0, description="false_positive: added weight of a false atmospheric river")
+
+
+class DeepcamTrainingSettings(TrainingSettings):
+    max_epochs: int = Field(30, gt=0, description="passes over the training data at most")
+    target_iou: float = Field(0.82, ge=0, le=1, description="stop when the validation IoU reaches this; 0 is never")
+    local_batch_size: int = Field(
+        1, gt=0, description="samples in one forward pass of one rank; the global batch is this x accumulation x ranks"
+    )
+    seed: int = Field(333, gt=0, description="of initial weights and data order")
+    batchnorm_group_size: int = Field(1, gt=0, description="ranks that share batch statistics, neighbours by number")
+
+
+class DeepcamOptimizerSettings(OptimizerSettings):
+    eps: float = Field(1e-6, gt=0, description="added to the root of the second moment")
+    eps_form: Literal["keras", "pytorch"] = Field(
+        "pytorch",
+        description="Adam, AdamW: eps is added before (keras) or after (pytorch) the moment's bias correction",
+    )
+    weight_decay: float = Field(
+        1e-6,
+        ge=0,
+        description="Adam: L2, added to the gradient; AdamW: decoupled; LAMB: added to the update; 0 is none",
+    )
+
+
+class SynthesizeSettings(Settings):
+    folder: str = Field("", description="where to write train/, validation/ and stats.h5; existing files stay")
+    train: int = Field(8, gt=0, description="training samples to make")
+    validation: int = Field(2, gt=0, description="validation samples to make")
+    height: int = Field(768, gt=0, multiple_of=16, description="pixels from south to north")
+    width: int = Field(1152, gt=0, multiple_of=16, description="pixels from west to east")
+    events: float = Field(
+        1.0, gt=0, description="factor on the number of cyclones and rivers for its area; more for small tiles"
+    )
+    seed: int = Field(0, ge=0, description="sample n depends on (seed, n) only")
+
+
+class Config(Settings):
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
+    training: DeepcamTrainingSettings = DeepcamTrainingSettings()
+    optimizer: DeepcamOptimizerSettings = DeepcamOptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    synthesize: SynthesizeSettings = SynthesizeSettings()
+    submission: SubmissionSettings = SubmissionSettings()
+    output: OutputSettings = OutputSettings()
+    division: Literal["free", "baseline"] = Field(
+        "free", description="baseline: refuse values unlike the ESIF baseline's (config/deepcam/esif_baseline.yaml)"
+    )
+    pictures: int = Field(
+        4, ge=0, description="validation samples of which a picture (fields, truth, prediction) is made"
+    )
+    threads: int = Field(0, ge=0, description="compute threads a rank; 0 shares the node's cores out over its ranks")
+
+    @model_validator(mode="after")
+    def _baseline_is_kept(self):
+        if self.division == "baseline":
+            for name, fixed in BASELINE.items():
+                section, key = name.split(".")
+                value = getattr(getattr(self, section), key)
+                if value != fixed:
+                    raise ValueError(
+                        f"division: baseline fixes {name} at {fixed!r}, found {value!r}: take that value, or set "
+                        "division: free and report the run as optimized"
+                    )
+        return self
+
+
+def load(path: Optional[str] = None, overrides: Optional[list] = None) -> Config:
+    """The settings of a YAML file with key=value overrides. Raises UserError."""
+    return config.load(Config, path, overrides)

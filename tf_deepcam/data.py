@@ -1,0 +1,159 @@
+"""CAM5 samples: HDF5 files to normalised fields and labels.
+
+A file `data-*.h5` holds one sample: `climate/data` [768, 1152, 16] float32 and `climate/labels_0` [768, 1152] integer:
+0 background, 1 tropical cyclone, 2 atmospheric river. `stats.h5` holds `climate/minval` and `maxval`, a value a
+channel over the training samples; a field enters the network as (x - min) / (max - min), as in the reference.
+A root folder holds train/, validation/, perhaps test/, and stats.h5 (looked for in train/ too).
+"""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common import distributed, hdf5, pipeline
+from common.buffers import pool
+from common.errors import UserError
+from tf_deepcam.config import CHANNELS, DataSettings
+
+PATTERN = "data-*.h5"
+CLASSES = 3
+DATA, LABELS = "climate/data", "climate/labels_0"
+# Rows handled at a time: half a megabyte, which stays in the processor's cache between reading and normalising.
+_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """(x - shift) * scale for each channel in use, [channels] float32."""
+
+    shift: np.ndarray
+    scale: np.ndarray
+
+
+def find_stats(root: str) -> Path:
+    """The stats.h5 of a root folder. Raises UserError if there is none."""
+    places = [Path(root).expanduser() / name for name in ("stats.h5", "train/stats.h5")]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError(f"{places[0]}: no such file, nor {places[1]}: make it with `python -m tf_deepcam summarize`")
+
+
+def read_normalisation(path: Path, channels: tuple) -> Normalisation:
+    """From stats.h5. Raises UserError for a statistic that cannot be used, naming the channel."""
+    values = []
+    with hdf5.open_file(path) as file:
+        for name in ("climate/minval", "climate/maxval"):
+            dataset = file.dataset(name, "f")
+            array = dataset.read().astype(np.float64).ravel()
+            if array.size != CHANNELS:
+                raise UserError(f"{dataset.where} has {array.size} values, {CHANNELS} expected, one a channel")
+            for channel in channels:
+                if not np.isfinite(array[channel]):
+                    raise UserError(f"{dataset.where}: channel {channel} is {array[channel]}: make stats.h5 again")
+            values.append(array[list(channels)])
+    low, high = values
+    for channel, a, b in zip(channels, low, high):
+        if b <= a:
+            raise UserError(
+                f"{path}: channel {channel} has minimum {a:g} and maximum {b:g}, so it cannot be normalised: leave it "
+                "out of data.channels, or make stats.h5 again"
+            )
+    return Normalisation(low.astype(np.float32), (1.0 / (high - low)).astype(np.float32))
+
+
+def sample_shape(path: str) -> tuple:
+    """(height, width) of a sample's file. Raises UserError if they do not divide by 16."""
+    with hdf5.open_file(path) as file:
+        dataset = file.dataset(DATA, "f")
+        if len(dataset.shape) != 3 or dataset.shape[2] != CHANNELS:
+            raise UserError(f"{dataset.where} has shape {dataset.shape}, (height, width, {CHANNELS}) expected")
+        height, width = dataset.shape[:2]
+        if height % 16 or width % 16:
+            raise UserError(f"{dataset.where} has {height} x {width} pixels; the network needs multiples of 16")
+    return height, width
+
+
+class Reader:
+    """Reads one sample into given arrays; safe to use from several threads."""
+
+    def __init__(self, shape: tuple, channels: tuple, normalisation: Normalisation):
+        self.height, self.width = shape
+        self._channels = None if channels == tuple(range(CHANNELS)) else list(channels)
+        # A row's worth, since NumPy's loops over 16 values are too short to be fast.
+        self._shift = np.tile(normalisation.shift, self.width)
+        self._scale = np.tile(normalisation.scale, self.width)
+        self._local = threading.local()
+
+    def __call__(self, path: str, out: tuple) -> None:
+        """out: fields [1, height, width, channels] float32 and labels [1, height, width] uint8."""
+        fields, labels = out[0][0], out[1][0]
+        with hdf5.open_file(path) as file:
+            data, marks = file.dataset(DATA, "f"), file.dataset(LABELS, "iu")
+            for dataset, shape in ((data, (self.height, self.width, CHANNELS)), (marks, (self.height, self.width))):
+                if dataset.shape != shape:
+                    raise UserError(f"{dataset.where} has shape {dataset.shape}, but the first file's is {shape}")
+            self._read_labels(marks, labels)
+            # A compressed dataset is decoded by whole chunks, so it is read as one.
+            rows = _ROWS if data.contiguous else self.height
+            for first in range(0, self.height, rows):
+                self._read_fields(data, first, fields[first : first + rows])
+
+    def _read_fields(self, data: hdf5.Dataset, first: int, target: np.ndarray) -> None:
+        block = data.read_rows(first, self._scratch((len(target), self.width, CHANNELS), data.dtype))
+        if self._channels is not None:
+            block = block[..., self._channels]
+        target = target.reshape(len(target), -1)
+        np.subtract(block.reshape(len(target), -1), self._shift, out=target)
+        np.multiply(target, self._scale, out=target)
+
+    def _read_labels(self, marks: hdf5.Dataset, labels: np.ndarray) -> None:
+        raw = marks.read_rows(0, pool.empty(marks.shape, marks.dtype))
+        low, high = raw.min(), raw.max()
+        if low < 0 or high >= CLASSES:
+            raise UserError(f"{marks.where} holds {low if low < 0 else high}; classes are 0 to {CLASSES - 1}")
+        np.copyto(labels, raw, casting="unsafe")
+
+    def _scratch(self, shape: tuple, dtype) -> np.ndarray:
+        """A buffer of this thread."""
+        kept = getattr(self._local, "block", None)
+        if kept is None or kept.shape != shape or kept.dtype != dtype:
+            kept = self._local.block = pool.empty(shape, dtype)
+        return kept
+
+
+def list_samples(settings: DataSettings, part: str) -> list:
+    """The samples (DataFile) of train, validation or test, sorted by name. Collective; UserError if none."""
+    if not settings.data_dir_prefix:
+        raise UserError("data.data_dir_prefix is not set: the folder with train/, validation/ and stats.h5")
+    return pipeline.list_files(str(Path(settings.data_dir_prefix).expanduser() / part), PATTERN)
+
+
+def sample_spec(shape: tuple, channels: tuple) -> list:
+    """Shape and type of a sample's fields and labels."""
+    return [((*shape, len(channels)), np.float32), (shape, np.uint8)]
+
+
+def sample_batches(
+    samples: list, settings: DataSettings, batch_size: int, training: bool, seed: int, threads: int
+) -> pipeline.Batches:
+    """Batches of (fields [batch, height, width, channels] float32, labels [batch, height, width] uint8)."""
+
+    def prepare() -> tuple:
+        normalisation = read_normalisation(find_stats(settings.data_dir_prefix), settings.channels)
+        return sample_shape(samples[0].path), normalisation
+
+    shape, normalisation = distributed.on_root(prepare)
+    return pipeline.Batches(
+        samples,
+        Reader(shape, settings.channels, normalisation),
+        sample_spec(shape, settings.channels),
+        1,
+        batch_size,
+        training,
+        seed,
+        settings,
+        threads,
+    )
