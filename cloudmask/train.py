@@ -109,24 +109,14 @@ def train(config: Config, run: Run, log: Log, threads: int) -> dict:
 
 
 def _log_settings(config: Config, log: Log, batches: Batches, held_out: Batches) -> None:
-    settings, optimizer, schedule = config.training, config.optimizer, config.schedule
-    rate = optimizers.scaled_learning_rate(optimizer, distributed.size())
+    settings = config.training
     values = {
         "seed": settings.seed,
         "global_batch_size": batches.batch_size * distributed.size(),
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
         "train_samples": batches.samples,
         "eval_samples": held_out.samples,
-        "opt_name": optimizer.optimizer,
-        "opt_lr": rate,
-        "learning_rate_scaling": optimizer.learning_rate_scaling,
-        "opt_betas": list(optimizer.optimizer_betas),
-        "opt_eps": optimizer.eps,
-        "opt_weight_decay": optimizer.weight_decay,
-        "opt_max_grad_norm": optimizer.max_grad_norm,
-        "scheduler_type": schedule.lr_schedule,
-        "scheduler_lr_warmup_steps": schedule.lr_warmup_steps,
-        "scheduler_lr_warmup_factor": schedule.lr_warmup_factor,
+        **optimizers.log_entries(config.optimizer, config.schedule, distributed.size()),
         "precision_mode": settings.precision,
     }
     for key, value in values.items():

@@ -41,6 +41,8 @@ class Records(Callback):
         epochs: int,
         batches: Batches,
         step: int,
+        score: str,
+        gflop_per_sample: float,
         tensorboard: bool,
         stack: ExitStack,
     ):
@@ -49,6 +51,7 @@ class Records(Callback):
         self.step, self._first_step = step, step  # updates done
         self.steps_per_epoch = batches.steps_per_epoch
         self._samples_per_step = batches.batch_size * distributed.size()
+        self._score, self._gflop_per_sample = score, gflop_per_sample
         self._pending: list = []
         self._epoch_values: list = []
         self._training_seconds = 0.0
@@ -66,6 +69,7 @@ class Records(Callback):
         self.epoch = epoch + 1  # counted from 1 for people
         self._started, self._epoch_first_step = time.perf_counter(), self.step
         self._epoch_values = []
+        self._peak_rate, self._last_record = 0.0, self._started
         self.log.start("epoch", epoch_num=self.epoch, step_num=self.step)
         if self._bar:
             done = self.step % self.steps_per_epoch
@@ -84,7 +88,9 @@ class Records(Callback):
         if not self._pending:
             return
         values = [{name: float(value) for name, value in logs.items()} for logs in self._pending]
-        self._pending = []
+        now = time.perf_counter()  # after the values were waited for
+        self._peak_rate = max(self._peak_rate, self._samples_per_step * len(values) / (now - self._last_record))
+        self._pending, self._last_record = [], now
         self._epoch_values += values
         mean = _mean(values)
         self.run.record("step", step=self.step, epoch=self.epoch, learning_rate=self.learning_rate(), **mean)
@@ -106,8 +112,20 @@ class Records(Callback):
         place = {"epoch_num": self.epoch, "step_num": self.step}
         self.log.event("learning_rate", self.learning_rate(), **place)
         for name, value in self.epoch_mean.items():
-            self.log.event("train_accuracy" if name.endswith("accuracy") else f"train_{name}", value, **place)
-        self.log.event("tracked_stats", {"throughput": self.samples_per_second}, **place)
+            self.log.event("train_accuracy" if name == self._score else f"train_{name}", value, **place)
+        self.log.event("tracked_stats", self.rates(), **place)
+
+    def rates(self) -> dict:
+        """Samples a second over the epoch and, if the work of a sample is known, TFLOP/s over all ranks: sustained
+        over the epoch, and peak, over its fastest stretch between two records."""
+        if not self._gflop_per_sample:
+            return {"throughput": self.samples_per_second}
+        teraflops = self._gflop_per_sample / 1000
+        return {
+            "throughput": self.samples_per_second,
+            "tflops_sustained": self.samples_per_second * teraflops,
+            "tflops_peak": max(self._peak_rate, self.samples_per_second) * teraflops,
+        }
 
     def finish_epoch(self, scores: dict, seconds: float) -> None:
         """Record the epoch and show its line; called when its evaluation is done."""
@@ -119,6 +137,7 @@ class Records(Callback):
             seconds=self.epoch_seconds,
             evaluation_seconds=seconds,
             samples_per_second=self.samples_per_second,
+            rates=self.rates(),
             learning_rate=self.learning_rate(),
             train=self.epoch_mean,
             evaluation=scores,

@@ -35,10 +35,14 @@ class Placement:
     gpu: Optional[str]
 
 
-def init(threads: int = 0) -> Placement:
+_group = None  # the Horovod process set of this rank's group, if there are groups
+
+
+def init(threads: int = 0, group_size: int = 1) -> Placement:
     """Start Horovod, give this rank its GPU and its share of the node's cores. Call once, before any TensorFlow op.
 
     threads: compute threads of this rank; 0 shares the node's cores out evenly over its ranks.
+    group_size: ranks in a group for average_over_group, neighbours by number; it must divide the number of ranks.
     Raises UserError if Horovod cannot be used, or the node has fewer GPUs than ranks.
     """
     if hvd is None:
@@ -50,7 +54,10 @@ def init(threads: int = 0) -> Placement:
         # Milliseconds between Horovod's looks at what is ready to be exchanged. Its default of 1 suits GPUs; on a CPU
         # those looks take 8 % of a core from the computation (`make bench`, row "two ranks").
         os.environ.setdefault("HOROVOD_CYCLE_TIME", "20")
+    if group_size > 1:
+        os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"
     hvd.init()
+    _make_groups(group_size)
     tf.get_logger().setLevel("ERROR")  # Keras' advice to programmers, such as on saving a model without metrics
     threads = threads or own_cores(sorted(os.sched_getaffinity(0)), os.cpu_count() or 1)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -74,6 +81,26 @@ def own_cores(allowed: list, node_cores: int) -> int:
     if first + share <= len(allowed):
         os.sched_setaffinity(0, allowed[first : first + share])
     return share
+
+
+def _make_groups(size_of_group: int) -> None:
+    global _group
+    ranks = hvd.size()
+    if size_of_group == 1:
+        return
+    if ranks % size_of_group:
+        raise UserError(
+            f"training.batchnorm_group_size {size_of_group} does not divide the {ranks} ranks: use a divisor, or 1",
+            on_all_ranks=True,
+        )
+    if size_of_group == ranks:
+        _group = hvd.global_process_set
+        return
+    for first in range(0, ranks, size_of_group):
+        # A collective call: every rank makes every group, in the same order.
+        made = hvd.add_process_set(range(first, first + size_of_group))
+        if first <= hvd.rank() < first + size_of_group:
+            _group = made
 
 
 def _own_gpu() -> Optional[str]:
@@ -178,3 +205,8 @@ def average_over_ranks(tensors: list, compress: bool = False) -> list:
         return tensors
     compression = hvd.Compression.fp16 if compress else hvd.Compression.none
     return [hvd.allreduce(tensor, op=hvd.Average, compression=compression) for tensor in tensors]
+
+
+def average_over_group(tensor: tf.Tensor) -> tf.Tensor:
+    """Mean of a tensor over the ranks of this rank's group, differentiable, inside a training step."""
+    return tensor if _group is None else hvd.allreduce(tensor, op=hvd.Average, process_set=_group)

@@ -7,6 +7,7 @@ Positive means cloud (CloudMask). Source of the definitions: scikit-learn's user
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,17 @@ def _ratio(numerator: float, denominator: float) -> float:
     return float(numerator / denominator) if denominator > 0 else float("nan")
 
 
-def intersection_over_union(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
-    """Mean intersection over union of each sample over its classes, [batch] float64.
+def intersection_over_union(predicted: tf.Tensor, truth: tf.Tensor, classes: int) -> tf.Tensor:
+    """Mean intersection over union of each sample over its classes, [batch] float32.
 
     predicted, truth: [batch, height, width] integer class. A class that is in neither counts as 1, as in MLPerf HPC's
     DeepCAM reference; its score of a data set is the mean of these over all samples (add up, then divide once).
     """
-    scores = np.empty((len(truth), classes))
+    predicted, truth = tf.cast(predicted, tf.int32), tf.cast(truth, tf.int32)
+    scores = []
     for number in range(classes):
         found, wanted = predicted == number, truth == number
-        both = np.sum(found & wanted, axis=(1, 2))
-        either = np.sum(found | wanted, axis=(1, 2))
-        scores[:, number] = np.where(either > 0, both / np.maximum(either, 1), 1.0)
-    return scores.mean(axis=1)
+        both = tf.math.count_nonzero(found & wanted, axis=(1, 2))
+        either = tf.math.count_nonzero(found | wanted, axis=(1, 2))
+        scores.append(tf.where(either > 0, both / tf.maximum(either, 1), tf.ones_like(both, tf.float64)))
+    return tf.cast(tf.add_n(scores) / classes, tf.float32)

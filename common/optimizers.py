@@ -81,3 +81,30 @@ def build(
     else:
         optimizer = Adam(l2=decay, eps_form=settings.eps_form, **shared)
     return tf.keras.mixed_precision.LossScaleOptimizer(optimizer) if scale_loss else optimizer
+
+
+def log_entries(settings: OptimizerSettings, schedule: ScheduleSettings, ranks: int) -> dict:
+    """Optimizer and schedule under MLPerf's keys, those of other optimizers and schedules left out."""
+    values = {
+        "opt_name": settings.optimizer,
+        "opt_lr": scaled_learning_rate(settings, ranks),
+        "learning_rate_scaling": settings.learning_rate_scaling,
+        "opt_betas": list(settings.optimizer_betas),
+        "opt_eps": settings.eps,
+        "opt_weight_decay": settings.weight_decay,
+        "opt_max_grad_norm": settings.max_grad_norm,
+    }
+    if settings.optimizer == "LAMB":
+        values |= {"opt_bias_correction": True, "opt_grad_averaging": True}
+    if settings.larc_eta:
+        values |= {"opt_larc_eta": settings.larc_eta, "opt_larc_mode": settings.larc_mode}
+    values["scheduler_type"] = schedule.lr_schedule
+    if schedule.lr_schedule == "multistep":
+        values |= {"scheduler_milestones": list(schedule.milestones), "scheduler_decay_rate": schedule.decay_rate}
+    elif schedule.lr_schedule == "cosine_annealing":
+        values |= {"scheduler_t_max": schedule.t_max, "scheduler_eta_min": schedule.eta_min}
+    return {
+        **values,
+        "scheduler_lr_warmup_steps": schedule.lr_warmup_steps,
+        "scheduler_lr_warmup_factor": schedule.lr_warmup_factor,
+    }

@@ -261,6 +261,8 @@ class Batches:
 
     def load(self, number: int) -> Arrays:
         """Batch `number`, counted from 0 over all epochs."""
+        if self._read_in_graph is not None:
+            return tuple(array.numpy() for array in next(iter(self.dataset(number, number + 1))))
         wanted = self._wanted(number)
         batch = tuple(pool.empty((len(wanted), *shape), dtype) for shape, dtype in self.spec)
         if self._cache is None:
@@ -293,6 +295,9 @@ class Batches:
             return self.failure
         if self._read_in_graph is not None and isinstance(error, (tf.errors.NotFoundError, tf.errors.DataLossError)):
             return UserError(error.message.splitlines()[0].split("}} ")[-1])
+        if self._read_in_graph is not None and "assertion failed: " in error.message:  # one of read_in_graph's own
+            told = error.message.split("assertion failed: ")[1].splitlines()[0]
+            return UserError(told.replace("] [", " ").strip("[]"))
         return error
 
     def dataset(self, first: int = 0, last: Optional[int] = None, parallel: int = 2) -> tf.data.Dataset:

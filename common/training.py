@@ -186,11 +186,13 @@ def fit(
     log: Log,
     threads: int,
     tensorboard: bool = True,
+    gflop_per_sample: float = 0.0,
 ) -> dict:
     """Train `network` in place for `epochs` or to the target, going on from the run's checkpoint if it resumed.
 
     evaluate: a collective call that returns {score name: value}; `score` names the one that the target (0: none) is
-    set for. Running statistics of batch norms are averaged over ranks before each evaluation and each checkpoint.
+    set for. gflop_per_sample: work of one sample's forward and backward pass; if given, TFLOP/s are recorded.
+    Running statistics of batch norms are averaged over ranks before each evaluation and each checkpoint.
     Returns {"updates", "epochs", "training_seconds", "samples_per_second", "evaluation", "target_reached"}.
     """
     trainer = Trainer(network, objective, settings)
@@ -200,7 +202,7 @@ def fit(
     distributed.broadcast_variables(list(state.variables.values()))
 
     with ExitStack() as stack:
-        records = Records(run, log, settings, epochs, batches, step, tensorboard, stack)
+        records = Records(run, log, settings, epochs, batches, step, score, gflop_per_sample, tensorboard, stack)
         evaluation = Evaluation(records, evaluate, score, target, position)
         saving = Checkpointing(run, state, settings, records, evaluation)
         callbacks = [FiniteLoss(settings, records), records, AverageStatistics(settings, records)]

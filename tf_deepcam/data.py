@@ -6,6 +6,7 @@ channel over the training samples; a field enters the network as (x - min) / (ma
 A root folder holds train/, validation/, perhaps test/, and stats.h5 (looked for in train/ too).
 """
 
+import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,8 @@ class Reader:
         self._shift = np.tile(normalisation.shift, self.width)
         self._scale = np.tile(normalisation.scale, self.width)
         self._local = threading.local()
+        parts = (np.int64(channels), normalisation.shift, normalisation.scale)
+        self.key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]  # of what it computes
 
     def __call__(self, path: str, out: tuple) -> None:
         """out: fields [1, height, width, channels] float32 and labels [1, height, width] uint8."""
@@ -136,24 +139,39 @@ def sample_spec(shape: tuple, channels: tuple) -> list:
     return [((*shape, len(channels)), np.float32), (shape, np.uint8)]
 
 
-def sample_batches(
-    samples: list, settings: DataSettings, batch_size: int, training: bool, seed: int, threads: int
-) -> pipeline.Batches:
-    """Batches of (fields [batch, height, width, channels] float32, labels [batch, height, width] uint8)."""
+def reader(samples: list, settings: DataSettings) -> Reader:
+    """What reads samples of the first one's size, normalised with the root folder's stats.h5. A collective call."""
 
     def prepare() -> tuple:
         normalisation = read_normalisation(find_stats(settings.data_dir_prefix), settings.channels)
         return sample_shape(samples[0].path), normalisation
 
     shape, normalisation = distributed.on_root(prepare)
+    return Reader(shape, settings.channels, normalisation)
+
+
+def sample_batches(
+    samples: list,
+    read: Reader,
+    settings: DataSettings,
+    batch_size: int,
+    training: bool,
+    seed: int,
+    threads: int,
+) -> pipeline.Batches:
+    """Batches of (fields [batch, height, width, channels] float32, labels [batch, height, width] uint8).
+
+    With data.stage_dir a rank keeps its share in every epoch, since it stages no more than that.
+    """
     return pipeline.Batches(
         samples,
-        Reader(shape, settings.channels, normalisation),
-        sample_spec(shape, settings.channels),
+        read,
+        sample_spec((read.height, read.width), settings.channels),
         1,
         batch_size,
         training,
         seed,
         settings,
         threads,
+        fixed_share=bool(settings.stage_dir),
     )

@@ -1,18 +1,38 @@
-"""What DeepCAM's training minimises.
+"""What DeepCAM's training minimises: a value a pixel, averaged over all pixels.
 
-Weighted cross entropy as in MLPerf HPC's reference: each pixel's cross entropy times its class's weight, averaged over
-all pixels (not divided by the weights' sum). The weights are class frequency ** -0.125 (Kurth et al.,
-arXiv:1810.01993, section V-B, for weighting by a power of the frequency).
+- weighted: cross entropy times the true class's weight, as in MLPerf HPC's reference (the mean is over pixels, not
+  divided by the weights' sum). Weights are class frequency ** -0.125 (Kurth et al., arXiv:1810.01993, section V-B).
+- focal: the same times (1 - probability of the true class) ** gamma (Lin et al., arXiv:1708.02002).
+- false_positive: the weighted one, times 1 + fpw_1 where a tropical cyclone is predicted and there is none, and
+  1 + fpw_2 likewise for atmospheric rivers (the reference program's older loss).
 """
 
 import tensorflow as tf
+
+from tf_deepcam.config import LossSettings
 
 # Shares of background, tropical cyclone and atmospheric river in the CAM5 data set, and the power, of the reference.
 CLASS_FREQUENCIES = (0.986267818390377, 0.0004578708870701058, 0.01327431072255291)
 CLASS_WEIGHTS = tuple(frequency**-0.125 for frequency in CLASS_FREQUENCIES)
 
 
-def weighted_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, class_weights: tuple = CLASS_WEIGHTS) -> tf.Tensor:
-    """labels: [batch, height, width] integer; logits: [batch, height, width, classes] float32. Returns a scalar."""
-    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
-    return tf.reduce_mean(entropy * tf.gather(tf.constant(class_weights, tf.float32), tf.cast(labels, tf.int32)))
+def pixel_loss(labels: tf.Tensor, logits: tf.Tensor, settings: LossSettings) -> tf.Tensor:
+    """labels: [batch, height, width] integer; logits: [..., 3] float32. Returns the loss of each pixel."""
+    labels = tf.cast(labels, tf.int32)
+    weights = tf.constant([frequency**settings.loss_weight_pow for frequency in CLASS_FREQUENCIES], tf.float32)
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    loss = entropy * tf.gather(weights, labels)
+    if settings.loss == "focal":
+        # exp(-entropy) is the probability of the true class.
+        loss *= tf.pow(-tf.math.expm1(-entropy), settings.focal_gamma)
+    elif settings.loss == "false_positive":
+        predicted = tf.argmax(logits, -1, tf.int32)
+        for number, weight in ((1, settings.fpw_1), (2, settings.fpw_2)):
+            wrong = tf.cast((predicted == number) & (labels != number), tf.float32)
+            loss *= 1.0 + weight * wrong
+    return loss
+
+
+def weighted_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """The benchmark's loss, a scalar."""
+    return tf.reduce_mean(pixel_loss(labels, logits, LossSettings()))

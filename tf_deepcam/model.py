@@ -16,6 +16,8 @@ Layers carry the reference's parameter names, by which tf_deepcam.weights reads 
 
 import tensorflow as tf
 
+from common.normalization import GroupBatchNormalization
+
 _RATES = {16: (1, 6, 12, 18), 8: (1, 12, 24, 36)}  # of the pyramid, by output stride
 _MIDDLE_BLOCKS = range(4, 20)
 _LOW_LEVEL = 48
@@ -35,6 +37,10 @@ class Affine(tf.keras.layers.Layer):
 
 class _Builder:
     """Layers under the reference's names. Kernels are drawn as PyTorch's kaiming_normal_ does: fan in, gain 2."""
+
+    def __init__(self, batchnorm_group_size: int):
+        grouped = batchnorm_group_size > 1
+        self._norm = GroupBatchNormalization if grouped else tf.keras.layers.BatchNormalization
 
     def convolution(self, x, name: str, channels: int, size: int, stride: int = 1, rate: int = 1, bias: bool = False):
         if stride > 1 and size > 1:
@@ -74,7 +80,7 @@ class _Builder:
 
     def norm(self, x, name: str):
         # PyTorch's momentum 0.1 is Keras' 0.9.
-        return tf.keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}.bn")(x)
+        return self._norm(momentum=0.9, epsilon=1e-5, name=f"{name}.bn")(x)
 
     def relu(self, x):
         return tf.keras.layers.ReLU()(x)
@@ -160,18 +166,32 @@ def _decoder(build: _Builder, x, low_level, wide, classes: int, output_stride: i
     return build.deconvolution(x, f"{name}.last_deconv.0", classes, dtype="float32")
 
 
-def deeplab(channels: int = 16, classes: int = 3, output_stride: int = 16, width: float = 1.0) -> tf.keras.Model:
+def deeplab(
+    channels: int = 16, classes: int = 3, output_stride: int = 16, width: float = 1.0, batchnorm_group_size: int = 1
+) -> tf.keras.Model:
     """[batch, height, width, channels] float32, normalised, to logits [batch, height, width, classes] float32.
 
     Height and width are multiples of 16. width: factor on all inner channel numbers (rounded to multiples of 8), for
-    small machines; the benchmark's network is 1.
+    small machines; the benchmark's network is 1. batchnorm_group_size: above 1, batch statistics are those of this
+    rank's group (common.distributed.init).
     """
 
     def wide(number: int) -> int:
         return max(8, round(number * width / 8) * 8)
 
-    build = _Builder()
+    build = _Builder(batchnorm_group_size)
     inputs = tf.keras.layers.Input((None, None, channels))
     features, low_level = _xception(build, inputs, wide, output_stride)
     features = _pyramid(build, features, wide, output_stride)
     return tf.keras.Model(inputs, _decoder(build, features, low_level, wide, classes, output_stride), name="deepcam")
+
+
+def forward_gflop(network: tf.keras.Model, shape: tuple) -> float:
+    """Floating-point operations of one sample's forward pass in 10^9, counted by TensorFlow's profiler.
+
+    shape: (height, width, channels). A multiplication and an addition count as two.
+    """
+    graph = tf.function(network).get_concrete_function(tf.TensorSpec((1, *shape), tf.float32), training=False).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder(tf.compat.v1.profiler.ProfileOptionBuilder.float_operation())
+    found = tf.compat.v1.profiler.profile(graph, options=options.with_empty_output().build())
+    return found.total_float_ops / 1e9

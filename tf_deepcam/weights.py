@@ -3,7 +3,16 @@
 The reference's PyTorch arrays have their axes in another order: convolution kernels are (out, in / groups, height,
 width) there and (height, width, in, out) in Keras, depthwise ones (height, width, in, 1), transposed ones (in, out,
 height, width) and (height, width, out, in).
+
+Files: .cpt and .pth as the reference writes them (PyTorch, which is optional: a dict with `model`, or a bare state
+dict; loaded with weights_only, so that no code in the file is run), .npz and .safetensors by the same names.
 """
+
+import importlib
+import os
+import zipfile
+from pathlib import Path
+from typing import Union
 
 import numpy as np
 import tensorflow as tf
@@ -79,3 +88,67 @@ def from_arrays(network: tf.keras.Model, arrays: dict, source: str) -> None:
     for name, variable, axes in _entries(network):
         array = np.asarray(given[name], np.float32)
         variable.assign(array.reshape(variable.shape) if axes is None else array.transpose(np.argsort(axes)))
+
+
+def load(network: tf.keras.Model, path: Union[str, Path]) -> None:
+    """Set all weights from a .cpt, .pth, .npz or .safetensors file. Raises UserError."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        from_arrays(network, _reader(path)(path), str(path))
+    except (OSError, ValueError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read as {path.suffix} ({error})") from error
+
+
+def save(network: tf.keras.Model, path: Union[str, Path]) -> None:
+    """Write all weights as .cpt or .pth (a dict with `model`), .npz or .safetensors; an older file is replaced."""
+    path = Path(path).expanduser()
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    arrays = to_arrays(network)
+    try:
+        if path.suffix == ".npz":
+            np.savez(temporary, **arrays)
+        elif path.suffix == ".safetensors":
+            _optional("safetensors.numpy", path).save_file(arrays, temporary)
+        elif path.suffix in (".cpt", ".pth"):
+            torch = _optional("torch", path)
+            torch.save({"model": {name: torch.from_numpy(array) for name, array in arrays.items()}}, temporary)
+        else:
+            raise UserError(f"{path}: weights are written as .npz, .safetensors, .cpt or .pth")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _reader(path: Path):
+    if path.suffix == ".npz":
+        return lambda file: dict(np.load(file, allow_pickle=False))
+    if path.suffix == ".safetensors":
+        return _optional("safetensors.numpy", path).load_file
+    if path.suffix in (".cpt", ".pth"):
+        return _read_torch
+    raise UserError(f"{path}: weights are read from .npz, .safetensors, .cpt or .pth")
+
+
+def _read_torch(path: Path) -> dict:
+    torch = _optional("torch", path)
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle's errors are of many kinds
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: is no PyTorch checkpoint of plain tensors ({reason})") from error
+    state = found.get("model", found) if isinstance(found, dict) else None
+    if not isinstance(state, dict) or not all(hasattr(value, "numpy") for value in state.values()):
+        raise UserError(f"{path}: holds no state dict: expected {{'model': {{name: tensor}}}} or {{name: tensor}}")
+    return {name: value.detach().float().numpy() for name, value in state.items()}
+
+
+def _optional(module: str, path: Path):
+    package = module.split(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UserError(f"{path}: needs the package {package}, which is not installed: pip install {package}") from None

@@ -1,0 +1,79 @@
+"""The command line: python -m tf_deepcam COMMAND ...
+
+train       --config FILE [--resume [FOLDER]] [key=value ...]   train to the target IoU or max_epochs
+synthesize  --config FILE [key=value ...]                       make samples in the real format
+split       --source DIR --target DIR                           share files out to train/, validation/, test/
+summarize   DIR                                                 write DIR/stats.h5 from DIR/train
+
+Under `horovodrun -np N`, train and summarize run on N ranks.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from common import distributed
+from common.errors import run_program
+from tf_deepcam import config as settings
+
+
+def parse(arguments: list) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m tf_deepcam", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("train", "synthesize"):
+        command = commands.add_parser(name)
+        command.add_argument("--config", help="YAML file; `python -m common.config show tf_deepcam` lists all settings")
+        command.add_argument("overrides", nargs="*", metavar="key=value", help="such as training.max_epochs=16")
+        if name == "train":
+            command.add_argument(
+                "--resume",
+                nargs="?",
+                const="auto",
+                metavar="FOLDER",
+                help="go on with a run from its newest checkpoint: its folder, or the newest run if none is given",
+            )
+    command = commands.add_parser("split")
+    command.add_argument("--source", required=True, metavar="DIR", help="folder of data-*.h5")
+    command.add_argument("--target", required=True, metavar="DIR", help="where train/, validation/, test/ are made")
+    command.add_argument("--fractions", type=float, nargs=3, default=(0.8, 0.1, 0.1), metavar="SHARE")
+    command.add_argument("--seed", type=int, default=12345, help="12345 is the reference's")
+    command.add_argument("--how", choices=["symbolic", "hard", "copy"], default="symbolic", help="links or copies")
+    command = commands.add_parser("summarize")
+    command.add_argument("folder", metavar="DIR", help="folder that holds train/")
+    return parser.parse_args(arguments)
+
+
+def load_config(options: argparse.Namespace) -> settings.Config:
+    """The settings asked for; a resumed run's own if no file is named."""
+    path, resume = options.config, getattr(options, "resume", None)
+    if path is None and resume not in (None, "auto"):
+        path = str(Path(resume) / "config.yaml")
+    return settings.load(path, options.overrides)
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    if options.command == "split":
+        from tf_deepcam import split
+
+        return split.main(options.source, options.target, tuple(options.fractions), options.seed, options.how)
+    if options.command == "summarize":
+        distributed.init()
+        from tf_deepcam import summarize
+
+        return summarize.main(options.folder)
+    config = load_config(options)
+    if options.command == "synthesize":
+        from tf_deepcam import synthesize
+
+        return synthesize.main(config.synthesize)
+    placement = distributed.init(config.threads, config.training.batchnorm_group_size)
+    from tf_deepcam import benchmark
+
+    return benchmark.run(config, options.resume, placement)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,58 @@
+"""Pictures of validation samples: fields, truth, prediction."""
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")  # no screen on a compute node
+import matplotlib.pyplot as plt
+import tensorflow as tf
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+
+from common import training
+from common.metrics import intersection_over_union
+from common.pipeline import Batches
+from common.runs import Run
+from tf_deepcam.config import Config
+from tf_deepcam.data import CLASSES
+
+_CLASSES = (("background", "#ffffff"), ("tropical cyclone", "#e41a1c"), ("atmospheric river", "#377eb8"))
+
+
+def draw_samples(network: tf.keras.Model, batches: Batches, config: Config, run: Run) -> None:
+    """PNGs of config.pictures samples in the run's pictures/: of the first of this rank, those with most events."""
+    looked_at = range(min(batches.steps_per_epoch, -(-8 * config.pictures // batches.batch_size)))
+    events = [
+        (np.count_nonzero(labels) + 20 * np.count_nonzero(labels == 1), number, row)
+        for number in looked_at
+        for row, labels in enumerate(batches.load(number)[1])
+    ]
+    chosen = sorted(events, reverse=True)[: config.pictures]
+    forward = training.forward(network)
+    for place, (_, number, row) in enumerate(chosen):
+        fields, labels = (array[row : row + 1] for array in batches.load(number))
+        predicted = tf.argmax(forward(fields), -1).numpy()
+        score = float(intersection_over_union(predicted, labels, CLASSES)[0])
+        (run / "pictures").mkdir(exist_ok=True)
+        draw(fields[0], labels[0], predicted[0], score, config, run / "pictures" / f"sample-{place:02d}.png")
+
+
+def draw(fields: np.ndarray, truth: np.ndarray, predicted: np.ndarray, score: float, config: Config, target) -> None:
+    """fields: [height, width, channels] normalised; truth, predicted: [height, width] class. South is at the bottom."""
+    channel = 0 if 0 in config.data.channels else config.data.channels[0]
+    moisture = fields[..., config.data.channels.index(channel)]
+    title = "integrated water vapour (TMQ)" if channel == 0 else f"channel {channel}"
+    figure, axes = plt.subplots(1, 3, figsize=(15, 3.9), layout="constrained")
+    colours = ListedColormap([colour for _, colour in _CLASSES])
+    for axis, marks, name in zip(axes, (None, truth, predicted), (title, "labels", f"prediction: IoU {score:.3f}")):
+        axis.imshow(moisture, cmap="Greys" if marks is not None else "YlGnBu", origin="lower")
+        if marks is not None:
+            events = np.ma.masked_equal(marks, 0)
+            axis.imshow(events, cmap=colours, vmin=0, vmax=2, origin="lower", interpolation="nearest", alpha=0.75)
+        axis.set_title(name)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    handles = [Patch(facecolor=colour, label=name) for name, colour in _CLASSES[1:]]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    figure.savefig(target, dpi=80)
+    plt.close(figure)

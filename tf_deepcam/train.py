@@ -1,0 +1,148 @@
+"""Training and evaluation on a root folder's train/ and validation/ samples."""
+
+import time
+
+import tensorflow as tf
+
+from common import distributed, optimizers, training
+from common.metrics import intersection_over_union
+from common.mlperf import Log
+from common.pipeline import Batches
+from common.runs import Run
+from tf_deepcam import data, model, pictures, staging, weights
+from tf_deepcam.config import Config
+from tf_deepcam.losses import pixel_loss
+
+SCORE = "iou"
+
+
+def objective(config: Config):
+    """Loss and IoU of a training batch, each as (sum, weight): means over samples, so every rank weighs the same."""
+
+    def measure(batch: tuple, logits: tf.Tensor) -> dict:
+        """batch: (fields, labels [batch, height, width]); logits: [batch, height, width, 3] float32."""
+        scores = intersection_over_union(tf.argmax(logits, -1), batch[1], data.CLASSES)
+        return {
+            "loss": (tf.reduce_mean(pixel_loss(batch[1], logits, config.loss)), 1.0),
+            SCORE: (tf.reduce_mean(scores), 1.0),
+        }
+
+    return measure
+
+
+def evaluator(network: tf.keras.Model, config: Config, batches: Batches, threads: int):
+    """A collective call that gives {"loss", "iou"}: means over all samples, each counted once on whatever rank."""
+    forward = training.forward(network, config.training.xla)
+
+    @tf.function(reduce_retracing=True)
+    def sums(fields: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        logits = forward(fields)
+        loss = tf.reduce_mean(pixel_loss(labels, logits, config.loss), (1, 2))
+        scores = intersection_over_union(tf.argmax(logits, -1), labels, data.CLASSES)
+        return tf.stack([tf.reduce_sum(loss), tf.reduce_sum(scores), tf.cast(tf.shape(labels)[0], tf.float32)])
+
+    def evaluate() -> dict:
+        loss, score, samples = training.sum_over_batches(batches, lambda batch: sums(*batch).numpy(), 3, threads)
+        return {"loss": loss / samples, SCORE: score / samples}
+
+    return evaluate
+
+
+def make_batches(config: Config, log: Log, run: Run, per_update: int, local_batch: int, threads: int) -> tuple:
+    """Batches for training and validation, from the files or, with data.stage_dir, from what is staged first."""
+    settings, seed = config.data, config.training.seed
+    samples = [data.list_samples(settings, part) for part in ("train", "validation")]
+    read = data.reader(samples[0], settings)
+    batches = [
+        data.sample_batches(files, read, settings, size, training_part, seed, threads)
+        for files, size, training_part in zip(samples, (per_update, local_batch), (True, False))
+    ]
+    if not settings.stage_dir:
+        return tuple(batches)
+    log.start("staging")
+    started = time.perf_counter()
+    place = staging.Staging(settings, batches[0].spec[0][0], read)
+    made = place.stage([file for part in batches for file in part.own_files()], threads)
+    log.end("staging")
+    seconds = time.perf_counter() - started
+    run.say(f"staged in {seconds:.1f} s to {place.folder}: {made} files by rank 0, {place.bytes / 2**20:.1f} MiB each")
+    run.record("staging", seconds=seconds, files_of_rank_0=made, bytes_a_file=place.bytes)
+    return tuple(place.batches(part, seed) for part in batches)
+
+
+def train(config: Config, run: Run, log: Log, threads: int) -> dict:
+    """Train, save model.keras and model.npz in the run folder, and return the summary of the training.
+
+    The MLPerf log's init interval must be open; the run interval is opened and closed here. Raises UserError.
+    """
+    settings = config.training
+    training.prepare(settings)
+    local_batch = training.local_batch_size(settings, distributed.size())
+    per_update = local_batch * settings.gradient_accumulation_frequency
+    readers = config.data.max_inter_threads or threads
+    batches, validation = make_batches(config, log, run, per_update, local_batch, readers)
+    shape = batches.spec[0][0]  # [height, width, channels]
+    group = settings.batchnorm_group_size
+    network = model.deeplab(shape[-1], data.CLASSES, config.model.output_stride, config.model.width, group)
+    if config.model.checkpoint and not run.resumed:
+        distributed.on_root(lambda: weights.load(network, config.model.checkpoint))
+    optimizer = optimizers.build(
+        config.optimizer, config.schedule, distributed.size(), settings.precision == "mixed_float16"
+    )
+    gflop = model.forward_gflop(network, shape)
+    _log_settings(config, log, batches, validation)
+    run.say(
+        f"training on {batches.samples} samples of {shape[0]} x {shape[1]}, {validation.samples} for validation; "
+        f"{distributed.size()} ranks x {threads} threads, global batch {per_update * distributed.size()}, "
+        f"{batches.steps_per_epoch} updates an epoch, {settings.precision}; {gflop:.1f} GFLOP a forward pass"
+    )
+    log.end("init")
+    log.start("run")
+    started = time.perf_counter()
+    summary = training.fit(
+        network,
+        objective(config),
+        batches,
+        evaluator(network, config, validation, threads),
+        SCORE,
+        optimizer,
+        settings,
+        settings.max_epochs,
+        settings.target_iou,
+        run,
+        log,
+        threads,
+        config.output.tensorboard,
+        gflop_per_sample=3 * gflop,  # the backward pass costs twice the forward one
+    )
+    summary["seconds"] = time.perf_counter() - started
+    log.end("run", status="success" if summary["target_reached"] or not settings.target_iou else "aborted")
+    if distributed.is_root():
+        network.save(run / "model.keras")
+        weights.save(network, run / "model.npz")
+        pictures.draw_samples(network, validation, config, run)
+    run.record("training", **summary)
+    distributed.barrier()
+    return summary
+
+
+def _log_settings(config: Config, log: Log, batches: Batches, validation: Batches) -> None:
+    """Under the keys of the published result logs."""
+    settings = config.training
+    values = {
+        "checkpoint": config.model.checkpoint or None,
+        "seed": settings.seed,
+        "global_batch_size": batches.batch_size * distributed.size(),
+        "batchnorm_group_size": settings.batchnorm_group_size,
+        "batchnorm_group_stride": 1,
+        "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
+        "data_format": "staged" if config.data.stage_dir else "hdf5",
+        "shuffle_mode": "global" if config.data.cache == "none" and not config.data.stage_dir else "local",
+        "precision_mode": settings.precision,
+        "enable_jit": settings.xla,
+        **optimizers.log_entries(config.optimizer, config.schedule, distributed.size()),
+        "train_samples": batches.samples,
+        "eval_samples": validation.samples,
+    }
+    for key, value in values.items():
+        log.event(key, value)
