@@ -94,6 +94,7 @@ def test_a_torn_staged_file_is_an_error(tmp_path):
     assert str(problem).startswith(f"{place.place(samples[0]).path} is not the 50688 bytes that were staged: delete it")
 
 
+@pytest.mark.slow
 def test_two_ranks_train_on_what_they_staged(tmp_path):
     write_samples(tmp_path / "data", 6, 3)
     settings = [*TINY, f"data.data_dir_prefix={tmp_path}/data", f"output.folder={tmp_path}", "training.max_epochs=2"]
