@@ -1,5 +1,6 @@
-"""Run all measurements, print the table, write bench/bench.json. usage: python -m tests.bench [name ...]
+"""Run all measurements, print the tables, write bench/bench.json. usage: python -m tests.bench [BENCHMARK[/NAME] ...]
 
+such as `python -m tests.bench deepcam/reading`.
 Each measurement is a process of its own (`python -m tests.bench.cloudmask NAME`), so that none inherits another's
 memory, threads or precision. It prints one JSON object a row.
 """
@@ -15,27 +16,40 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.cloudmask import MEASUREMENTS
+from tests.bench import cloudmask, deepcam
 from tests.helpers import ROOT, environment
+
+BENCHMARKS = {"cloudmask": ("CloudMask", cloudmask.MEASUREMENTS), "deepcam": ("DeepCAM", deepcam.MEASUREMENTS)}
 
 
 def main() -> int:
-    chosen = sys.argv[1:] or list(MEASUREMENTS)
+    known = [f"{benchmark}/{name}" for benchmark, (_, names) in BENCHMARKS.items() for name in names]
+    asked = sys.argv[1:] or list(BENCHMARKS)
+    chosen = [name for name in known if name in asked or name.split("/")[0] in asked]
+    if not chosen:
+        print(f"error: no measurement is called {' or '.join(asked)}; there are: {', '.join(known)}", file=sys.stderr)
+        return 1
     rows = []
-    for name in chosen:
-        print(f"measuring: {name}", flush=True)
+    for full_name in chosen:
+        benchmark, name = full_name.split("/")
+        print(f"measuring: {full_name}", flush=True)
         done = subprocess.run(
-            [sys.executable, "-m", "tests.bench.cloudmask", name],
+            [sys.executable, "-m", f"tests.bench.{benchmark}", name],
             cwd=ROOT,
             env=environment(),
             stdout=subprocess.PIPE,
             text=True,
         )
         if done.returncode:
-            print(f"error: measurement '{name}' failed (exit code {done.returncode})", file=sys.stderr)
+            print(f"error: measurement '{full_name}' failed (exit code {done.returncode})", file=sys.stderr)
             return 1
-        rows += [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    Console(width=None if sys.stdout.isatty() else 150).print(_table(rows))
+        found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        rows += [{"benchmark": benchmark, **values} for values in found]
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    for benchmark, (title, _) in BENCHMARKS.items():
+        own = [values for values in rows if values["benchmark"] == benchmark]
+        if own:
+            console.print(_table(title, own))
     folder = ROOT / "bench"
     folder.mkdir(exist_ok=True)
     target = folder / "bench.json"
@@ -50,9 +64,9 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _table(rows: list) -> Table:
-    table = Table(title="CloudMask", title_justify="left", box=box.SIMPLE_HEAD)
-    for title, side in (
+def _table(title: str, rows: list) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column, side in (
         ("measurement", "left"),
         ("ours", "right"),
         ("limit", "right"),
@@ -62,7 +76,7 @@ def _table(rows: list) -> Table:
         ("", "left"),
         ("what the limit is", "left"),
     ):
-        table.add_column(title, justify=side)
+        table.add_column(column, justify=side)
     for row in rows:
         met = "met" if row["ratio"] >= row["target"] else "missed"
         ours, limit = f"{row['ours']:.3g}", f"{row['limit']:.3g}"
