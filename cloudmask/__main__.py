@@ -10,11 +10,11 @@ Under `horovodrun -np N` it runs on N ranks, alone on one.
 
 import argparse
 import sys
-from pathlib import Path
 
 from cloudmask import config as settings
 from common import distributed
 from common.errors import run_program
+from common.runs import settings_file
 
 
 def parse(arguments: list) -> argparse.Namespace:
@@ -38,10 +38,7 @@ def parse(arguments: list) -> argparse.Namespace:
 
 def load_config(options: argparse.Namespace) -> settings.Config:
     """The settings asked for; a resumed run's own if no file is named."""
-    path = options.config
-    if path is None and options.resume not in (None, "auto"):
-        path = str(Path(options.resume) / "config.yaml")
-    return settings.load(path, options.overrides)
+    return settings.load(settings_file(options.config, options.resume), options.overrides)
 
 
 def main() -> int:

@@ -119,8 +119,7 @@ def _log_settings(config: Config, log: Log, batches: Batches, held_out: Batches)
         **optimizers.log_entries(config.optimizer, config.schedule, distributed.size()),
         "precision_mode": settings.precision,
     }
-    for key, value in values.items():
-        log.event(key, value)
+    log.events(values)
 
 
 def _save(network: tf.keras.Model, rule: baseline.Threshold, run: Run, config: Config) -> None:

@@ -217,8 +217,14 @@ class AverageStatistics(Callback):
 
     def _average(self) -> None:
         statistics = self.model.network.non_trainable_variables
-        for variable, mean in zip(statistics, distributed.average_over_ranks([v.value() for v in statistics])):
-            variable.assign(mean)
+        if distributed.size() == 1 or not statistics:
+            return
+        # As one tensor: outside a graph every exchange is waited for, one Horovod cycle each.
+        flat = tf.concat([tf.reshape(variable, [-1]) for variable in statistics], 0)
+        (mean,) = distributed.average_over_ranks([flat])
+        parts = tf.split(mean, [variable.shape.num_elements() for variable in statistics])
+        for variable, part in zip(statistics, parts):
+            variable.assign(tf.reshape(part, variable.shape))
 
 
 class Evaluation(Callback):

@@ -52,6 +52,11 @@ class Log:
         if self._logger:
             self._logger.event(key, value, metadata=metadata)
 
+    def events(self, values: dict) -> None:
+        """An event for each entry."""
+        for key, value in values.items():
+            self.event(key, value)
+
     def submission(self, benchmark: str, settings: SubmissionSettings, accelerators_found: int) -> None:
         """The submission_* block and the machine's shape."""
         self.event(constants.SUBMISSION_BENCHMARK, benchmark)

@@ -202,19 +202,7 @@ class Batches:
         self.samples = len(files) * samples_per_file  # over all ranks
         self._read, self._read_in_graph = read, read_in_graph
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
-        self._cache: Optional[FileCache] = None
-        if samples_per_file > 1 or settings.cache != "none":
-            # Files are read this many batches ahead of their use: one window, so that the next is there in time.
-            window = settings.shuffle_files * samples_per_file if samples_per_file > 1 else 2 * batch_size
-            self._batches_ahead = -(-window // batch_size)
-            keep = None if settings.cache == "memory" else 2 * (window // samples_per_file) + 2
-            folder = Path(settings.cache_dir or tempfile.gettempdir()) / f"samples-rank{rank}"
-            self._cache = FileCache(
-                lambda path: self._decode(path, samples_per_file),
-                keep,
-                folder if settings.cache == "disk" else None,
-                self._threads,
-            )
+        self._cache = self._make_cache(settings, samples_per_file)
         self.failure: Optional[BaseException] = None
 
         @lru_cache(maxsize=4)
@@ -244,6 +232,22 @@ class Batches:
                 )
         else:
             self.steps_per_epoch = -(-len(order(0)) // batch_size)
+
+    def _make_cache(self, settings: CacheSettings, samples_per_file: int) -> Optional[FileCache]:
+        """None where files of one sample are decoded straight into the batch."""
+        if samples_per_file == 1 and settings.cache == "none":
+            return None
+        # Files are read this many batches ahead of their use: one window, so that the next is there in time.
+        window = settings.shuffle_files * samples_per_file if samples_per_file > 1 else 2 * self.batch_size
+        self._batches_ahead = -(-window // self.batch_size)
+        keep = None if settings.cache == "memory" else 2 * (window // samples_per_file) + 2
+        folder = Path(settings.cache_dir or tempfile.gettempdir()) / f"samples-rank{distributed.rank()}"
+        return FileCache(
+            lambda path: self._decode(path, samples_per_file),
+            keep,
+            folder if settings.cache == "disk" else None,
+            self._threads,
+        )
 
     def own_files(self) -> list:
         """The files of this rank's share, in the order of their first use (with a fixed share, of all epochs)."""

@@ -88,6 +88,13 @@ def open_run(settings: config.Settings, output: OutputSettings, command: str, re
     return Run(Path(path), resumed)
 
 
+def settings_file(config_file: Optional[str], resume: Optional[str]) -> Optional[str]:
+    """The YAML file to load: the one that was named, or the run's own if a run's folder is resumed without one."""
+    if config_file is None and resume not in (None, "auto"):
+        return str(Path(resume) / "config.yaml")
+    return config_file
+
+
 def _find(parent: Path, name: str, command: str, resume: Optional[str]) -> Optional[Path]:
     if resume is None:
         return None

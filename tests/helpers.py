@@ -2,12 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
 import numpy as np
+
+from common import checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -62,6 +66,35 @@ def run(*arguments, ranks: int = 1, cwd: Path = ROOT, timeout: int = 240, **env:
         text=True,
         timeout=timeout,
     )
+
+
+def kill_after(arguments: list, run_folder: Path, step: int, ranks: int) -> None:
+    """Start `python ARGUMENTS` and kill -9 all of its processes once the run has a checkpoint of `step` or later."""
+    with subprocess.Popen(
+        command(*arguments, ranks=ranks),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 200
+        while max(checkpoints.list_steps(run_folder / "checkpoints"), default=0) < step:
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        _kill_all_with(str(run_folder.parent))
+
+
+def _kill_all_with(text: str) -> None:
+    """horovodrun starts ranks in sessions of their own: kill every process that has `text` in its command line."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text.encode() in entry.read_bytes() and int(entry.parent.name) != os.getpid():
+                os.kill(int(entry.parent.name), signal.SIGKILL)
+        except (OSError, ValueError):
+            continue
 
 
 def errors(output: str) -> list:

@@ -10,10 +10,10 @@ Under `horovodrun -np N`, train and summarize run on N ranks.
 
 import argparse
 import sys
-from pathlib import Path
 
 from common import distributed
 from common.errors import run_program
+from common.runs import settings_file
 from tf_deepcam import config as settings
 
 
@@ -47,10 +47,7 @@ def parse(arguments: list) -> argparse.Namespace:
 
 def load_config(options: argparse.Namespace) -> settings.Config:
     """The settings asked for; a resumed run's own if no file is named."""
-    path, resume = options.config, getattr(options, "resume", None)
-    if path is None and resume not in (None, "auto"):
-        path = str(Path(resume) / "config.yaml")
-    return settings.load(path, options.overrides)
+    return settings.load(settings_file(options.config, getattr(options, "resume", None)), options.overrides)
 
 
 def main() -> int:

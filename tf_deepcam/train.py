@@ -144,5 +144,4 @@ def _log_settings(config: Config, log: Log, batches: Batches, validation: Batche
         "train_samples": batches.samples,
         "eval_samples": validation.samples,
     }
-    for key, value in values.items():
-        log.event(key, value)
+    log.events(values)

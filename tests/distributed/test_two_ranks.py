@@ -1,16 +1,12 @@
 """Two real processes: the same result as one, exact resume after kill -9, and no rank left behind on an error."""
 
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common import checkpoints
-from tests.helpers import TINY, command, environment, errors, run, scene_arrays, write_hdf, write_scenes
+from tests.helpers import TINY, errors, kill_after, run, scene_arrays, write_hdf, write_scenes
 
 
 @pytest.fixture(scope="module")
@@ -65,21 +61,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(tmp_path, ranks):
     whole = run(*train(tmp_path, "whole"), ranks=ranks)
     assert whole.returncode == 0, whole.stdout
     killed_after = 24 // ranks  # updates: two epochs of four
-    with subprocess.Popen(
-        command(*train(tmp_path, "killed"), ranks=ranks),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while max(checkpoints.list_steps(tmp_path / "killed" / "checkpoints"), default=0) < killed_after:
-            assert process.poll() is None, process.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        _kill_children_of(str(tmp_path))
+    kill_after(train(tmp_path, "killed"), tmp_path / "killed", killed_after, ranks)
     reached = max(checkpoints.list_steps(tmp_path / "killed" / "checkpoints"))
     assert killed_after <= reached < 2 * killed_after
     resumed = run(*train(tmp_path, "killed", "--resume", tmp_path / "killed"), ranks=ranks)
@@ -89,16 +71,6 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(tmp_path, ranks):
     assert one_go.keys() == in_two.keys()
     for name, array in one_go.items():
         np.testing.assert_array_equal(in_two[name], array, err_msg=name)
-
-
-def _kill_children_of(text: str) -> None:
-    """horovodrun starts ranks in sessions of their own: kill every process that has `text` in its command line."""
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if text.encode() in entry.read_bytes() and int(entry.parent.name) != os.getpid():
-                os.kill(int(entry.parent.name), signal.SIGKILL)
-        except (OSError, ValueError):
-            continue
 
 
 def test_a_file_that_only_one_rank_reads_stops_both(tmp_path):

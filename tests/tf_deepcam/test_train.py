@@ -1,12 +1,9 @@
 """The program as a user starts it, on tiny samples: what it leaves behind, its log, and how it ends on bad input."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,7 @@ import yaml
 
 from common import checkpoints
 from common.errors import UserError
-from tests.helpers import ROOT, command, environment, errors, records, run, write_hdf
+from tests.helpers import ROOT, errors, kill_after, records, run, write_hdf
 from tests.tf_deepcam.samples import TINY, sample_arrays, write_samples
 from tf_deepcam import config
 
@@ -101,26 +98,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(tmp_path, ranks):
     whole = run(*train(tmp_path, "whole", *more), ranks=ranks)
     assert whole.returncode == 0, whole.stdout
     updates = 8 // ranks
-    with subprocess.Popen(
-        command(*train(tmp_path, "killed", *more), ranks=ranks),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        deadline = time.monotonic() + 200
-        while max(checkpoints.list_steps(tmp_path / "killed" / "checkpoints"), default=0) < updates + 1:
-            assert process.poll() is None, process.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):  # horovodrun's ranks have sessions of their own
-            try:
-                if str(tmp_path).encode() in entry.read_bytes():
-                    os.kill(int(entry.parent.name), signal.SIGKILL)
-            except (OSError, ValueError):
-                continue
+    kill_after(train(tmp_path, "killed", *more), tmp_path / "killed", updates + 1, ranks)
     resumed = run("-m", "tf_deepcam", "train", "--resume", tmp_path / "killed", ranks=ranks)
     assert resumed.returncode == 0, resumed.stdout
     assert "resuming" in resumed.stdout
