@@ -2,10 +2,12 @@
 
 train       --config FILE [--resume [FOLDER]] [key=value ...]   train to the target IoU or max_epochs
 synthesize  --config FILE [key=value ...]                       make samples in the real format
+stage       --config FILE [key=value ...]                       copy each rank's share to data.stage_dir beforehand
+download    URL --target-dir DIR                                fetch samples from a web server's list of files
 split       --source DIR --target DIR                           share files out to train/, validation/, test/
 summarize   DIR                                                 write DIR/stats.h5 from DIR/train
 
-Under `horovodrun -np N`, train and summarize run on N ranks.
+Under `horovodrun -np N`, train, stage and summarize run on N ranks.
 """
 
 import argparse
@@ -22,7 +24,7 @@ def parse(arguments: list) -> argparse.Namespace:
         "python -m tf_deepcam", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("train", "synthesize"):
+    for name in ("train", "stage", "synthesize"):
         command = commands.add_parser(name)
         command.add_argument("--config", help="YAML file; `python -m common.config show tf_deepcam` lists all settings")
         command.add_argument("overrides", nargs="*", metavar="key=value", help="such as training.max_epochs=16")
@@ -34,6 +36,12 @@ def parse(arguments: list) -> argparse.Namespace:
                 metavar="FOLDER",
                 help="go on with a run from its newest checkpoint: its folder, or the newest run if none is given",
             )
+    command = commands.add_parser("download")
+    command.add_argument("url", help="address of the folder, a page that links to its files")
+    command.add_argument("--target-dir", required=True, metavar="DIR", help="where files go; those there are kept")
+    command.add_argument("--num-files", type=int, metavar="N", help="samples to fetch, first by name; default all")
+    command.add_argument("--num-streams", type=int, default=4, metavar="N", help="files at a time, 4 at most")
+    command.add_argument("--force", action="store_true", help="allow more than 4 streams")
     command = commands.add_parser("split")
     command.add_argument("--source", required=True, metavar="DIR", help="folder of data-*.h5")
     command.add_argument("--target", required=True, metavar="DIR", help="where train/, validation/, test/ are made")
@@ -52,6 +60,10 @@ def load_config(options: argparse.Namespace) -> settings.Config:
 
 def main() -> int:
     options = parse(sys.argv[1:])
+    if options.command == "download":
+        from tf_deepcam import download
+
+        return download.main(options.url, options.target_dir, options.num_files, options.num_streams, options.force)
     if options.command == "split":
         from tf_deepcam import split
 
@@ -67,8 +79,10 @@ def main() -> int:
 
         return synthesize.main(config.synthesize)
     placement = distributed.init(config.threads, config.training.batchnorm_group_size)
-    from tf_deepcam import benchmark
+    from tf_deepcam import benchmark, train
 
+    if options.command == "stage":
+        return train.stage(config, placement.threads)
     return benchmark.run(config, options.resume, placement)
 
 

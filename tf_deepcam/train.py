@@ -5,6 +5,7 @@ import time
 import tensorflow as tf
 
 from common import distributed, optimizers, training
+from common.errors import UserError
 from common.metrics import intersection_over_union
 from common.mlperf import Log
 from common.pipeline import Batches
@@ -48,8 +49,8 @@ def evaluator(network: tf.keras.Model, config: Config, batches: Batches, threads
     return evaluate
 
 
-def make_batches(config: Config, log: Log, run: Run, per_update: int, local_batch: int, threads: int) -> tuple:
-    """Batches for training and validation, from the files or, with data.stage_dir, from what is staged first."""
+def make_batches(config: Config, per_update: int, local_batch: int, threads: int) -> tuple:
+    """Batches of the files for training and validation, and their Reader. A collective call."""
     settings, seed = config.data, config.training.seed
     samples = [data.list_samples(settings, part) for part in ("train", "validation")]
     read = data.reader(samples[0], settings)
@@ -57,17 +58,35 @@ def make_batches(config: Config, log: Log, run: Run, per_update: int, local_batc
         data.sample_batches(files, read, settings, size, training_part, seed, threads)
         for files, size, training_part in zip(samples, (per_update, local_batch), (True, False))
     ]
-    if not settings.stage_dir:
-        return tuple(batches)
-    log.start("staging")
+    return batches, read
+
+
+def stage_batches(config: Config, batches: list, read: data.Reader, threads: int) -> tuple:
+    """Stage this rank's share. Returns batches of what is staged, and a record of it. A collective call."""
+    place = staging.Staging(config.data, batches[0].spec[0][0], read)
     started = time.perf_counter()
-    place = staging.Staging(settings, batches[0].spec[0][0], read)
     made = place.stage([file for part in batches for file in part.own_files()], threads)
-    log.end("staging")
-    seconds = time.perf_counter() - started
-    run.say(f"staged in {seconds:.1f} s to {place.folder}: {made} files by rank 0, {place.bytes / 2**20:.1f} MiB each")
-    run.record("staging", seconds=seconds, files_of_rank_0=made, bytes_a_file=place.bytes)
-    return tuple(place.batches(part, seed) for part in batches)
+    files = sum(distributed.gather_objects(made))
+    facts = {"files": files, "bytes": files * place.bytes, "seconds": time.perf_counter() - started}
+    return [place.batches(part, config.training.seed) for part in batches], facts
+
+
+def _staged_line(config: Config, facts: dict) -> str:
+    gigabytes = facts["bytes"] / 1e9
+    return f"{facts['files']} files, {gigabytes:.3f} GB, staged to {config.data.stage_dir} in {facts['seconds']:.1f} s"
+
+
+def stage(config: Config, threads: int) -> int:
+    """The command: stage what `train` with these settings on as many ranks would stage. A collective call."""
+    if not config.data.stage_dir:
+        raise UserError("data.stage_dir is not set: the node-local folder to stage to", on_all_ranks=True)
+    readers = config.data.max_inter_threads or threads
+    batches, read = make_batches(config, 1, 1, readers)
+    _, facts = stage_batches(config, batches, read, readers)
+    if distributed.is_root():
+        print(_staged_line(config, facts))
+    distributed.barrier()
+    return 0
 
 
 def train(config: Config, run: Run, log: Log, threads: int) -> dict:
@@ -80,7 +99,14 @@ def train(config: Config, run: Run, log: Log, threads: int) -> dict:
     local_batch = training.local_batch_size(settings, distributed.size())
     per_update = local_batch * settings.gradient_accumulation_frequency
     readers = config.data.max_inter_threads or threads
-    batches, validation = make_batches(config, log, run, per_update, local_batch, readers)
+    batches, read = make_batches(config, per_update, local_batch, readers)
+    if config.data.stage_dir:
+        log.start("staging")
+        batches, facts = stage_batches(config, batches, read, readers)
+        log.end("staging")
+        run.say(_staged_line(config, facts))
+        run.record("staging", **facts)
+    batches, validation = batches
     shape = batches.spec[0][0]  # [height, width, channels]
     group = settings.batchnorm_group_size
     network = model.deeplab(shape[-1], data.CLASSES, config.model.output_stride, config.model.width, group)

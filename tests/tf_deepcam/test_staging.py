@@ -108,12 +108,24 @@ def test_two_ranks_train_on_what_they_staged(tmp_path):
     assert len(records(tmp_path / "staged", "epoch")) == 2
 
 
+def test_the_command_stages_what_training_would(tmp_path):
+    write_samples(tmp_path / "data", 3, 1)
+    settings = [f"data.data_dir_prefix={tmp_path}/data", f"data.stage_dir={tmp_path}/stage"]
+    for staged_now in (4, 0):
+        output = run("-m", "tf_deepcam", "stage", *settings)
+        assert output.returncode == 0, output.stdout
+        assert f"{staged_now} files, " in output.stdout
+    assert len(list((tmp_path / "stage").iterdir())) == 4
+    output = run("-m", "tf_deepcam", "stage", settings[0])
+    assert errors(output.stdout) == ["error: data.stage_dir is not set: the node-local folder to stage to"]
+
+
 def test_a_bad_sample_is_named_while_staging(tmp_path):
     write_samples(tmp_path / "data", 2, 1)
     bad = sample_arrays(1)
     bad["climate/labels_0"] += 1
     write_hdf(tmp_path / "data" / "train" / "data-2000-01-05-00-1.h5", bad)
-    settings = [*TINY, f"data.data_dir_prefix={tmp_path}/data", f"output.folder={tmp_path}"]
-    output = run("-m", "tf_deepcam", "train", *settings, f"data.stage_dir={tmp_path}/stage")
+    settings = [f"data.data_dir_prefix={tmp_path}/data", f"data.stage_dir={tmp_path}/stage"]
+    output = run("-m", "tf_deepcam", "stage", *settings)
     assert output.returncode == 1
     assert "data-2000-01-05-00-1.h5: dataset 'climate/labels_0' holds 3" in errors(output.stdout)[0]
