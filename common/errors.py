@@ -19,6 +19,13 @@ class UserError(Exception):
         self.on_all_ranks = on_all_ranks
 
 
+def reason(error: Exception) -> str:
+    """The cause, without names of operations and nodes, of an OSError or a tf.errors.OpError."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return error.message.splitlines()[0].split("}} ")[-1].split(" [Op:")[0].rsplit("; ", 1)[-1]
+
+
 def run_program(main: Callable[[], int]) -> None:
     """Run `main` and leave the process with its exit code; a `UserError` becomes one line and exit code 1.
 

@@ -13,7 +13,7 @@ import hashlib
 import os
 import tempfile
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -177,8 +177,8 @@ class Batches:
 
     read: decodes a file into arrays [samples_per_file, ...], one for each entry of `spec`, which gives the shape of
         one sample and the type.
-    read_in_graph: does the same for a file of one sample with TensorFlow operations alone, from a path (scalar
-        string) to a tuple of tensors; it takes the place of `read`, and no Python runs while data is read.
+    read_in_graph: does the same for a staged sample with TensorFlow operations alone, from a path (scalar string) to
+        a tuple of tensors; it takes the place of `read`, and no Python runs while data is read.
     fixed_share: a rank keeps the same files in every epoch; a cache of its own implies it.
     """
 
@@ -204,6 +204,7 @@ class Batches:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._cache = self._make_cache(settings, samples_per_file)
         self.failure: Optional[BaseException] = None
+        self._asked = deque(maxlen=16 * batch_size)  # more than are read ahead
 
         @lru_cache(maxsize=4)
         def order(epoch: int) -> np.ndarray:
@@ -297,11 +298,14 @@ class Batches:
         """What a failure of the dataset was about: the error that reading raised, or TensorFlow's own."""
         if self.failure is not None:
             return self.failure
-        if self._read_in_graph is not None and isinstance(error, (tf.errors.NotFoundError, tf.errors.DataLossError)):
-            return UserError(error.message.splitlines()[0].split("}} ")[-1])
-        if self._read_in_graph is not None and "assertion failed: " in error.message:  # one of read_in_graph's own
-            told = error.message.split("assertion failed: ")[1].splitlines()[0]
-            return UserError(told.replace("] [", " ").strip("[]"))
+        for path in list(self._asked):  # TensorFlow does not always name the file
+            try:
+                self._read_in_graph(tf.constant(path))
+            except tf.errors.OpError as found:
+                name, reason = path.decode(), found.message.split("}} ")[-1].split(" [Op:")[0]
+                return UserError(
+                    f"{name}: the staged sample cannot be read ({reason}): delete {name}.*, stage it again"
+                )
         return error
 
     def dataset(self, first: int = 0, last: Optional[int] = None, parallel: int = 2) -> tf.data.Dataset:
@@ -330,4 +334,6 @@ class Batches:
         return dataset.prefetch(2)
 
     def _paths(self, number) -> np.ndarray:
-        return np.array([self.files[file].path.encode() for file in self._wanted(number)[:, 0]], object)
+        paths = [self.files[file].path.encode() for file in self._wanted(number)[:, 0]]
+        self._asked.extend(paths)
+        return np.array(paths, object)

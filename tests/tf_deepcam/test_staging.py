@@ -1,6 +1,7 @@
 """Staged samples: the same values in half precision, made once, and nothing left or lost when it goes wrong."""
 
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from common.errors import UserError
-from common.pipeline import DataFile
 from tests.helpers import errors, records, run, write_hdf
 from tests.tf_deepcam.samples import HEIGHT, TINY, WIDTH, sample_arrays, write_samples
 from tf_deepcam import data, staging
@@ -61,8 +61,13 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_behind(tmp_path, monkey
     with pytest.raises(UserError, match=r"GiB are to be staged, 0\.0 GiB are free: choose another data\.stage_dir"):
         place.stage(samples, 2)
     monkeypatch.undo()
-    with pytest.raises(UserError, match=r"cannot be staged \(No space left on device\); the source is as it was"):
-        _with_full_device(place, samples[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, hard))  # the kernel refuses in the middle, as on a full disk
+    try:
+        with pytest.raises(UserError, match=r"cannot be staged \(File too large\); the source is as it was"):
+            place.stage(samples, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list((tmp_path / "stage").iterdir()) == []
     assert [Path(file.path).read_bytes() for file in samples] == before
 
@@ -72,26 +77,34 @@ class _Usage:
         self.free = free
 
 
-def _with_full_device(place: staging.Staging, source: DataFile) -> None:
-    """Stage one file onto /dev/full, the kernel's own full disk."""
-    original = staging.os.getpid
-    name = Path(place.place(source).path).name
-    link = place.folder / f".{name}.{original()}.tmp"
-    link.symlink_to("/dev/full")
-    place._write(source)
+def truncate(path: str) -> None:
+    os.truncate(f"{path}.data-00000-of-00001", 1000)
 
 
-def test_a_torn_staged_file_is_an_error(tmp_path):
-    write_samples(tmp_path / "data", 2, 1)
+def change_a_byte(path: str) -> None:
+    with open(f"{path}.data-00000-of-00001", "r+b") as file:
+        file.seek(100)
+        file.write(b"x")
+
+
+def remove(path: str) -> None:
+    os.unlink(f"{path}.index")
+
+
+@pytest.mark.parametrize("damage", [truncate, change_a_byte, remove])
+def test_a_damaged_staged_sample_is_named(tmp_path, damage):
+    write_samples(tmp_path / "data", 5, 1)
     place, source, samples = staged(tmp_path)
     place.stage(samples, 1)
-    os.truncate(place.place(samples[0]).path, 1000)
+    path = place.place(samples[3]).path
+    damage(path)
     batches = place.batches(source, 5)
     with pytest.raises(tf.errors.OpError) as raised:
         list(batches.dataset())
     problem = batches.problem(raised.value)
     assert isinstance(problem, UserError)
-    assert str(problem).startswith(f"{place.place(samples[0]).path} is not the 50688 bytes that were staged: delete it")
+    assert str(problem).startswith(f"{path}: the staged sample cannot be read (")
+    assert str(problem).endswith(f": delete {path}.*, stage it again")
 
 
 @pytest.mark.slow
@@ -101,8 +114,9 @@ def test_two_ranks_train_on_what_they_staged(tmp_path):
     settings += [f"data.stage_dir={tmp_path}/stage", "output.run_name=staged", "training.local_batch_size=1"]
     output = run("-m", "tf_deepcam", "train", *settings, ranks=2)
     assert output.returncode == 0, output.stdout
-    assert len(list((tmp_path / "stage").iterdir())) == 9  # every file once, by one of the two
-    assert {path.stat().st_size for path in (tmp_path / "stage").iterdir()} == {HEIGHT * WIDTH * (16 * 2 + 1)}
+    made = list((tmp_path / "stage").glob("*.data-*"))
+    assert len(made) == 9  # every sample once, by one of the two
+    assert {path.stat().st_size for path in made} == {HEIGHT * WIDTH * (16 * 2 + 1)}
     log = (tmp_path / "staged" / "mlperf.log").read_text()
     assert log.index("staging_start") < log.index("staging_stop") < log.index("run_start")
     assert len(records(tmp_path / "staged", "epoch")) == 2
@@ -115,7 +129,7 @@ def test_the_command_stages_what_training_would(tmp_path):
         output = run("-m", "tf_deepcam", "stage", *settings)
         assert output.returncode == 0, output.stdout
         assert f"{staged_now} files, " in output.stdout
-    assert len(list((tmp_path / "stage").iterdir())) == 4
+    assert len(list((tmp_path / "stage").glob("*.index"))) == 4
     output = run("-m", "tf_deepcam", "stage", settings[0])
     assert errors(output.stdout) == ["error: data.stage_dir is not set: the node-local folder to stage to"]
 
