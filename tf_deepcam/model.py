@@ -9,14 +9,15 @@ MLPerf HPC's reference program in PyTorch. Three of its habits are part of the f
 - its ReLUs work in place, so a block that begins with one also sends the rectified values down its shortcut, and the
   decoder gets the first block's features rectified (tests/golden/);
 - its 3 x 3 convolutions of stride 2 pad one pixel on every side, where Keras' "same" pads below and right only;
-- its transposed convolutions (stride 2, padding 1, output padding 1) are Keras' "valid" ones without their first row
-  and column.
+- its transposed convolutions (stride 2, padding 1, output padding 1) are TensorFlow's without their first row and
+  column.
 Layers carry the reference's parameter names, by which tf_deepcam.weights reads and writes its checkpoints.
 """
 
 import tensorflow as tf
 
 from common.normalization import GroupBatchNormalization
+from tf_deepcam.convolutions import Convolution, Deconvolution, on_cpu
 
 _RATES = {16: (1, 6, 12, 18), 8: (1, 12, 24, 36)}  # of the pyramid, by output stride
 _MIDDLE_BLOCKS = range(4, 20)
@@ -49,12 +50,13 @@ class _Builder:
             x, stride = x[:, ::stride, ::stride], 1
         elif stride > 1:
             x = tf.keras.layers.ZeroPadding2D(1)(x)
+        elif size == 3:
+            return Convolution(channels, rate, kernel_initializer="he_normal", name=name)(x)
         return tf.keras.layers.Conv2D(
             channels,
             size,
             stride,
             padding="valid" if stride > 1 else "same",
-            dilation_rate=rate,
             use_bias=bias,
             kernel_initializer="he_normal",
             name=name,
@@ -76,15 +78,13 @@ class _Builder:
         return self.convolution(x, f"{name}.pointwise", channels, 1)
 
     def deconvolution(self, x, name: str, channels: int, dtype=None):
-        """Twice the height and width."""
-        x = tf.keras.layers.Conv2DTranspose(
-            channels, 3, 2, padding="valid", use_bias=False, kernel_initializer="he_normal", name=name, dtype=dtype
-        )(x)
-        return tf.keras.layers.Cropping2D(((1, 0), (1, 0)), dtype=dtype)(x)
+        return Deconvolution(channels, kernel_initializer="he_normal", name=name, dtype=dtype)(x)
 
     def norm(self, x, name: str):
+        # oneDNN's bfloat16 batch norm of 728 channels takes seven times as long as its float32 one, both ways together.
+        slow = on_cpu() and x.shape[-1] % 16
         # PyTorch's momentum 0.1 is Keras' 0.9.
-        return self._norm(momentum=0.9, epsilon=1e-5, name=f"{name}.bn")(x)
+        return self._norm(momentum=0.9, epsilon=1e-5, name=f"{name}.bn", dtype="float32" if slow else None)(x)
 
     def relu(self, x):
         return tf.keras.layers.ReLU()(x)

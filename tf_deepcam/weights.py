@@ -18,13 +18,15 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
+from tf_deepcam.convolutions import Convolution, Deconvolution
 from tf_deepcam.model import Affine
 
 # Axes of a Keras kernel in PyTorch's order.
 _TO_TORCH = {
     tf.keras.layers.Conv2D: (3, 2, 0, 1),
     tf.keras.layers.DepthwiseConv2D: (2, 3, 0, 1),
-    tf.keras.layers.Conv2DTranspose: (3, 2, 0, 1),
+    Convolution: (3, 2, 0, 1),
+    Deconvolution: (3, 2, 0, 1),
 }
 
 
@@ -32,7 +34,7 @@ def _entries(network: tf.keras.Model) -> list:
     """(reference's name, tf.Variable, axes of it in PyTorch's order or None) of every array, in the network's order."""
     entries = []
     for layer in network.layers:
-        axes = _TO_TORCH.get(type(layer))
+        axes = _TO_TORCH[type(layer)] if hasattr(layer, "kernel_size") else None
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             names = ("weight", "bias", "running_mean", "running_var")
             variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)

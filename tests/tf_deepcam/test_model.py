@@ -157,8 +157,10 @@ def test_five_steps_of_each_optimizer(golden, network, name, start_lr, max_grad_
     network.set_weights(before)
     np.testing.assert_allclose(found["train_loss"], golden[f"train_loss_{name}"], rtol=0.02)
     np.testing.assert_allclose(found["grad_norm"], golden[f"grad_norm_{name}"], rtol=0.1)
-    # The norm's change is what the steps did: 2e-3 of 0.2 (Adam), of 3e-4 (AdamW), of 1.3e-3 (LAMB) a step
-    np.testing.assert_allclose(found["param_norm"], golden[f"param_norm_{name}"], rtol=2e-6)
+    # The steps change the norm by 0.2 (Adam), 3e-4 (AdamW) and 1.3e-3 (LAMB) each. Images that differ in the last bit
+    # move Adam's fifth norm by up to 5e-6 of 452, since it follows the sign of gradients that are all rounding.
+    limit = 1e-5 if name == "Adam" else 2e-6
+    np.testing.assert_allclose(found["param_norm"], golden[f"param_norm_{name}"], rtol=limit)
     if name == "AdamW":
         for array in ("mean", "var"):
             ours = statistics[f"xception_features.bn1.bn.running_{array}"]
