@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from cloudmask import infer, train
 from cloudmask.config import Config
-from common import distributed, mlperf, report
+from common import distributed, mlperf, run_report
 from common.distributed import Placement
 from common.runs import Run, check_writable, deliver, open_run
 
@@ -38,7 +38,7 @@ def run(command: str, config: Config, resume: str, placement: Placement) -> int:
     if distributed.is_root():
         if config.report.mlperf_logfile:
             deliver(folder / "mlperf.log", Path(config.report.mlperf_logfile))
-        report.report(folder.path)
+        run_report.report(folder.path)
     distributed.barrier()
     return int(failed)
 

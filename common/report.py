@@ -1,200 +1,145 @@
-"""Run folders to tables and curves.
+"""Runs to the tables and curves that procurements ask for.
 
-    python -m common.report RUN_FOLDER
+python -m common.report PATH... [--html FILE] [--format terminal|markdown|csv] [--target X] [--epochs N]
 
-Prints the tables, writes them as report.md and the curves as pictures/curves.png into the run folder. Everything comes
-from the run's own files; a figure that is not there is left out, not guessed.
+PATH is a run folder or an MLPerf log, ours or another program's, the PyTorch reference's too. Prints tables; --html
+writes one page with the tables and the curves inside.
 """
 
-import json
+import argparse
+import base64
+import csv
+import html
 import sys
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen on a compute node
-import matplotlib.pyplot as plt
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from common import compliance, curves, forms, mlperf_logs
 from common.errors import UserError, run_program
 from common.runs import read_records
+from common.tables import as_html, markdown, table
 
-SCORE_TITLES = {
-    "pixel_accuracy": "pixel accuracy",
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-    "iou": "IoU",
-    "log_loss": "log loss",
-}
-
-
-def report(folder: Path) -> None:
-    """Print the report of one run, and leave it in the run's folder. Raises UserError if it is no run folder."""
-    try:
-        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: is no run folder (environment.json: {error})") from error
-    records = read_records(folder / "metrics.jsonl")
-    tables = [table for table in _tables(environment, records) if table.row_count]
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    for table in tables:
-        console.print(table)
-    text = [f"# {environment['command']}: {folder.name}", *(_markdown(table) for table in tables)]
-    if _draw_curves(records, folder / "pictures"):
-        text.append("![training](pictures/curves.png)")
-    (folder / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
-    console.print(f"report: {folder / 'report.md'}, pictures: {folder / 'pictures'}", soft_wrap=True)
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 1150px; margin: 2em auto; padding: 0 1em; color: #222; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.1em; margin: 2em 0 0.4em; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th { border-bottom: 2px solid #888; } td { border-bottom: 1px solid #ddd; }
+th, td { padding: 0.25em 0.8em 0.25em 0; vertical-align: top; }
+.left { text-align: left; } .right { text-align: right; }
+img { max-width: 100%; } p { color: #555; }
+"""
 
 
-def _tables(environment: dict, records: list) -> list:
-    def latest(kind: str) -> dict:
-        return next((record for record in reversed(records) if record["kind"] == kind), {})
+def load(paths: list) -> tuple:
+    """(runs, {run's name: its inference record}) of run folders and logs. Raises UserError."""
+    runs, inferences = [], {}
+    for path in map(Path, paths):
+        log = path / "mlperf.log" if path.is_dir() else path
+        if path.is_dir() and not log.is_file():
+            raise UserError(f"{path}: is no run folder (it holds no mlperf.log)")
+        found = mlperf_logs.read(log)
+        taken = {run.name for run in runs}
+        for run in found:
+            if run.name in taken:  # two logs of the same name in different folders
+                run.name = str(log.parent / run.name)
+        records = log.parent / "metrics.jsonl"
+        if path.is_dir() and records.is_file():
+            inference = [record for record in read_records(records) if record["kind"] == "inference"]
+            if inference:
+                inferences[found[-1].name] = inference[-1]
+        runs += found
+    return runs, inferences
 
-    epochs = {record["epoch"]: record for record in records if record["kind"] == "epoch"}
-    scores = latest("inference").get("scores", {})
-    return [
-        _run_table(environment),
-        _training_table(list(epochs.values())),
-        _time_table(latest("inference")),
-        _score_table(scores, latest("inference").get("rule", "")),
-        _failure_table(records),
+
+def compliance_table(runs: list) -> Table:
+    made = table("Compliance", "run", "mlperf-logging's checker says", text=True)
+    for run in runs:
+        for line in compliance.verdict(run):
+            made.add_row(run.name, line)
+    return made
+
+
+def tables(runs: list, inferences: dict, target: float, epochs: int) -> list:
+    """All that apply to these runs."""
+    deepcam = [run for run in runs if run.value("submission_benchmark") == "deepcam"]
+    cloudmask = [run for run in runs if run.value("submission_benchmark") == "cloudmask"]
+    found = [forms.runs_table(runs, target, epochs)]
+    if deepcam:
+        found += [
+            forms.esif_table(deepcam, target),
+            forms.nersc_table(deepcam, epochs),
+            forms.epcc_table(deepcam, target, epochs),
+        ]
+    if cloudmask:
+        found.append(forms.cloudmask_table(cloudmask, inferences))
+    found += [forms.scaling_table(group) for group in forms.scaling_groups(runs)]
+    found += [forms.olympic_table(runs, target), forms.problems_table(runs)]
+    return [made for made in [*found, compliance_table(runs)] if made is not None]
+
+
+def _page(made: list, pictures: dict) -> str:
+    images = [
+        f'<h2>{html.escape(title)}</h2>\n<img alt="{html.escape(title)}" '
+        f'src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+        for title, data in pictures.items()
     ]
-
-
-def _table(title: str, *columns: str, text: bool = False) -> Table:
-    """text: the columns hold words, not figures."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        title_style="bold",
-        padding=(0, 1, 0, 0),
+    body = "\n".join([*map(as_html, made), *images])
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Benchmark runs</title>'
+        f"<style>{_STYLE}</style></head>\n<body><h1>Benchmark runs</h1>\n{body}\n</body></html>\n"
     )
-    for number, column in enumerate(columns):
-        words = text or number == 0
-        # Figures are never broken; in a narrow terminal the words beside them are.
-        table.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
-    return table
 
 
-def _run_table(environment: dict) -> Table:
-    table = _table("Run", "what", "value", text=True)
-    gpus = len(environment["gpus"])
-    machine = f"{environment['host']}, {environment['processor']}, {environment['cores']} cores, {gpus} GPUs"
-    table.add_row("command", environment["command"])
-    table.add_row("machine", machine)
-    table.add_row("ranks, nodes", f"{environment['ranks']}, {environment['nodes']}")
-    packages = environment["packages"]
-    table.add_row(
-        "versions", ", ".join(f"{name} {packages[name]}" for name in ("tensorflow", "horovod") if name in packages)
+def _print_csv(made: Table) -> None:
+    """The table of runs, a line a run."""
+    columns = [[str(cell) for cell in column.cells] for column in made.columns]
+    heads = [str(column.header) for column in made.columns]
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["run", *columns[0]])
+    for name, column in zip(heads[1:], columns[1:]):
+        writer.writerow([name, *("" if cell == "-" else cell for cell in column)])
+
+
+def parse(arguments: list) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m common.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    table.add_row("commit, started", f"{environment['commit'] or 'no git checkout'}, {environment['started']}")
-    return table
-
-
-def _training_table(epochs: list) -> Table:
-    held_out = [name for name in ("loss", "pixel_accuracy", "iou") if epochs and name in epochs[-1]["evaluation"]]
-    titles = {"loss": "loss", **SCORE_TITLES}
-    table = _table(
-        "Training",
-        "epoch",
-        "updates",
-        "seconds",
-        "samples/s",
-        "training\nloss",
-        *(f"held-out\n{titles[name]}".replace(" ", "\n") for name in held_out),
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a run folder or an MLPerf log")
+    parser.add_argument("--html", metavar="FILE", help="write one page with tables and curves; not over another file")
+    parser.add_argument(
+        "--format", choices=["terminal", "markdown", "csv"], default="terminal", help="of what is shown"
     )
-    for epoch in epochs:
-        table.add_row(
-            str(epoch["epoch"]),
-            str(epoch["step"]),
-            f"{epoch['seconds']:.1f}",
-            f"{epoch['samples_per_second']:.2f}",
-            f"{epoch['train'].get('loss', float('nan')):.4f}",
-            *(f"{epoch['evaluation'][name]:.4f}" for name in held_out),
-        )
-    return table
-
-
-def _time_table(inference: dict) -> Table:
-    table = _table("Time per inference", "seconds a scene", "mean", "median", "p95", "total")
-    table.min_width = 80
-    if not inference:
-        return table
-    for part in ("read", "compute", "write"):
-        values = inference[part]
-        table.add_row(part, *(f"{values[name]:.3f}" for name in ("mean", "median", "p95", "total")))
-    table.add_row(
-        "end to end, all ranks", f"{inference['time_per_inference']:.3f}", "", "", f"{inference['seconds']:.3f}"
-    )
-    table.caption = (
-        f"{inference['inferences']} scenes ({inference['mode']}, {inference['precision']}) on {inference['ranks']} "
-        f"ranks: {inference['scenes_per_second']:.3f} scenes/s, {inference['megapixels_per_second']:.3f} megapixels/s. "
-        "Reading and writing overlap computing; warm-up is left out."
-    )
-    return table
-
-
-def _score_table(scores: dict, rule: str) -> Table:
-    table = _table("Scores against the labels", "", *SCORE_TITLES.values())
-    for name, values in scores.items():
-        shown = f"threshold baseline ({rule})" if name == "baseline" else name
-        table.add_row(shown, *(f"{values[score]:.4f}" for score in SCORE_TITLES))
-    if {"network", "baseline"} <= scores.keys():
-        gain = 100 * (scores["network"]["pixel_accuracy"] - scores["baseline"]["pixel_accuracy"])
-        table.add_row("network - baseline, points of accuracy", f"{gain:+.2f}", *[""] * (len(SCORE_TITLES) - 1))
-    return table
-
-
-def _failure_table(records: list) -> Table:
-    table = _table("Failed", "file", "why", text=True)
-    for record in records:
-        if record["kind"] == "scene" and record.get("error"):
-            table.add_row(record["name"], record["error"])
-    return table
-
-
-def _markdown(table: Table) -> str:
-    columns = [list(column.cells) for column in table.columns]
-    heads = [" ".join(str(column.header).split()) for column in table.columns]
-    lines = [f"## {table.title}", "", f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
-    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in zip(*columns)]
-    return "\n".join([*lines, *(["", str(table.caption)] if table.caption else [])])
-
-
-def _draw_curves(records: list, folder: Path) -> bool:
-    """Loss, score and learning rate against the update, as curves.png; False if the run has not trained."""
-    steps = [record for record in records if record["kind"] == "step"]
-    epochs = [record for record in records if record["kind"] == "epoch"]
-    if not steps:
-        return False
-    score = next((name for name in ("pixel_accuracy", "iou") if name in steps[0]), None)
-    names = ["loss", *([score] if score else []), "learning_rate"]
-    figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.4), layout="constrained")
-    for axis, name in zip(axes, names):
-        axis.plot([r["step"] for r in steps], [r[name] for r in steps], label="training", linewidth=1.2)
-        if epochs and name in epochs[0]["evaluation"]:
-            held_out = [r["evaluation"][name] for r in epochs]
-            axis.plot([r["step"] for r in epochs], held_out, "o-", label="held out")
-            axis.legend(frameon=False)
-        axis.set_xlabel("update")
-        axis.set_title({"learning_rate": "learning rate", **SCORE_TITLES}.get(name, name))
-        axis.grid(alpha=0.3)
-    folder.mkdir(exist_ok=True)
-    figure.savefig(folder / "curves.png", dpi=90)
-    plt.close(figure)
-    return True
+    parser.add_argument("--target", type=float, metavar="X", help="score to reach; default what the log says, or 0.82")
+    parser.add_argument("--epochs", type=int, default=16, metavar="N", help="for the time to N epochs")
+    return parser.parse_args(arguments)
 
 
 def main() -> int:
-    if len(sys.argv) < 2:
-        raise UserError("usage: python -m common.report RUN_FOLDER ...")
-    for name in sys.argv[1:]:
-        report(Path(name))
+    options = parse(sys.argv[1:])
+    page = Path(options.html) if options.html else None
+    if page and page.exists() and "<title>Benchmark runs</title>" not in page.read_text("utf-8", "replace")[:500]:
+        raise UserError(f"{page}: exists and is no report; choose another --html")
+    runs, inferences = load(options.paths)
+    made = tables(runs, inferences, options.target, options.epochs)
+    if options.format == "csv":
+        _print_csv(made[0])
+    elif options.format == "markdown":
+        print("\n\n".join(map(markdown, made)))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else 150)
+        for one in made:
+            console.print(one)
+    if page:
+        pictures = {"Training": curves.training_curves(runs)}
+        for group in forms.scaling_groups(runs):
+            pictures[forms.scaling_title(group)] = curves.scaling_picture(group)
+        try:
+            page.write_text(_page(made, {name: data for name, data in pictures.items() if data}), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{page}: cannot be written ({error.strerror})") from error
+        print(f"written: {page}", file=sys.stderr)
     return 0
 
 

@@ -4,7 +4,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from common import distributed, mlperf, report
+from common import distributed, mlperf, run_report
 from common.distributed import Placement
 from common.runs import open_run
 from tf_deepcam import train
@@ -26,6 +26,6 @@ def run(config: Config, resume: Optional[str], placement: Placement) -> int:
         best = summary["evaluation"].get("iou", float("nan"))
         folder.say(f"target not reached: iou {best:.4f} < {target} after {summary['epochs']:.0f} epochs")
     if distributed.is_root():
-        report.report(folder.path)
+        run_report.report(folder.path)
     distributed.barrier()
     return 0

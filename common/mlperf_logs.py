@@ -1,0 +1,190 @@
+"""MLPerf result logs, ours and other programs', to the figures that people publish.
+
+A log is a text file in which some lines hold `:::MLLOG` and a JSON object; what other programs printed between them is
+passed over. A figure whose events are missing is None, never guessed, and what is odd about a log is listed in
+`problems`. Keys: MLPerf logging's, as in the published DeepCAM logs of MLPerf HPC v3.0.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from common.errors import UserError
+
+_MARK = ":::MLLOG"
+
+
+@dataclass(frozen=True)
+class Event:
+    line: int
+    ms: int  # since 1970
+    key: str
+    value: Any
+    metadata: dict
+
+    @property
+    def epoch(self) -> Optional[int]:
+        return self.metadata.get("epoch_num", self.metadata.get("epoch"))
+
+    @property
+    def step(self) -> Optional[int]:
+        return self.metadata.get("step_num", self.metadata.get("step"))
+
+
+@dataclass
+class RunLog:
+    """One run of a log file, and its figures. Times in seconds."""
+
+    name: str
+    path: Path
+    events: list
+    problems: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self._back = [b.line for a, b in zip(self.events, self.events[1:]) if b.ms < a.ms]
+        for earlier, later in zip(self.events, self.events[1:]):
+            if later.ms < earlier.ms:
+                self.problems.append(
+                    f"line {later.line}: the clock steps back by {(earlier.ms - later.ms) / 1000:g} s; times across it "
+                    "are left out"
+                )
+        last = self.events[-1]
+        if self.first("run_start") and not self.first("run_stop"):
+            self.problems.append(f"breaks off: no run_stop; the last event is {last.key} in line {last.line}")
+        elif not self.first("run_start"):
+            self.problems.append("has no run_start: no run was timed")
+        starts = self.all("epoch_start")
+        if starts and starts[0].epoch not in (None, 0, 1):
+            self.problems.append(f"begins with epoch {starts[0].epoch}: resumed, times of the whole are not known")
+
+    def all(self, key: str) -> list:
+        return [event for event in self.events if event.key == key]
+
+    def first(self, key: str) -> Optional[Event]:
+        return next((event for event in self.events if event.key == key), None)
+
+    def value(self, *keys: str) -> Any:
+        """The value of the first of these keys that the log has."""
+        return next((event.value for event in map(self.first, keys) if event and event.value is not None), None)
+
+    def between(self, start: Optional[Event], end: Optional[Event]) -> Optional[float]:
+        """Seconds, or None if one is missing or the clock steps back between them."""
+        if start is None or end is None or any(start.line < line <= end.line for line in self._back):
+            return None
+        return (end.ms - start.ms) / 1000
+
+    def interval(self, key: str) -> Optional[float]:
+        return self.between(self.first(f"{key}_start"), self.first(f"{key}_stop"))
+
+    # What the run was.
+
+    @property
+    def ranks(self) -> Optional[int]:
+        if self.value("number_of_ranks") is None and self.nodes and self.value("accelerators_per_node"):
+            return self.nodes * self.value("accelerators_per_node")
+        return self.value("number_of_ranks")
+
+    @property
+    def nodes(self) -> Optional[int]:
+        return self.value("number_of_nodes")
+
+    @property
+    def global_batch(self) -> Optional[int]:
+        return self.value("global_batch_size")
+
+    @property
+    def accumulation(self) -> int:
+        return self.value("gradient_accumulation_frequency") or 1
+
+    @property
+    def local_batch(self) -> Optional[float]:
+        if not self.global_batch or not self.ranks:
+            return None
+        local = self.global_batch / self.ranks / self.accumulation
+        return int(local) if local == int(local) else local
+
+    # What came of it.
+
+    def epochs(self) -> list:
+        """[(epoch, seconds, seconds of it for evaluation)] of the epochs that were finished."""
+        ends = {event.epoch: event for event in self.all("epoch_stop")}
+        found = []
+        for start in self.all("epoch_start"):
+            seconds = self.between(start, ends.get(start.epoch))
+            if seconds is None:
+                continue
+            pauses = [
+                self.between(a, next((b for b in self.all("eval_stop") if b.line > a.line), None)) or 0.0
+                for a in self.all("eval_start")
+                if start.line < a.line < ends[start.epoch].line
+            ]
+            found.append((start.epoch, seconds, sum(pauses)))
+        return found
+
+    def evaluations(self) -> list:
+        """Events whose value is a score."""
+        return [event for event in self.all("eval_accuracy") if isinstance(event.value, (int, float))]
+
+    def reached(self, target: Optional[float]) -> Optional[Event]:
+        """The first evaluation at the target."""
+        return next((e for e in self.evaluations() if target is not None and e.value >= target), None)
+
+    def time_to_epochs(self, count: int) -> Optional[float]:
+        """From the start of epoch 1 to the end of epoch `count`."""
+        start = next((event for event in self.all("epoch_start") if event.epoch == 1), None)
+        return self.between(start, next((event for event in self.all("epoch_stop") if event.epoch == count), None))
+
+    def samples_per_second(self, training_only: bool = False) -> Optional[float]:
+        """Over the finished epochs, from train_samples and their times, with or without evaluation."""
+        samples, epochs = self.value("train_samples"), self.epochs()
+        seconds = sum(whole - (pause if training_only else 0.0) for _, whole, pause in epochs)
+        return samples * len(epochs) / seconds if samples and seconds > 0 else None
+
+    def logged_samples_per_second(self) -> Optional[float]:
+        """The median of the throughputs that the program itself logged."""
+        stats = [event.value for event in self.all("tracked_stats") if isinstance(event.value, dict)]
+        found = [value["throughput"] for value in stats if "throughput" in value]
+        return float(np.median(found)) if found else None
+
+
+def read(path: Path) -> list:
+    """The runs (RunLog) of a log file. Raises UserError if it cannot be read or holds no event."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    events, bad = [], {}
+    for number, line in enumerate(lines, 1):
+        if _MARK not in line:
+            continue
+        try:
+            entry = json.loads(line.split(_MARK, 1)[1])
+            metadata = entry.get("metadata") or {}
+            events.append(Event(number, int(entry["time_ms"]), str(entry["key"]), entry["value"], metadata))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            bad[number] = f"line {number}: is no MLPerf event: {line.strip()[:60]}"
+    if not events:
+        raise UserError(f"{path}: holds no line with {_MARK}: neither a run folder nor an MLPerf log")
+    runs = _split(events)
+    name = path.parent.name if path.name == "mlperf.log" else path.stem
+    logs = []
+    for number, part in enumerate(runs, 1):
+        # Up to the next run's first line; what comes before the first run is the first one's.
+        last = runs[number][0].line if number < len(runs) else len(lines) + 1
+        first = part[0].line if number > 1 else 0
+        problems = [text for line, text in bad.items() if first <= line < last]
+        if len(runs) > 1:
+            problems.append(f"the file holds {len(runs)} runs; this is the one that begins in line {part[0].line}")
+        logs.append(RunLog(f"{name} #{number}" if len(runs) > 1 else name, path, part, problems))
+    return logs
+
+
+def _split(events: list) -> list:
+    """A run begins with init_start, or with run_start where the program logged no init."""
+    key = "init_start" if any(event.key == "init_start" for event in events) else "run_start"
+    starts = [place for place, event in enumerate(events) if event.key == key]
+    starts = [0, *starts[1:]] if starts else [0]
+    return [events[first:last] for first, last in zip(starts, [*starts[1:], len(events)])]
