@@ -188,3 +188,20 @@ def test_the_baseline_division_names_the_rule_that_is_broken(change, rule):
         config.load(baseline, [change])
     assert yaml.safe_load(Path(baseline).read_text())["division"] == "baseline"
     config.load(baseline, [change, "division=free"])
+
+
+@pytest.mark.slow
+def test_one_step_of_the_benchmark_s_own_size(tmp_path):
+    sizes = ["synthesize.train=1", "synthesize.validation=1", f"synthesize.folder={tmp_path}/data"]
+    assert run("-m", "tf_deepcam", "synthesize", *sizes).returncode == 0
+    settings = [f"data.data_dir_prefix={tmp_path}/data", f"output.folder={tmp_path}", "output.run_name=full"]
+    output = run("-m", "tf_deepcam", "train", *settings, "training.max_epochs=1", "training.target_iou=0", timeout=500)
+    assert output.returncode == 0, output.stdout
+    assert "training on 1 samples of 768 x 1152, 1 for validation" in output.stdout
+    (gflop,) = re.findall(r"([0-9.]+) GFLOP a forward pass", output.stdout)
+    assert float(gflop) == pytest.approx(659.5, rel=0.01)
+    (epoch,) = records(tmp_path / "full", "epoch")
+    assert epoch["step"] == 1
+    # An untrained network of three classes: the loss is of the order of ln 3, the IoU far from 1.
+    assert 0.3 < epoch["train"]["loss"] < 10
+    assert 0 < epoch["evaluation"]["iou"] < 0.8
