@@ -17,7 +17,7 @@ from common.optimizers import OptimizerSettings
 from common.pipeline import CacheSettings
 from common.runs import OutputSettings
 from common.schedules import ScheduleSettings
-from common.training import TrainingSettings
+from common.training import Precision, TrainingSettings
 
 
 class DataSettings(CacheSettings):
@@ -64,7 +64,7 @@ class InferenceSettings(Settings):
     tile_size: int = Field(512, ge=128, multiple_of=8, description="tiles: edge of the part a tile answers for, pixels")
     crop_size: int = Field(80, ge=0, multiple_of=2, description="reference: pixels of overlap, half cut off each side")
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a pixel is cloud")
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+    precision: Precision = Field(
         "float32", description="arithmetic of layers: float32 | mixed_bfloat16 | mixed_float16"
     )
     xla: bool = Field(False, description="compile the forward pass with XLA")

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from cloudmask import baseline, data, model, pictures, tiling
 from cloudmask.config import Config
-from common import distributed, hdf5, pipeline, timing, training
+from common import distributed, hdf5, pipeline, repeated, timing, training
 from common.errors import UserError
 from common.metrics import BinaryCounts
 from common.mlperf import Log
@@ -83,7 +83,12 @@ def infer(config: Config, run: Run, log: Log, threads: int, model_file: Optional
     own_seconds = time.perf_counter() - started
     everything = [result for part in distributed.gather_objects(results) for result in part]
     seconds = time.perf_counter() - started
-    summary = summarise(everything, seconds, distributed.gather_objects(own_seconds), axes)
+    rank_seconds = distributed.gather_objects(own_seconds)
+    own_bytes = sum(scene.bytes for scene in scenes[first:last])
+    measured = repeated.Measured(
+        seconds, rank_seconds, distributed.gather_objects(len(results)), distributed.gather_objects(own_bytes)
+    )
+    summary = summarise(everything, seconds, rank_seconds, axes)
     summary["rule"] = str(rule) if rule else ""
     if "network" in summary["scores"]:
         log.event("eval_accuracy", summary["scores"]["network"]["pixel_accuracy"])
@@ -95,6 +100,8 @@ def infer(config: Config, run: Run, log: Log, threads: int, model_file: Optional
             run.say(f"failed: {result.error}")
     run.record("inference", mode=settings.mode, precision=settings.precision, ranks=distributed.size(), **summary)
     if distributed.is_root():
+        about = {"mode": settings.mode, "precision": settings.precision, "ranks": distributed.size()}
+        repeated.write(str(run / "inference"), [measured], {**about, "scores": summary["scores"]})
         pictures.draw_scenes(scenes, run, config, {result.name for result in everything if not result.error})
     return summary
 

@@ -76,7 +76,7 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> Optional[Checkpoint
     for step in reversed(steps):
         path = folder / f"step-{step:08d}"
         try:
-            return _load(path)
+            return load(folder, step)
         except (OSError, ValueError, KeyError) as error:
             say(f"checkpoint {path} is damaged ({error}); trying the one before it")
     if steps:
@@ -84,7 +84,9 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> Optional[Checkpoint
     return None
 
 
-def _load(path: Path) -> Checkpoint:
+def load(folder: Path, step: int) -> Checkpoint:
+    """The checkpoint of `step`. Raises OSError, ValueError or KeyError if it is damaged or missing."""
+    path = folder / f"step-{step:08d}"
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     found = _checksum(path / "state.npz")
     if found != manifest["sha256"]:

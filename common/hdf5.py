@@ -17,6 +17,17 @@ import numpy as np
 from common.errors import UserError
 
 
+def read_at(descriptor: int, position: int, out: np.ndarray, where: str) -> np.ndarray:
+    """Fill `out` (C order) with a file's bytes from `position` on. Raises UserError, naming `where`, if it ends."""
+    view, done = memoryview(out.reshape(-1).view(np.uint8)), 0
+    while done < len(view):
+        count = os.preadv(descriptor, [view[done:]], position + done)
+        if count == 0:
+            raise UserError(f"{where} ends after {done} of {len(view)} bytes: the file is truncated; copy it again")
+        done += count
+    return out
+
+
 class Dataset:
     """One dataset of an open file: its shape, its type, and rows of it on request.
 
@@ -52,16 +63,7 @@ class Dataset:
                 raise UserError(f"{self.where} cannot be read ({error}): the file is damaged; copy it again") from error
             return out
         row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
-        view = memoryview(out.reshape(-1).view(np.uint8))
-        position, done = self._offset + first * row_bytes, 0
-        while done < len(view):
-            count = os.preadv(self._descriptor, [view[done:]], position + done)
-            if count == 0:
-                raise UserError(
-                    f"{self.where} ends after {done} of {len(view)} bytes: the file is truncated; copy it again"
-                )
-            done += count
-        return out
+        return read_at(self._descriptor, self._offset + first * row_bytes, out, self.where)
 
     def read(self) -> np.ndarray:
         """The whole dataset as a new array."""

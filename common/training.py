@@ -24,6 +24,9 @@ from common.runs import Run
 Objective = Callable[[tuple, tf.Tensor], dict]
 
 
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]  # Keras' names
+
+
 class TrainingSettings(Settings):
     local_batch_size: int = Field(
         32, gt=0, description="samples in one forward pass of one rank; the global batch is this x accumulation x ranks"
@@ -32,7 +35,7 @@ class TrainingSettings(Settings):
         0, ge=0, description="samples in one weight update over all ranks; if set, local_batch_size follows from it"
     )
     gradient_accumulation_frequency: int = Field(1, gt=0, description="forward and backward passes per weight update")
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+    precision: Precision = Field(
         "float32", description="arithmetic of layers; weights stay float32: float32 | mixed_bfloat16 | mixed_float16"
     )
     xla: bool = Field(False, description="compile forward and backward pass with XLA")

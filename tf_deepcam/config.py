@@ -14,7 +14,7 @@ from common.optimizers import OptimizerSettings
 from common.pipeline import CacheSettings
 from common.runs import OutputSettings
 from common.schedules import ScheduleSettings
-from common.training import TrainingSettings
+from common.training import Precision, TrainingSettings
 
 CHANNELS = 16  # in a file
 
@@ -101,6 +101,41 @@ class DeepcamOptimizerSettings(OptimizerSettings):
     )
 
 
+class GridSettings(Settings):
+    max_inter_threads: tuple[int, ...] = Field((1, 2), description="grid: samples at once to try")
+    max_intra_threads: tuple[int, ...] = Field((1, 2), description="grid: threads within a sample to try")
+    batch_size: tuple[int, ...] = Field((1,), description="grid: global batch sizes to try")
+    precision: tuple[Precision, ...] = Field(("float32",), description="grid: precisions to try")
+    ranks: int = Field(1, gt=0, description="grid: ranks of each run; above 1 they are started with horovodrun")
+
+
+class InferenceSettings(Settings):
+    mode: Literal["inference", "io"] = Field("inference", description="inference | io: read and preprocess only")
+    data_dirs: tuple[str, ...] = Field(
+        (), description="folders of samples: data-*.h5, data-*.npy (`convert`), or staged ones"
+    )
+    stats: str = Field("", description="stats.h5; empty looks into data_dirs and the folders above them")
+    model_file: str = Field(
+        "", description="network: .keras, a run's folder (its best checkpoint), .cpt, .pth, .npz or .safetensors"
+    )
+    num_warmup_runs: int = Field(1, ge=0, description="passes over the data before the measured ones")
+    num_runs: int = Field(3, gt=0, description="measured passes over the data")
+    batch_size: int = Field(1, gt=0, description="samples of one forward pass over all ranks, shared out evenly")
+    max_inter_threads: int = Field(1, gt=0, description="batches at once on a rank, read and computed")
+    max_intra_threads: int = Field(0, ge=0, description="threads within a batch; 0 takes `threads`")
+    precision: Precision = Field("float32", description="arithmetic: float32 | mixed_bfloat16 | mixed_float16")
+    xla: bool = Field(False, description="compile the forward pass with XLA")
+    enable_trt: bool = Field(False, description="compile the forward pass with TensorRT (NVIDIA GPUs)")
+    trt_model_dir: str = Field("", description="enable_trt: folder in which compiled engines are kept")
+    reader: Literal["tfdata", "dali"] = Field("tfdata", description="tfdata | dali: NVIDIA DALI, for .npy samples")
+    score: bool = Field(True, description="one more pass for the IoU, where samples have labels")
+    predictions: Literal["none", "labels", "logits"] = Field(
+        "none", description="written in that pass: none | labels (uint8) | logits (float16), a .npy file a sample"
+    )
+    outputfile: str = Field("", description="also write the result there, as .json and .csv; not over other files")
+    grid: GridSettings = GridSettings()
+
+
 class SynthesizeSettings(Settings):
     folder: str = Field("", description="where to write train/, validation/ and stats.h5; existing files stay")
     train: int = Field(8, gt=0, description="training samples to make")
@@ -120,6 +155,7 @@ class Config(Settings):
     training: DeepcamTrainingSettings = DeepcamTrainingSettings()
     optimizer: DeepcamOptimizerSettings = DeepcamOptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    inference: InferenceSettings = InferenceSettings()
     synthesize: SynthesizeSettings = SynthesizeSettings()
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()

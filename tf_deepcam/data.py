@@ -32,6 +32,11 @@ class Normalisation:
     shift: np.ndarray
     scale: np.ndarray
 
+    @classmethod
+    def none(cls, channels: int) -> "Normalisation":
+        """What leaves values as they are."""
+        return cls(np.zeros(channels, np.float32), np.ones(channels, np.float32))
+
 
 def find_stats(root: str) -> Path:
     """The stats.h5 of a root folder. Raises UserError if there is none."""
@@ -82,6 +87,7 @@ class Reader:
 
     def __init__(self, shape: tuple, channels: tuple, normalisation: Normalisation):
         self.height, self.width = shape
+        self.normalisation = normalisation
         self._channels = None if channels == tuple(range(CHANNELS)) else list(channels)
         # A row's worth, since NumPy's loops over 16 values are too short to be fast.
         self._shift = np.tile(normalisation.shift, self.width)
@@ -91,18 +97,23 @@ class Reader:
         self.key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]  # of what it computes
 
     def __call__(self, path: str, out: tuple) -> None:
-        """out: fields [1, height, width, channels] float32 and labels [1, height, width] uint8."""
-        fields, labels = out[0][0], out[1][0]
+        """out: fields [1, height, width, channels] float32 and, if wanted, labels [1, height, width] uint8."""
         with hdf5.open_file(path) as file:
-            data, marks = file.dataset(DATA, "f"), file.dataset(LABELS, "iu")
-            for dataset, shape in ((data, (self.height, self.width, CHANNELS)), (marks, (self.height, self.width))):
-                if dataset.shape != shape:
-                    raise UserError(f"{dataset.where} has shape {dataset.shape}, but the first file's is {shape}")
-            self._read_labels(marks, labels)
-            # A compressed dataset is decoded by whole chunks, so it is read as one.
-            rows = _ROWS if data.contiguous else self.height
-            for first in range(0, self.height, rows):
-                self._read_fields(data, first, fields[first : first + rows])
+            marks = file.dataset(LABELS, "iu") if len(out) > 1 else None
+            self.fill(file.dataset(DATA, "f"), marks, out)
+
+    def fill(self, data, marks, out: tuple) -> None:
+        """data, marks: open datasets (common.hdf5, common.npy) of fields and, or None, of labels."""
+        wanted = [(data, (self.height, self.width, CHANNELS)), (marks, (self.height, self.width))]
+        for dataset, shape in wanted[: len(out)]:
+            if dataset.shape != shape:
+                raise UserError(f"{dataset.where} has shape {dataset.shape}, but the first file's is {shape}")
+        if marks is not None:
+            self._read_labels(marks, out[1][0])
+        # A compressed dataset is decoded by whole chunks, so it is read as one.
+        rows = _ROWS if data.contiguous else self.height
+        for first in range(0, self.height, rows):
+            self._read_fields(data, first, out[0][0][first : first + rows])
 
     def _read_fields(self, data: hdf5.Dataset, first: int, target: np.ndarray) -> None:
         block = data.read_rows(first, self._scratch((len(target), self.width, CHANNELS), data.dtype))

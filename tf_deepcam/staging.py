@@ -16,6 +16,7 @@ import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -33,6 +34,27 @@ _ENDINGS = (".data-00000-of-00001", ".index")  # in the order in which they take
 
 def _index(path: str) -> Path:
     return Path(path + ".index")
+
+
+def read_in_graph(shape: tuple, dtype: np.dtype) -> Callable[[tf.Tensor], tuple]:
+    """Reads a staged sample with TensorFlow operations alone: path to fields of `shape` and labels uint8."""
+
+    def read(path: tf.Tensor) -> tuple:
+        fields, labels = tf.raw_ops.RestoreV2(
+            prefix=path, tensor_names=_NAMES, shape_and_slices=["", ""], dtypes=[dtype, tf.uint8]
+        )
+        return tf.ensure_shape(fields, shape), tf.ensure_shape(labels, shape[:2])
+
+    return read
+
+
+def staged_form(path: str) -> tuple:
+    """((height, width, channels), type) of a staged sample, given by its path without endings. Raises UserError."""
+    try:
+        found = tf.train.load_checkpoint(path)
+        return tuple(found.get_variable_to_shape_map()["fields"]), found.get_variable_to_dtype_map()["fields"]
+    except (tf.errors.OpError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: is no staged sample ({error})") from error
 
 
 class Staging:
@@ -103,13 +125,6 @@ class Staging:
             for left in self.folder.glob(f"{Path(temporary).name}*"):
                 left.unlink()
 
-    def read_in_graph(self, path: tf.Tensor) -> tuple:
-        """(fields [height, width, channels], labels [height, width] uint8) with TensorFlow operations alone."""
-        fields, labels = tf.raw_ops.RestoreV2(
-            prefix=path, tensor_names=_NAMES, shape_and_slices=["", ""], dtypes=[self.dtype, tf.uint8]
-        )
-        return tf.ensure_shape(fields, self._shape), tf.ensure_shape(labels, self._shape[:2])
-
     def batches(self, source: Batches, seed: int) -> Batches:
         """Batches like `source`, of staged files; each rank keeps its share in every epoch."""
         height, width, _ = self._shape
@@ -121,6 +136,6 @@ class Staging:
             source.batch_size,
             source.training,
             seed,
-            read_in_graph=self.read_in_graph,
+            read_in_graph=read_in_graph(self._shape, self.dtype),
             fixed_share=True,
         )

@@ -1,0 +1,172 @@
+"""The inference benchmark: passes over samples, with the network or reading only, timed on every rank."""
+
+import os
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+
+from common import distributed, repeated, training
+from common.distributed import Placement
+from common.errors import UserError
+from common.metrics import intersection_over_union
+from common.runs import Run, open_run
+from tf_deepcam import data, formats, trained
+from tf_deepcam.config import Config
+
+
+def run(config: Config, placement: Placement) -> int:
+    """The command. Returns the exit code. A collective call; raises UserError."""
+    settings = config.inference
+    size = distributed.size()
+    if settings.batch_size % size:
+        raise UserError(
+            f"inference.batch_size {settings.batch_size} cannot be shared evenly over {size} ranks: take a multiple",
+            True,
+        )
+    if settings.outputfile:
+        distributed.on_root(lambda: repeated.check_output(settings.outputfile))
+    source = formats.find(settings.data_dirs, config.data.channels, settings.stats)
+    if len(source.files) < size:
+        raise UserError(f"{len(source.files)} samples for {size} ranks: use fewer ranks", True)
+    local_batch = settings.batch_size // size
+    batches = _batches(config, source, local_batch)
+    forward = _forward(config, source, local_batch) if settings.mode == "inference" else None
+    folder = open_run(config, config.output, "deepcam infer")
+    folder.say(f"run folder: {folder.path}")
+    folder.say(
+        f"{settings.mode}: {len(source.files)} {source.form} samples of {source.shape[0]} x {source.shape[1]}; {size} "
+        f"ranks x {placement.threads} threads, {settings.max_inter_threads} batches at once, global batch "
+        f"{settings.batch_size}, {settings.precision}"
+    )
+    own_bytes = sum(file.bytes for file in batches.own_files())
+    runs = repeated.measure(
+        lambda: (_pass(batches, forward, settings.max_inter_threads), own_bytes),
+        settings.num_warmup_runs,
+        settings.num_runs,
+        folder.say,
+    )
+    about = {
+        "mode": settings.mode,
+        "reader": settings.reader,
+        "form": source.form,
+        "samples": len(source.files),
+        "ranks": size,
+        "nodes": distributed.nodes(),
+        "batch_size": settings.batch_size,
+        "max_inter_threads": settings.max_inter_threads,
+        "max_intra_threads": placement.threads,
+        "precision": settings.precision,
+        "xla": settings.xla,
+        "tensorrt": settings.enable_trt,
+    }
+    if forward is not None and (settings.predictions != "none" or (settings.score and source.labels)):
+        about["iou"] = _score(config, folder, batches, forward, source.labels)
+    _report(config, folder, runs, about)
+    distributed.barrier()
+    return 0
+
+
+def _batches(config: Config, source: formats.Source, local_batch: int):
+    settings = config.inference
+    if settings.reader == "dali":
+        from tf_deepcam.dali import DaliBatches  # loads DALI, which is optional
+
+        return DaliBatches(source, local_batch, settings.max_inter_threads)
+    return source.batches(local_batch, settings.max_inter_threads)
+
+
+def _forward(config: Config, source: formats.Source, local_batch: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Fields to logits [batch, height, width, 3] float32."""
+    settings = config.inference
+    if not settings.model_file:
+        raise UserError("inference.model_file is not set: give the trained network, or set inference.mode: io", True)
+    tf.keras.mixed_precision.set_global_policy(settings.precision)
+    network = trained.load(settings.model_file, config.model, source.shape[-1])
+    if settings.enable_trt:
+        from tf_deepcam import tensorrt  # needs what few machines have
+
+        shape = (local_batch, *source.shape)
+        return tensorrt.compiled(network, shape, settings.precision, settings.trt_model_dir)
+    return training.forward(network, settings.xla)
+
+
+def _pass(batches, forward, at_once: int) -> int:
+    """One run of this rank; returns its number of samples. The labels of each are brought back from the device."""
+
+    def work(batch: tuple) -> int:
+        if forward is not None:
+            tf.argmax(forward(batch[0]), -1, output_type=tf.int32).numpy()
+        return len(batch[0])
+
+    try:
+        return sum(_at_once(work, batches.dataset(parallel=at_once), at_once))
+    except tf.errors.OpError as error:
+        raise batches.problem(error) from error
+
+
+def _at_once(work: Callable, items: Iterable, limit: int) -> Iterable:
+    """Results of `work` in order; `limit` items are in work at a time."""
+    if limit == 1:
+        yield from map(work, items)
+        return
+    waiting = deque()
+    with ThreadPoolExecutor(limit) as threads:
+        for item in items:
+            waiting.append(threads.submit(work, item))
+            if len(waiting) >= limit:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _score(config: Config, run: Run, batches, forward, labelled: bool):
+    """Writes predictions if asked for; returns the mean IoU over all ranks' samples, None without labels."""
+    kind, folder = config.inference.predictions, run / "predictions"
+    if kind != "none":
+        distributed.on_root(lambda: folder.mkdir(exist_ok=True))
+    files = iter(batches.own_files())
+    sums, problem = np.zeros(2), None
+    try:
+        for batch in batches.dataset():
+            logits = forward(batch[0])
+            labels = tf.argmax(logits, -1)
+            if labelled and config.inference.score:
+                scores = intersection_over_union(labels, batch[1], data.CLASSES)
+                sums += float(tf.reduce_sum(scores)), len(batch[0])
+            if kind != "none":
+                found = tf.cast(labels, tf.uint8) if kind == "labels" else tf.cast(logits, tf.float16)
+                for array, file in zip(found.numpy(), files):
+                    _save(folder / f"{kind}-{Path(file.path).stem}.npy", array)
+    except UserError as error:
+        problem = error
+    distributed.raise_together(problem)
+    total, count = distributed.sum_over_ranks(sums)
+    if kind != "none":
+        run.say(f"predictions: {folder}")
+    return float(total / count) if count else None
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    try:
+        np.save(path, array)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _report(config: Config, folder: Run, runs: list, about: dict) -> None:
+    if not distributed.is_root():
+        return
+    console = Console(width=None if os.isatty(1) else 110)
+    console.print(repeated.runs_table(runs))
+    if about.get("iou") is not None:
+        print(f"IoU over {about['samples']} samples: {about['iou']:.4f}")
+    for place in (str(folder / "inference"), config.inference.outputfile):
+        if place:
+            repeated.write(place, runs, about)
+            print(f"written: {Path(place).with_suffix('.json')} and .csv")
