@@ -1,9 +1,11 @@
-"""What happens around a training step, in this order: check that the loss is finite, record, evaluate, checkpoint.
+"""What happens around a training step, in this order: check the loss, record, evaluate, checkpoint, stop.
 
 Each is a Keras callback on every rank; what writes or speaks does so on rank 0 only.
 """
 
 import math
+import os
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -14,13 +16,16 @@ import tensorflow as tf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common import checkpoints, distributed
-from common.errors import UserError
+from common.errors import InterruptedTrainingError, UserError
 from common.mlperf import Log
 from common.pipeline import Batches
 from common.runs import Run
 
 if TYPE_CHECKING:
     from common.training import State, TrainingSettings
+
+
+STOPPED = "stopped"  # in a step's results: the share of ranks that were asked to stop
 
 
 class Callback(tf.keras.callbacks.Callback):
@@ -77,7 +82,7 @@ class Records(Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        self._pending.append(logs)
+        self._pending.append({name: value for name, value in logs.items() if name != STOPPED})
         if self._bar:
             self._bar.advance(self._bar_task)
         if self.step % self.settings.logging_frequency == 0:
@@ -210,12 +215,12 @@ class AverageStatistics(Callback):
     def on_train_batch_end(self, batch, logs=None):
         every, step = self._settings.save_frequency, self._records.step
         if every and step % every == 0:
-            self._average()
+            self.average()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._average()
+        self.average()
 
-    def _average(self) -> None:
+    def average(self) -> None:
         statistics = self.model.network.non_trainable_variables
         if distributed.size() == 1 or not statistics:
             return
@@ -274,12 +279,12 @@ class Checkpointing(Callback):
         every = self._settings.save_frequency
         # The last of an epoch is saved after its evaluation.
         if every and step % every == 0 and step % self._records.steps_per_epoch:
-            self._save(step)
+            self.save(step)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._save(self._records.step)
+        self.save(self._records.step)
 
-    def _save(self, step: int) -> None:
+    def save(self, step: int) -> None:
         if not distributed.is_root():
             return
         folder = self._run / "checkpoints"
@@ -287,3 +292,46 @@ class Checkpointing(Callback):
             folder, step, self._state.arrays(), self._evaluation.position(), self._settings.keep_checkpoints
         )
         self._run.record("checkpoint", step=step)
+
+
+class Interruption(Callback):
+    """Stops all ranks at a checkpoint after a scheduler's warning to any of them: SIGUSR1, or in a job SIGTERM.
+
+    Every rank learns of it from the step's own exchange. A step's result is looked at after the next step was given to
+    the device, so that nothing waits; hence training ends one step later.
+    """
+
+    def __init__(
+        self, run: Run, records: Records, averaging: AverageStatistics, saving: Checkpointing, stack: ExitStack
+    ):
+        super().__init__()
+        self._run, self._records, self._averaging, self._saving = run, records, averaging, saving
+        self._signal, self._before = "", None
+        for number in _WARNINGS:
+            stack.callback(signal.signal, number, signal.signal(number, self._note))
+
+    def _note(self, number, frame) -> None:
+        self._signal = signal.Signals(number).name
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._signal:  # not in the handler, which may run while a graph is traced
+            self.model.asked_to_stop.assign(1.0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        before, self._before = self._before, logs[STOPPED]
+        if before is None or not float(before) > 0:
+            return
+        step = self._records.step
+        if step % self._records.steps_per_epoch == 0:
+            return  # the epoch's end evaluates and saves; the next step stops
+        self._averaging.average()
+        self._saving.save(step)
+        names = sorted({name for name in distributed.gather_objects(self._signal) if name})
+        raise InterruptedTrainingError(
+            f"after update {step} by {' and '.join(names)} with a checkpoint: go on with --resume {self._run.path}",
+            on_all_ranks=True,
+        )
+
+
+# Outside a job SIGTERM ends a program at once, which is how horovodrun stops the ranks that are left.
+_WARNINGS = (signal.SIGUSR1, *([signal.SIGTERM] if {"SLURM_JOB_ID", "LSB_JOBID"} & os.environ.keys() else []))

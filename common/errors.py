@@ -19,6 +19,12 @@ class UserError(Exception):
         self.on_all_ranks = on_all_ranks
 
 
+class InterruptedTrainingError(UserError):
+    """Training stopped at a checkpoint because it was asked to; the program ends with exit code 75 ("try again")."""
+
+    exit_code = 75
+
+
 def reason(error: Exception) -> str:
     """The cause, without names of operations and nodes, of an OSError or a tf.errors.OpError."""
     if isinstance(error, OSError):
@@ -27,7 +33,7 @@ def reason(error: Exception) -> str:
 
 
 def run_program(main: Callable[[], int]) -> None:
-    """Run `main` and leave the process with its exit code; a `UserError` becomes one line and exit code 1.
+    """Run `main` and leave the process with its exit code; a `UserError` becomes one line and exit code 1 (or its own).
 
     The process leaves at once: Horovod's orderly shutdown waits for the other ranks, which may be waiting for this
     one inside a collective operation, and a launcher that sees a rank gone with a code that is not 0 stops the rest.
@@ -39,8 +45,9 @@ def run_program(main: Callable[[], int]) -> None:
 
         if not error.on_all_ranks or distributed.rank() == 0:
             where = f" (rank {distributed.rank()} of {distributed.size()})" if distributed.size() > 1 else ""
-            print(f"error: {error}{where}", file=sys.stderr)
-        code = 1
+            label = "stopped" if isinstance(error, InterruptedTrainingError) else "error"
+            print(f"{label}: {error}{where}", file=sys.stderr)
+        code = getattr(error, "exit_code", 1)
     except Exception as error:
         # What Horovod and Gloo raise on the ranks that are left when one has gone.
         if not any(text in str(error) for text in ("Horovod has been shut down", "Connection closed by peer")):

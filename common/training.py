@@ -13,7 +13,15 @@ import tensorflow as tf
 from pydantic import Field
 
 from common import checkpoints, distributed
-from common.callbacks import AverageStatistics, Checkpointing, Evaluation, FiniteLoss, Records
+from common.callbacks import (
+    STOPPED,
+    AverageStatistics,
+    Checkpointing,
+    Evaluation,
+    FiniteLoss,
+    Interruption,
+    Records,
+)
 from common.config import Settings
 from common.errors import UserError
 from common.mlperf import Log
@@ -89,6 +97,8 @@ class Trainer(tf.keras.Model):
         # Number of the first update whose loss was not finite; 0 is none. Kept in the graph so that the host looks
         # now and then and still names the step.
         self.first_bad_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="first_bad_step")
+        # 1 once this rank was asked to stop; its mean travels with the sums, so that all ranks stop at the same step.
+        self.asked_to_stop = tf.Variable(0.0, trainable=False, name="asked_to_stop")
 
     def call(self, inputs, training=None):
         return self.network(inputs, training=training)
@@ -122,7 +132,8 @@ class Trainer(tf.keras.Model):
     def train_step(self, batch):
         gradients, sums = self._gradients(*batch) if self._accumulate == 1 else self._accumulated(batch)
         gradients = distributed.average_over_ranks(gradients, self._compress)
-        (sums,) = distributed.average_over_ranks([sums])  # [terms, 2]
+        (sums,) = distributed.average_over_ranks([tf.concat([sums, [[self.asked_to_stop, 0.0]]], 0)])  # [terms + 1, 2]
+        stopped, sums = sums[-1, 0], sums[:-1]
         weight = tf.maximum(sums[0, 1], 1e-12)
         variables = self.network.trainable_variables
         self.optimizer.apply_gradients([(g / tf.cast(weight, g.dtype), v) for g, v in zip(gradients, variables)])
@@ -130,7 +141,7 @@ class Trainer(tf.keras.Model):
         bad = (self.first_bad_step == 0) & ~tf.math.is_finite(values[0])
         # `iterations` already counts this update (a float16 update that is skipped counts as the one after the last).
         self.first_bad_step.assign(tf.where(bad, self.optimizer.iterations, self.first_bad_step))
-        return dict(zip(self._terms, tf.unstack(values)))
+        return {**dict(zip(self._terms, tf.unstack(values))), STOPPED: stopped}
 
 
 class State:
@@ -208,10 +219,11 @@ def fit(
         records = Records(run, log, settings, epochs, batches, step, score, gflop_per_sample, tensorboard, stack)
         evaluation = Evaluation(records, evaluate, score, target, position)
         saving = Checkpointing(run, state, settings, records, evaluation)
-        callbacks = [FiniteLoss(settings, records), records, AverageStatistics(settings, records)]
-        callbacks += [evaluation, saving]
+        averaging = AverageStatistics(settings, records)
+        steps = [FiniteLoss(settings, records), records, averaging, evaluation, saving]
+        steps.append(Interruption(run, records, averaging, saving, stack))
         if not evaluation.reached:
-            _fit(trainer, batches, step, epochs, callbacks, threads)
+            _fit(trainer, batches, step, epochs, steps, threads)
     return {**records.summary(), "evaluation": evaluation.latest, "target_reached": evaluation.reached}
 
 
@@ -232,11 +244,12 @@ def _restore(state: State, run: Run) -> tuple:
     return step, position
 
 
-def _fit(trainer: Trainer, batches: Batches, step: int, epochs: int, callbacks: list, threads: int) -> None:
+def _fit(trainer: Trainer, batches: Batches, step: int, epochs: int, steps_around: list, threads: int) -> None:
     try:
         for first, last, steps in segments(step, batches.steps_per_epoch, epochs):
             stream = batches.dataset(step, last * batches.steps_per_epoch, parallel=threads)
-            trainer.fit(stream, initial_epoch=first, epochs=last, steps_per_epoch=steps, callbacks=callbacks, verbose=0)
+            calls = {"initial_epoch": first, "epochs": last, "steps_per_epoch": steps}
+            trainer.fit(stream, **calls, callbacks=steps_around, verbose=0)
             step = last * batches.steps_per_epoch
             if trainer.stop_training:
                 break

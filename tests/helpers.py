@@ -1,5 +1,6 @@
 """What several tests need: tiny scenes, the settings that fit them, and the program as a real process."""
 
+import contextlib
 import json
 import os
 import signal
@@ -68,8 +69,9 @@ def run(*arguments, ranks: int = 1, cwd: Path = ROOT, timeout: int = 240, **env:
     )
 
 
-def kill_after(arguments: list, run_folder: Path, step: int, ranks: int) -> None:
-    """Start `python ARGUMENTS` and kill -9 all of its processes once the run has a checkpoint of `step` or later."""
+@contextlib.contextmanager
+def _trained_until(arguments: list, run_folder: Path, step: int, ranks: int):
+    """Start `python ARGUMENTS`, and go on once the run has a checkpoint of `step` or later."""
     with subprocess.Popen(
         command(*arguments, ranks=ranks),
         env=environment(),
@@ -83,18 +85,40 @@ def kill_after(arguments: list, run_folder: Path, step: int, ranks: int) -> None
             assert process.poll() is None, process.stdout.read()
             assert time.monotonic() < deadline
             time.sleep(0.005)
+        yield process
+
+
+def kill_after(arguments: list, run_folder: Path, step: int, ranks: int) -> None:
+    """Start `python ARGUMENTS` and kill -9 all of its processes once the run has a checkpoint of `step` or later."""
+    with _trained_until(arguments, run_folder, step, ranks) as process:
         os.killpg(process.pid, signal.SIGKILL)
-        _kill_all_with(str(run_folder.parent))
+        for rank in _processes_with(str(run_folder.parent)):
+            os.kill(rank, signal.SIGKILL)
 
 
-def _kill_all_with(text: str) -> None:
-    """horovodrun starts ranks in sessions of their own: kill every process that has `text` in its command line."""
+def warn_after(arguments: list, run_folder: Path, step: int, ranks: int) -> tuple:
+    """The same with SIGUSR1 to one rank only; (exit code, output) of the whole."""
+    with _trained_until(arguments, run_folder, step, ranks) as process:
+        programs = [rank for rank in _processes_with(str(run_folder.parent)) if _is_program(rank)]
+        os.kill(programs[-1], signal.SIGUSR1)
+        output = process.communicate(timeout=100)[0]
+    return process.returncode, output
+
+
+def _is_program(process: int) -> bool:
+    """Whether it is `python -m ...` itself, not a launcher that has that in its command line."""
+    words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    return b"python" in words[0] and words[1] == b"-m"
+
+
+def _processes_with(text: str) -> list:
+    """Numbers of the processes that have `text` in their command line; horovodrun's ranks are in no common group."""
+    found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             if text.encode() in entry.read_bytes() and int(entry.parent.name) != os.getpid():
-                os.kill(int(entry.parent.name), signal.SIGKILL)
-        except (OSError, ValueError):
-            continue
+                found.append(int(entry.parent.name))
+    return found
 
 
 def errors(output: str) -> list:

@@ -1,12 +1,13 @@
 """Two real processes: the same result as one, exact resume after kill -9, and no rank left behind on an error."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common import checkpoints
-from tests.helpers import TINY, errors, kill_after, run, scene_arrays, write_hdf, write_scenes
+from tests.helpers import TINY, errors, kill_after, run, scene_arrays, warn_after, write_hdf, write_scenes
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,22 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(tmp_path, ranks):
     one_go, in_two = final_state(tmp_path / "whole"), final_state(tmp_path / "killed")
     assert one_go.keys() == in_two.keys()
     for name, array in one_go.items():
+        np.testing.assert_array_equal(in_two[name], array, err_msg=name)
+
+
+def test_a_warning_to_one_rank_stops_all_at_a_checkpoint_and_the_resumed_run_is_the_run_in_one_go(tmp_path):
+    write_scenes(tmp_path / "scenes", 5)
+    whole = run(*train(tmp_path, "whole"), ranks=2)
+    assert whole.returncode == 0, whole.stdout
+    code, output = warn_after(train(tmp_path, "warned"), tmp_path / "warned", 2, ranks=2)
+    assert code != 0
+    (line,) = (text for text in output.splitlines() if "stopped: after update" in text)
+    stopped = int(re.search(r"after update (\d+) by SIGUSR1 with a checkpoint: go on with --resume", line)[1])
+    assert checkpoints.list_steps(tmp_path / "warned" / "checkpoints")[-1] == stopped
+    resumed = run(*train(tmp_path, "warned", "--resume", tmp_path / "warned"), ranks=2)
+    assert resumed.returncode == 0, resumed.stdout
+    in_one, in_two = final_state(tmp_path / "whole"), final_state(tmp_path / "warned")
+    for name, array in in_one.items():
         np.testing.assert_array_equal(in_two[name], array, err_msg=name)
 
 
