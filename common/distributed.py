@@ -9,12 +9,14 @@ measurements of two ranks on two cores (README.md, "Speed").
 """
 
 import os
+import socket
 from dataclasses import dataclass
 from typing import Callable, Optional, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
+from common import launchers
 from common.errors import UserError
 
 try:
@@ -43,7 +45,8 @@ def init(threads: int = 0, group_size: int = 1) -> Placement:
 
     threads: compute threads of this rank; 0 shares the node's cores out evenly over its ranks.
     group_size: ranks in a group for average_over_group, neighbours by number; it must divide the number of ranks.
-    Raises UserError if Horovod cannot be used, or the node has fewer GPUs than ranks.
+    Raises UserError if Horovod cannot be used or sees other ranks than were started, or the node has fewer GPUs than
+    ranks.
     """
     if hvd is None:
         raise UserError(
@@ -57,10 +60,13 @@ def init(threads: int = 0, group_size: int = 1) -> Placement:
     if group_size > 1:
         os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"
     hvd.init()
+    launchers.check_world(os.environ, hvd.size())
     _make_groups(group_size)
     tf.get_logger().setLevel("ERROR")  # Keras' advice to programmers, such as on saving a model without metrics
     threads = threads or own_cores(sorted(os.sched_getaffinity(0)), os.cpu_count() or 1)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
+    if is_root() and threads * local_size() > (os.cpu_count() or 1):
+        print(f"warning: {local_size()} ranks x {threads} threads on a node with {os.cpu_count()} cores", flush=True)
     # Two, so that an input or allreduce operation never waits behind a long convolution; more only fight for cores.
     tf.config.threading.set_inter_op_parallelism_threads(2)
     return Placement(threads=threads, gpu=_own_gpu())
@@ -181,6 +187,16 @@ def raise_together(error: Optional[UserError]) -> None:
     messages = [text for text in gather_objects(None if error is None else str(error)) if text is not None]
     if messages:
         raise UserError(messages[0], on_all_ranks=True)
+
+
+def check_same(what: str, value: str, remedy: str) -> None:
+    """Raises UserError on every rank, naming the first that differs, if `value` is not the same on all. Collective."""
+    found = gather_objects((socket.gethostname(), value))
+    for number, (host, other) in enumerate(found):
+        if other != found[0][1]:
+            raise UserError(
+                f"rank {number} on {host} has another {what} than rank 0 on {found[0][0]}: {remedy}", on_all_ranks=True
+            )
 
 
 def sum_over_ranks(values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ files that are in memory at the same time. Files of one sample are decoded strai
 
 import hashlib
 import os
+import socket
 import tempfile
 import threading
 from collections import OrderedDict, deque
@@ -84,7 +85,24 @@ def list_files(folder: str, pattern: str) -> list:
         stats = [path.stat() for path in paths]
         return [DataFile(str(p), s.st_size, s.st_mtime_ns) for p, s in zip(paths, stats)]
 
-    return distributed.on_root(look)
+    files = distributed.on_root(look)
+    distributed.raise_together(_seen_otherwise(files))
+    return files
+
+
+def _seen_otherwise(files: list) -> Optional[UserError]:
+    """Whether this rank sees the first, middle and last file as rank 0 does."""
+    for file in {files[0], files[len(files) // 2], files[-1]}:
+        try:
+            now = os.stat(file.path).st_size
+        except OSError as error:
+            now = error.strerror
+        if now != file.bytes:
+            return UserError(
+                f"{file.path}: rank 0 sees {file.bytes} bytes, rank {distributed.rank()} on {socket.gethostname()} "
+                f"{now}: the data must lie where all nodes see the same"
+            )
+    return None
 
 
 def share(total: int, rank: int, size: int) -> tuple:

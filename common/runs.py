@@ -6,6 +6,7 @@ checkpoints/       see common.checkpoints          model.keras    the trained ne
 tensorboard/       event files                     pictures/      curves and examples
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -71,6 +72,15 @@ def open_run(settings: config.Settings, output: OutputSettings, command: str, re
         called run_name) that has checkpoints, and a new run if there is none.
     Raises UserError if the name is taken, the folder cannot be written, or the settings differ from the run's own.
     """
+
+    distributed.check_same(
+        "configuration", config.dump(settings), "give all nodes the same file and overrides, on a shared file system"
+    )
+    distributed.check_same(
+        "version of this program or of TensorFlow",
+        _code_checksum(),
+        "run the same checkout and environment on all nodes",
+    )
 
     def make() -> tuple:
         parent = Path(output.folder).expanduser()
@@ -195,6 +205,15 @@ def commit() -> str:
         return subprocess.run(ask, capture_output=True, text=True, timeout=20).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""
+
+
+def _code_checksum() -> str:
+    """Of what computes: the source files and TensorFlow's version."""
+    root, digest = Path(__file__).resolve().parents[1], hashlib.sha256(tf.__version__.encode())
+    for folder in ("common", "cloudmask", "tf_deepcam"):
+        for path in sorted((root / folder).glob("*.py")):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _write_json(path: Path, value: dict) -> None:
