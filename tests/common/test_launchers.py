@@ -46,10 +46,13 @@ def test_the_program_stops_where_srun_s_ranks_do_not_find_each_other(tmp_path):
 def test_ranks_with_different_settings_stop(tmp_path):
     write_scenes(tmp_path / "scenes", 5)
     settings = [*TINY, f"data.train_dir={tmp_path}/scenes", f"output.folder={tmp_path}"]
-    program = (
-        "import os, sys; sys.argv = ['x', 'train', *sys.argv[1:], 'training.epochs=' + os.environ['HOROVOD_RANK'].replace"
-        "('0', '3')]; from common.errors import run_program; from cloudmask.__main__ import main; run_program(main)"
-    )
+    program = """
+import os, sys
+sys.argv = ['x', 'train', *sys.argv[1:], f"training.epochs={3 + int(os.environ['HOROVOD_RANK'])}"]
+from cloudmask.__main__ import main
+from common.errors import run_program
+run_program(main)
+"""
     done = subprocess.run(
         command("-c", program, *settings, ranks=2),
         env=environment(),

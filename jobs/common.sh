@@ -1,0 +1,90 @@
+# shellcheck shell=bash
+# What all job scripts share; sourced by them, with their arguments: CONFIG [key=value ...].
+#
+#   environment                 variables that every rank needs
+#   check GPUS_A_NODE           the config, free space, and GPUs, on one node, before any rank starts
+#   run_until_warned COMMAND... the run; on the scheduler's warning it ends at a checkpoint and the job is requeued
+#   hosts SLOTS                 this Slurm job's nodes as horovodrun's -H wants them
+#
+# After `parse "$@"`, program is the words behind `python`: -m tf_deepcam train --config FILE key=value --resume auto.
+
+fail() { printf 'job: %s\n' "$*" >&2; exit 1; }
+
+parse() {
+    config=${1:?"job: give a config, such as config/deepcam/nersc10.yaml, and key=value overrides"}
+    shift
+    [ -f "$config" ] || fail "$config: no such file (in $PWD)"
+    # COMMAND="tf_deepcam infer" in the environment runs something else.
+    case ${COMMAND:-$config} in
+        "${COMMAND:-}") read -r benchmark command <<<"$COMMAND" ;;
+        *deepcam*) benchmark=tf_deepcam command=train ;;
+        *cloudmask*) benchmark=cloudmask command=run ;;
+        *) fail "$config: is in neither config/deepcam nor config/cloudmask; set COMMAND, such as 'cloudmask run'" ;;
+    esac
+    overrides=("$@")
+    # The run's folder is the job's: requeued, it goes on in the same one.
+    local id=${SLURM_JOB_ID:-${LSB_JOBID:-}} resume=()
+    [ -z "$id" ] || overrides+=("output.run_name=${RUN_NAME:-$benchmark-$id}")
+    case $command in run | train) [ -z "$id" ] || resume=(--resume auto) ;; esac
+    # shellcheck disable=SC2034 # the scripts use it
+    program=(-m "$benchmark" "$command" --config "$config" "${overrides[@]}" "${resume[@]}")
+    python=${PYTHON:-python}
+}
+
+environment() {
+    export TF_CPP_MIN_LOG_LEVEL=3           # TensorFlow's start-up lines, once a rank
+    export PYTHONUNBUFFERED=1               # lines reach the job's output when they are written
+    export HDF5_USE_FILE_LOCKING=FALSE      # parallel file systems often have no locks, and nothing writes its input
+    export OMP_NUM_THREADS=${CORES_A_RANK:-${SLURM_CPUS_PER_TASK:-1}} # libraries other than TensorFlow
+    export OMPI_MCA_mpi_yield_when_idle=1   # Open MPI's polling takes cores from the computation (65 % against 95 %)
+    export HOROVOD_GLOO_TIMEOUT_SECONDS=${HOROVOD_GLOO_TIMEOUT_SECONDS:-120} # a peer that has gone ends the run
+    export HOROVOD_STALL_CHECK_TIME_SECONDS=60      # a rank that others wait for is named,
+    export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=${HOROVOD_STALL_SHUTDOWN_TIME_SECONDS:-300} # and the run ended
+    if [ -n "${INTERFACE:-}" ]; then        # the fast network, where the default route is another one
+        export NCCL_SOCKET_IFNAME=$INTERFACE HOROVOD_GLOO_IFACE=$INTERFACE
+        export OMPI_MCA_btl_tcp_if_include=$INTERFACE OMPI_MCA_oob_tcp_if_include=$INTERFACE
+    fi
+}
+
+check() {
+    local found=0 gpus=$1 folder free
+    "$python" -m common.config show "$benchmark" "$config" "${overrides[@]}" >/dev/null || exit 1
+    if [ "$gpus" -gt 0 ]; then
+        command -v nvidia-smi >/dev/null 2>&1 && found=$(nvidia-smi --list-gpus | wc -l)
+        [ "$found" = "$gpus" ] || fail "$gpus GPUs a node were asked for, $found are found on $(hostname)"
+    fi
+    for folder in "$PWD" "${TMPDIR:-/tmp}"; do
+        free=$(df --output=avail -k "$folder" | tail -n 1)
+        [ "$free" -gt "${FREE_KB:-10485760}" ] || fail "$folder: $((free / 1048576)) GiB are free, 10 are needed"
+    done
+}
+
+hosts() { scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/\$/:$1/" | paste -sd,; }
+
+run_until_warned() {
+    local code=0 pid before=0
+    [ ! -f "${OUTPUT:-}" ] || before=$(wc -c <"$OUTPUT") # an earlier try's lines are in it too
+    # The ranks of this node; they tell the others. A launcher has other words behind its `python`.
+    # shellcheck disable=SC2317 # trap calls it
+    warn() { pkill -USR1 -u "$(id -u)" -f "^[^ ]*python[0-9.]* -m (tf_deepcam|cloudmask) " || true; }
+    trap warn USR1
+    "$@" &
+    pid=$!
+    while true; do # wait returns early when a signal comes
+        code=0
+        wait "$pid" || code=$?
+        kill -0 "$pid" 2>/dev/null || break
+    done
+    trap - USR1
+    # 75: stopped at a checkpoint. horovodrun ends with 1 instead, after this line of the program's.
+    if [ "$code" != 0 ] && tail -c "+$((before + 1))" "${OUTPUT:-/dev/null}" 2>/dev/null |
+        grep -q "stopped: after update"; then code=75; fi
+    if [ "$code" = 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
+        echo "job: stopped at a checkpoint before the time limit; requeued, it goes on from there"
+        scontrol requeue "$SLURM_JOB_ID" ||
+            echo "job: that failed; submit again with RUN_NAME=$benchmark-$SLURM_JOB_ID"
+    elif [ "$code" = 75 ]; then
+        echo "job: stopped at a checkpoint; submit again with RUN_NAME=$benchmark-${LSB_JOBID:-} to go on"
+    fi
+    return "$code"
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Machine:  one NVIDIA DGX without a scheduler: 8 GPUs (A100, H100) or 16 (DGX-2, V100), NVLink between them.
+# Edit:     GPUS if it is not 8.
+# Run:      GPUS=8 bash jobs/dgx.sh config/deepcam/rcp_128.yaml data.data_dir_prefix=/raid/deepcam
+# Expected: not run on such a machine. Source: NVIDIA's NCCL documentation (environment variables).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. jobs/common.sh
+parse "$@"
+gpus=${GPUS:-8}
+environment
+export NCCL_P2P_LEVEL=${NCCL_P2P_LEVEL:-NVL} # GPUs talk over NVLink,
+export NCCL_IB_DISABLE=1                     # and no network card is needed inside one machine
+check "$gpus"
+run_until_warned horovodrun --gloo -np "${RANKS:-$gpus}" "$python" "${program[@]}"

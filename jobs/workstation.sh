@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Machine:  a workstation or server, with or without NVIDIA GPUs; as many ranks as GPUs, else RANKS (2).
+# Edit:     nothing; activate the environment first (. .venv/bin/activate).
+# Run:      bash jobs/workstation.sh config/deepcam/demo.yaml [key=value ...]
+# Expected: the demo's config 1.5 minutes on 2 cores (README.md). Source: our own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. jobs/common.sh
+parse "$@"
+gpus=0
+if command -v nvidia-smi >/dev/null 2>&1; then gpus=$(nvidia-smi --list-gpus | wc -l); fi
+ranks=${RANKS:-$((gpus > 0 ? gpus : 2))}
+environment
+check "$gpus"
+run_until_warned horovodrun --gloo -np "$ranks" "$python" "${program[@]}"
