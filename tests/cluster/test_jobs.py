@@ -30,6 +30,7 @@ def cluster():
         cloudmask = {
             "data": {"image_h": HEIGHT, "image_w": WIDTH, "patch_size": PATCH, "train_dir": f"{made.folder}/scenes"},
             "training": {"local_batch_size": 2, "epochs": 2},
+            "threads": 1,  # sums are added up in the same order wherever the ranks are
         }
         deepcam = {
             "data": {"data_dir_prefix": f"{made.folder}/cam5"},
