@@ -33,7 +33,9 @@ def target_of(run: RunLog, target: Optional[float]) -> Optional[float]:
 
 
 def minutes_to_target(run: RunLog, target: Optional[float]) -> Optional[float]:
-    """From run_start to the evaluation that was the first at the target."""
+    """From run_start to the evaluation that was the first at the target; None for a run that was resumed."""
+    if run.resumed:
+        return None
     seconds = run.between(run.first("run_start"), run.reached(target_of(run, target)))
     return None if seconds is None else seconds / 60
 

@@ -56,9 +56,11 @@ class RunLog:
             self.problems.append(f"breaks off: no run_stop; the last event is {last.key} in line {last.line}")
         elif not self.first("run_start"):
             self.problems.append("has no run_start: no run was timed")
-        starts = self.all("epoch_start")
-        if starts and starts[0].epoch not in (None, 0, 1):
-            self.problems.append(f"begins with epoch {starts[0].epoch}: resumed, times of the whole are not known")
+        if self.resumed:
+            start = self.first("epoch_start")
+            self.problems.append(
+                f"begins in epoch {start.epoch} after update {start.step}: resumed, times of the whole are not known"
+            )
 
     def all(self, key: str) -> list:
         return [event for event in self.events if event.key == key]
@@ -86,6 +88,12 @@ class RunLog:
         if self.value("number_of_ranks") is None and self.nodes and self.value("accelerators_per_node"):
             return self.nodes * self.value("accelerators_per_node")
         return self.value("number_of_ranks")
+
+    @property
+    def resumed(self) -> bool:
+        """Whether it goes on with a run that had begun elsewhere."""
+        start = self.first("epoch_start")
+        return start is not None and ((start.epoch or 0) > 1 or (start.step or 0) > 0)
 
     @property
     def nodes(self) -> Optional[int]:
@@ -134,6 +142,8 @@ class RunLog:
 
     def time_to_epochs(self, count: int) -> Optional[float]:
         """From the start of epoch 1 to the end of epoch `count`."""
+        if self.resumed:
+            return None
         start = next((event for event in self.all("epoch_start") if event.epoch == 1), None)
         return self.between(start, next((event for event in self.all("epoch_stop") if event.epoch == count), None))
 

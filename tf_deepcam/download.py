@@ -18,6 +18,7 @@ from typing import Optional
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from common.errors import UserError
@@ -233,7 +234,8 @@ def main(
         raise UserError(f"{url}: an address that begins with http:// or https:// expected")
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as progress:
+    quiet = Console(quiet=not sys.stdout.isatty())  # a disabled Progress still prints an empty line
+    with Progress(*columns, transient=True, console=quiet) as progress:
         downloader = Downloader(url, target, first_pause, progress)
         names = names_in(downloader.index(), url)
         samples = [name for name in names if name.startswith("data-")][:num_files]

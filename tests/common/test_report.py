@@ -111,8 +111,17 @@ def test_two_runs_in_one_file_are_two_columns(tmp_path):
 def test_a_resumed_run_is_said_to_be_one(tmp_path):
     path = write_log(tmp_path / "a.log", change=lambda lines: [t for t in lines if '"epoch_num": 1' not in t])
     log = read(path)
-    assert log.problems == ["begins with epoch 2: resumed, times of the whole are not known"]
-    assert log.time_to_epochs(3) is None
+    assert log.problems == ["begins in epoch 2 after update 6: resumed, times of the whole are not known"]
+    assert (log.time_to_epochs(3), forms.minutes_to_target(log, None), forms.epochs_to_target(log, None)) == (
+        None,
+        None,
+        3,
+    )
+    middle = read(
+        write_log(tmp_path / "b.log", change=lambda lines: [t.replace('"step_num": 0', '"step_num": 4') for t in lines])
+    )
+    assert middle.resumed
+    assert forms.minutes_to_target(middle, None) is None
 
 
 def test_a_clock_that_steps_back_leaves_out_the_times_across_it(tmp_path):
