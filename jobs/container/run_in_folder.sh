@@ -13,6 +13,7 @@ trap 'umount "$root/proc" "$root/dev"' EXIT
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 for file in ${EXTRA_FILES:-}; do install -D "$file" "$root$file"; done # such as a site's package mirror and certificates
 read -ra extra <<<"${EXTRA_ENV:-}"
+path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 place=/ environment=()
 while IFS= read -r line; do
     read -r word rest <<<"$line"
@@ -24,10 +25,10 @@ while IFS= read -r line; do
             [ "${#names[@]}" -gt 2 ] || [ ! -d "${names[0]}" ] || rm -rf "$target"
             cp -r "${names[@]:0:${#names[@]}-1}" "$target"
             ;;
-        ENV) read -ra words <<<"$rest"; environment+=("${words[@]/:\$PATH/:$PATH}") ;;
+        ENV) read -ra words <<<"$rest"; environment+=("${words[@]/:\$PATH/:$path}") ;;
         RUN)
             echo "== RUN $rest"
-            chroot "$root" env "PATH=$PATH" "${extra[@]}" GPU= "${environment[@]}" \
+            chroot "$root" env -i HOME=/root "PATH=$path" "${extra[@]}" GPU= "${environment[@]}" \
                 bash -o pipefail -c "cd $place && $rest"
             ;;
     esac

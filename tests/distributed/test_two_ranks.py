@@ -56,7 +56,7 @@ def final_state(folder: Path) -> dict:
     return {"step": np.array(found.step), **found.arrays}
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(tmp_path, ranks):
     write_scenes(tmp_path / "scenes", 5)  # 4 to train on: 24 patches, 12 / ranks updates an epoch
     whole = run(*train(tmp_path, "whole"), ranks=ranks)
