@@ -92,6 +92,13 @@ def test_every_site_s_script_runs_the_same_training(cluster, by_srun, script, op
     assert_same(weights(cluster.project / "runs" / f"cloudmask-{job}"), by_srun)
 
 
+@pytest.mark.parametrize("script", ["workstation.sh", "dgx.sh"])
+def test_scripts_without_a_scheduler_run_it_too(cluster, by_srun, script):
+    done = cluster.run("bash", f"jobs/{script}", "cloudmask.yaml", f"output.run_name={script}", RANKS="2")
+    assert done.returncode == 0, done.stdout
+    assert_same(weights(cluster.project / "runs" / script), by_srun)
+
+
 def test_deepcam_on_perlmutter_and_accumulated_on_cirrus(cluster):
     job = cluster.submit(*SMALL, "jobs/perlmutter.slurm", "deepcam.yaml")
     assert "training on 4 samples of 32 x 48, 2 for validation; 2 ranks" in completed(cluster, job)

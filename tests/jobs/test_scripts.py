@@ -104,3 +104,19 @@ def test_a_workstation_runs_the_script_itself(tmp_path):
     output = run("-m", "common.launch", *arguments, *folder, RANKS="1", FREE_KB="1000", GPUS="0")
     assert output.returncode == 1
     assert "/nowhere/train: no such folder" in output.stdout
+
+
+def test_the_scaling_helper_submits_n_2n_and_4n_and_names_the_runs(tmp_path):
+    (tmp_path / "sbatch").write_text('#!/bin/sh\necho "$RUN_NAME: $*"\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(ROOT / "jobs" / "kestrel_scaling.sh"), "config/deepcam/esif_optimized.yaml", "a.b=1"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "NODES": "2", "SBATCH_OPTIONS": "--account=x"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    arguments = "--account=x jobs/kestrel.slurm config/deepcam/esif_optimized.yaml a.b=1"
+    assert done.stdout.splitlines() == [
+        f"scaling-{nodes}: --export=ALL --nodes={nodes} {arguments}" for nodes in (2, 4, 8)
+    ]
