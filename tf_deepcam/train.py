@@ -89,6 +89,19 @@ def stage(config: Config, threads: int) -> int:
     return 0
 
 
+def _batches(config: Config, run: Run, log: Log, per_update: int, local_batch: int, readers: int) -> list:
+    """For training and for validation, of the files or, with data.stage_dir, of what is staged first."""
+    batches, read = make_batches(config, per_update, local_batch, readers)
+    if not config.data.stage_dir:
+        return batches
+    log.start("staging")
+    staged, facts = stage_batches(config, batches, read, readers)
+    log.end("staging")
+    run.say(_staged_line(config, facts))
+    run.record("staging", **facts)
+    return staged
+
+
 def train(config: Config, run: Run, log: Log, threads: int) -> dict:
     """Train, save model.keras and model.npz in the run folder, and return the summary of the training.
 
@@ -99,14 +112,7 @@ def train(config: Config, run: Run, log: Log, threads: int) -> dict:
     local_batch = training.local_batch_size(settings, distributed.size())
     per_update = local_batch * settings.gradient_accumulation_frequency
     readers = config.data.max_inter_threads or threads
-    batches, read = make_batches(config, per_update, local_batch, readers)
-    if config.data.stage_dir:
-        log.start("staging")
-        batches, facts = stage_batches(config, batches, read, readers)
-        log.end("staging")
-        run.say(_staged_line(config, facts))
-        run.record("staging", **facts)
-    batches, validation = batches
+    batches, validation = _batches(config, run, log, per_update, local_batch, readers)
     shape = batches.spec[0][0]  # [height, width, channels]
     group = settings.batchnorm_group_size
     network = model.deeplab(shape[-1], data.CLASSES, config.model.output_stride, config.model.width, group)

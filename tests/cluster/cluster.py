@@ -119,20 +119,17 @@ class Cluster:
 
     def run(self, *words, host: str = "node1", timeout: int = 120, **variables: str) -> subprocess.CompletedProcess:
         """Run a program on a host, in the project's folder; text output, standard error included."""
-        return subprocess.run(
-            self._on(host, list(map(str, words))),
-            cwd=self.project,
-            env=self.environment(**variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-        )
+        process = self.start_program(*words, host=host, **variables)
+        try:
+            output = process.communicate(timeout=timeout)[0]
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(words, process.returncode, output)
 
-    def start_program(self, *words, **variables: str) -> subprocess.Popen:
+    def start_program(self, *words, host: str = "node1", **variables: str) -> subprocess.Popen:
         """The same without waiting; output to a pipe."""
         return subprocess.Popen(
-            self._on("node1", list(map(str, words))),
+            self._on(host, list(map(str, words))),
             cwd=self.project,
             env=self.environment(**variables),
             stdout=subprocess.PIPE,

@@ -11,6 +11,18 @@ def draw(shape: tuple, seed: int) -> tf.Tensor:
     return tf.random.stateless_normal(shape, (seed, 0))
 
 
+def assert_same_gradients(layer: tf.keras.layers.Layer, plain, inputs: tf.Tensor, slopes: tf.Tensor) -> None:
+    """Outputs and gradients of `layer` and of `plain`, which has the same kernel, agree to rounding."""
+    results = []
+    for function in (layer, plain):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = function(inputs)
+        results.append((outputs, *tape.gradient(outputs, [inputs, layer.kernel], slopes)))
+    for ours, theirs in zip(*results):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6 * np.abs(theirs).max())
+
+
 @pytest.mark.parametrize(
     ("batch", "height", "width", "rate"), [(1, 7, 9, 1), (3, 12, 10, 6), (2, 24, 40, 18), (1, 4, 6, 18), (1, 5, 30, 6)]
 )
@@ -20,14 +32,7 @@ def test_gradients_are_those_of_the_plain_convolution(batch, height, width, rate
     layer = convolutions.Convolution(4, rate)
     layer.build(inputs.shape)
     layer.kernel.assign(kernel)
-    results = []
-    for function in (layer, lambda x: tf.nn.conv2d(x, layer.kernel, 1, "SAME", dilations=rate)):
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            outputs = function(inputs)
-        results.append((outputs, *tape.gradient(outputs, [inputs, layer.kernel], slopes)))
-    for ours, theirs in zip(*results):
-        np.testing.assert_allclose(ours, theirs, atol=2e-6 * np.abs(theirs).max())
+    assert_same_gradients(layer, lambda x: tf.nn.conv2d(x, layer.kernel, 1, "SAME", dilations=rate), inputs, slopes)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
@@ -48,11 +53,4 @@ def test_gradients_are_those_of_the_plain_deconvolution(batch):
     inputs, slopes = draw((batch, 5, 6, 4), 1), draw((batch, 10, 12, 16), 2)
     layer = convolutions.Deconvolution(16)
     layer.build(inputs.shape)
-    results = []
-    for function in (layer, lambda x: convolutions._plain_deconvolution(x, layer.kernel)):
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            outputs = function(inputs)
-        results.append((outputs, *tape.gradient(outputs, [inputs, layer.kernel], slopes)))
-    for ours, theirs in zip(*results):
-        np.testing.assert_allclose(ours, theirs, atol=2e-6 * np.abs(theirs).max())
+    assert_same_gradients(layer, lambda x: convolutions._plain_deconvolution(x, layer.kernel), inputs, slopes)
