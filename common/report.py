@@ -13,13 +13,12 @@ import html
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from common import compliance, curves, forms, mlperf_logs
 from common.errors import UserError, run_program
 from common.runs import read_records
-from common.tables import as_html, markdown, table
+from common.tables import as_html, markdown, show, table
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1150px; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -128,9 +127,7 @@ def main() -> int:
     elif options.format == "markdown":
         print("\n\n".join(map(markdown, made)))
     else:
-        console = Console(width=None if sys.stdout.isatty() else 150)
-        for one in made:
-            console.print(one)
+        show(*made, width=150)
     if page:
         pictures = {"Training": curves.training_curves(runs)}
         for group in forms.scaling_groups(runs):

@@ -5,19 +5,17 @@ of other programs, are compared by common.report.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")  # no screen on a compute node
 import matplotlib.pyplot as plt
-from rich.console import Console
 from rich.table import Table
 
 from common.errors import UserError
 from common.runs import read_records
-from common.tables import markdown, table
+from common.tables import markdown, show, table
 
 SCORE_TITLES = {
     "pixel_accuracy": "pixel accuracy",
@@ -37,14 +35,12 @@ def report(folder: Path) -> None:
         raise UserError(f"{folder}: is no run folder (environment.json: {error})") from error
     records = read_records(folder / "metrics.jsonl")
     tables = [made for made in _tables(environment, records) if made.row_count]
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    for made in tables:
-        console.print(made)
+    show(*tables)
     text = [f"# {environment['command']}: {folder.name}", *(markdown(made) for made in tables)]
     if _draw_curves(records, folder / "pictures"):
         text.append("![training](pictures/curves.png)")
     (folder / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
-    console.print(f"report: {folder / 'report.md'}, pictures: {folder / 'pictures'}", soft_wrap=True)
+    print(f"report: {folder / 'report.md'}, pictures: {folder / 'pictures'}")
 
 
 def _tables(environment: dict, records: list) -> list:

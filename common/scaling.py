@@ -34,12 +34,11 @@ import matplotlib
 matplotlib.use("Agg")  # no screen on a compute node
 import matplotlib.pyplot as plt
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from scipy.special import ndtr
 
 from common.errors import UserError, run_program
-from common.tables import table
+from common.tables import show, table
 
 BENCH_BYTES = tuple(4**n * 1024 for n in range(10))  # 1 KB to 256 MB
 
@@ -202,7 +201,7 @@ def bench_allreduce(output: Optional[str]) -> int:
         made.add_row(str(size), *(text for s in medians for text in (f"{s:.5f}", f"{size / s / 1e9:.3f}")))
     links = [fit([row[0] for row in rows], [row[column] for row in rows], distributed.size()) for column in (1, 2)]
     if distributed.is_root():
-        Console(width=None if sys.stdout.isatty() else 110).print(made)
+        show(made)
         for name, link in zip(("float32", "as float16"), links):
             print(f"{name}: latency {1e6 * link.latency:.0f} us, bandwidth {link.bandwidth / 1e9:.3f} GB/s a rank")
         if output:
@@ -289,7 +288,7 @@ def main() -> int:
     measured = _measured(options.measured)
     sizes = {2**power for power in range(options.max_ranks.bit_length()) if 2**power <= options.max_ranks}
     predictions = [predict(job, ranks) for ranks in sorted(sizes | measured.keys())]
-    Console(width=None if sys.stdout.isatty() else 130).print(prediction_table(predictions, measured))
+    show(prediction_table(predictions, measured), width=130)
     if options.picture:
         draw(predictions, measured, job, Path(options.picture))
         print(f"written: {options.picture}")

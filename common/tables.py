@@ -1,8 +1,10 @@
 """Tables for people: rich ones in a terminal, the same as Markdown or HTML."""
 
 import html
+import sys
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 
@@ -21,6 +23,13 @@ def table(title: str, *columns: str, text: bool = False) -> Table:
         # Figures are never broken; in a narrow terminal the words beside them are.
         made.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
     return made
+
+
+def show(*tables: Table, width: int = 110) -> None:
+    """Print in the terminal's width, or in `width` columns where there is none."""
+    console = Console(width=None if sys.stdout.isatty() else width)
+    for made in tables:
+        console.print(made)
 
 
 def _rows(made: Table) -> tuple:

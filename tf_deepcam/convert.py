@@ -33,10 +33,7 @@ def main(source: str, target: str, dtype: str) -> int:
         shape = data.sample_shape(files[0].path)
         if dtype == "float32":
             return shape, None
-        places = [Path(source).expanduser() / name for name in ("stats.h5", "../stats.h5")]
-        stats = next((place for place in places if place.is_file()), None)
-        if stats is None:
-            raise UserError(f"{places[0]}: no such file; float16 holds normalised fields, so it is needed")
+        stats = data.first_stats([f"{source}/stats.h5", f"{source}/../stats.h5"])  # float16 holds normalised fields
         return shape, data.read_normalisation(stats, tuple(range(CHANNELS)))
 
     shape, normalisation = distributed.on_root(prepare)

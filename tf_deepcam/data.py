@@ -38,13 +38,19 @@ class Normalisation:
         return cls(np.zeros(channels, np.float32), np.ones(channels, np.float32))
 
 
+def first_stats(places: list) -> Path:
+    """The first of these paths of stats.h5 that is there. Raises UserError if none is."""
+    paths = [Path(place).expanduser() for place in places]
+    for path in paths:
+        if path.is_file():
+            return path
+    others = "".join(f", nor {path}" for path in paths[1:])
+    raise UserError(f"{paths[0]}: no such file{others}: make it with `python -m tf_deepcam summarize`")
+
+
 def find_stats(root: str) -> Path:
     """The stats.h5 of a root folder. Raises UserError if there is none."""
-    places = [Path(root).expanduser() / name for name in ("stats.h5", "train/stats.h5")]
-    for place in places:
-        if place.is_file():
-            return place
-    raise UserError(f"{places[0]}: no such file, nor {places[1]}: make it with `python -m tf_deepcam summarize`")
+    return first_stats([f"{root}/stats.h5", f"{root}/train/stats.h5"])
 
 
 def read_normalisation(path: Path, channels: tuple) -> Normalisation:

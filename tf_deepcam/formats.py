@@ -131,8 +131,4 @@ def _examine(form: str, path: str) -> tuple:
 
 
 def _find_stats(folders: tuple, stats: str) -> Path:
-    places = [Path(stats)] if stats else [Path(f) / "stats.h5" for folder in folders for f in (folder, f"{folder}/..")]
-    for place in places:
-        if place.expanduser().is_file():
-            return place.expanduser()
-    raise UserError(f"{places[0]}: no such file: set inference.stats, or make it with `python -m tf_deepcam summarize`")
+    return data.first_stats([stats] if stats else [f"{f}/{up}stats.h5" for f in folders for up in ("", "../")])

@@ -12,11 +12,10 @@ matplotlib.use("Agg")  # no screen on a compute node
 import matplotlib.pyplot as plt
 import numpy as np
 import yaml
-from rich.console import Console
 
 from common.errors import UserError
 from common.runs import open_run
-from common.tables import markdown, table
+from common.tables import markdown, show, table
 from tf_deepcam.config import Config
 
 KEYS = ("max_inter_threads", "max_intra_threads", "batch_size", "precision")
@@ -69,7 +68,7 @@ def _report(folder, cells: list) -> None:
     )
     for values, median, deviation in cells:
         made.add_row(*map(str, values.values()), f"{median:.2f}", f"{deviation:.2f}", f"{100 * median / rate:.0f} %")
-    Console(width=None if sys.stdout.isatty() else 110).print(made)
+    show(made)
     (folder / "grid.md").write_text(markdown(made) + "\n", encoding="utf-8")
     (folder / "grid.json").write_text(
         json.dumps([{**values, "samples_per_second": median} for values, median, _ in cells], indent=1) + "\n",

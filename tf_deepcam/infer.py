@@ -1,6 +1,5 @@
 """The inference benchmark: passes over samples, with the network or reading only, timed on every rank."""
 
-import os
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,13 +8,13 @@ from typing import Callable
 
 import numpy as np
 import tensorflow as tf
-from rich.console import Console
 
 from common import distributed, repeated, training
 from common.distributed import Placement
 from common.errors import UserError
 from common.metrics import intersection_over_union
 from common.runs import Run, open_run
+from common.tables import show
 from tf_deepcam import data, formats, trained
 from tf_deepcam.config import Config
 
@@ -162,8 +161,7 @@ def _save(path: Path, array: np.ndarray) -> None:
 def _report(config: Config, folder: Run, runs: list, about: dict) -> None:
     if not distributed.is_root():
         return
-    console = Console(width=None if os.isatty(1) else 110)
-    console.print(repeated.runs_table(runs))
+    show(repeated.runs_table(runs))
     if about.get("iou") is not None:
         print(f"IoU over {about['samples']} samples: {about['iou']:.4f}")
     for place in (str(folder / "inference"), config.inference.outputfile):
