@@ -13,8 +13,8 @@ import sys
 
 from cloudmask import config as settings
 from common import distributed
-from common.errors import run_program
-from common.runs import settings_file
+from common.program import run_program
+from common.runs.folder import settings_file
 
 
 def parse(arguments: list) -> argparse.Namespace:
@@ -45,7 +45,7 @@ def main() -> int:
     options = parse(sys.argv[1:])
     config = load_config(options)
     if options.command == "synthesize":
-        from cloudmask import synthesize
+        from cloudmask.tools import synthesize
 
         return synthesize.main(config.synthesize, config.data)
     placement = distributed.init(config.threads)

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from cloudmask import data
 from cloudmask.config import DataSettings
-from common import distributed, pipeline
+from cloudmask.data import scenes as data
+from common import distributed
+from common.data import batches as pipeline
 from common.errors import UserError
 
 CHANNEL_NAMES = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9")  # SLSTR bands

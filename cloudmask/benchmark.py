@@ -6,9 +6,11 @@ import tensorflow as tf
 
 from cloudmask import infer, train
 from cloudmask.config import Config
-from common import distributed, mlperf, run_report
+from common import distributed
 from common.distributed import Placement
-from common.runs import Run, check_writable, deliver, open_run
+from common.report import one_run as run_report
+from common.runs import mlperf
+from common.runs.folder import Run, check_writable, deliver, open_run
 
 
 def run(command: str, config: Config, resume: str, placement: Placement) -> int:

@@ -9,15 +9,15 @@ from typing import Literal, Optional
 
 from pydantic import Field, model_validator
 
-from common import config
-from common.config import Settings
+from common.config import settings as config
+from common.config.settings import Settings
+from common.data.batches import CacheSettings
 from common.errors import UserError
-from common.mlperf import SubmissionSettings
-from common.optimizers import OptimizerSettings
-from common.pipeline import CacheSettings
-from common.runs import OutputSettings
-from common.schedules import ScheduleSettings
-from common.training import Precision, TrainingSettings
+from common.optim.optimizers import OptimizerSettings
+from common.optim.schedules import ScheduleSettings
+from common.runs.folder import OutputSettings
+from common.runs.mlperf import SubmissionSettings
+from common.training.loop import Precision, TrainingSettings
 
 
 class DataSettings(CacheSettings):

@@ -18,13 +18,19 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
-from cloudmask import baseline, data, model, pictures, tiling
+from cloudmask import baseline, pictures
 from cloudmask.config import Config
-from common import distributed, hdf5, pipeline, repeated, timing, training
+from cloudmask.data import scenes as data
+from cloudmask.network import tiling
+from cloudmask.network import unet as model
+from cloudmask.scores import BinaryCounts
+from common import distributed, repeated, timing
+from common.data import batches as pipeline
+from common.data import hdf5
 from common.errors import UserError
-from common.metrics import BinaryCounts
-from common.mlperf import Log
-from common.runs import Run, commit, move_aside
+from common.runs.folder import Run, commit, move_aside
+from common.runs.mlperf import Log
+from common.training import loop as training
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Patch
 
-from cloudmask import data
 from cloudmask.config import Config
-from common import hdf5
-from common.runs import Run
+from cloudmask.data import scenes as data
+from common.data import hdf5
+from common.runs.folder import Run
 
 _ERRORS = (("right", "#f2f2f2"), ("missed cloud", "#c1272d"), ("false cloud", "#0071bc"), ("no data", "#000000"))
 

@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from cloudmask import baseline, data, model
+from cloudmask import baseline
 from cloudmask.config import Config
-from common import distributed, optimizers, training
+from cloudmask.data import scenes as data
+from cloudmask.network import unet as model
+from cloudmask.scores import BinaryCounts
+from common import distributed
+from common.data.batches import Batches
 from common.errors import UserError
-from common.metrics import BinaryCounts
-from common.mlperf import Log
-from common.pipeline import Batches
-from common.runs import Run, deliver
+from common.optim import optimizers
+from common.runs.folder import Run, deliver
+from common.runs.mlperf import Log
+from common.training import loop as training
 
 SCORE = "pixel_accuracy"
 

@@ -12,8 +12,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.config import settings_of
-from common.errors import UserError, run_program
+from common.config.__main__ import settings_of
+from common.errors import UserError
+from common.program import run_program
 
 JOBS = Path(__file__).resolve().parents[1] / "jobs"
 

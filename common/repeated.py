@@ -16,7 +16,7 @@ from rich.table import Table
 
 from common import distributed
 from common.errors import UserError
-from common.tables import table
+from common.report.tables import table
 
 
 @dataclass(frozen=True)

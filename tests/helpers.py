@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from common import checkpoints
+from common.training import checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden"

@@ -4,7 +4,7 @@ import re
 
 import cloudmask.config
 import tf_deepcam.config
-from common.config import as_markdown
+from common.config.render import as_markdown
 from tests.helpers import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

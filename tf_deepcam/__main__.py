@@ -17,8 +17,8 @@ import argparse
 import sys
 
 from common import distributed
-from common.errors import run_program
-from common.runs import settings_file
+from common.program import run_program
+from common.runs.folder import settings_file
 from tf_deepcam import config as settings
 
 
@@ -68,30 +68,30 @@ def load_config(options: argparse.Namespace) -> settings.Config:
 def main() -> int:
     options = parse(sys.argv[1:])
     if options.command == "download":
-        from tf_deepcam import download
+        from tf_deepcam.tools import download
 
         return download.main(options.url, options.target_dir, options.num_files, options.num_streams, options.force)
     if options.command == "split":
-        from tf_deepcam import split
+        from tf_deepcam.tools import split
 
         return split.main(options.source, options.target, tuple(options.fractions), options.seed, options.how)
     if options.command == "summarize":
         distributed.init()
-        from tf_deepcam import summarize
+        from tf_deepcam.tools import summarize
 
         return summarize.main(options.folder)
     if options.command == "convert":
         distributed.init()
-        from tf_deepcam import convert
+        from tf_deepcam.tools import convert
 
         return convert.main(options.source, options.target, options.dtype)
     config = load_config(options)
     if options.command == "grid":
-        from tf_deepcam import grid
+        from tf_deepcam.tools import grid
 
         return grid.main(config, options.config, options.overrides)
     if options.command == "synthesize":
-        from tf_deepcam import synthesize
+        from tf_deepcam.tools import synthesize
 
         return synthesize.main(config.synthesize)
     if options.command == "infer":

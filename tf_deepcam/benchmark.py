@@ -4,9 +4,11 @@ from typing import Optional
 
 import tensorflow as tf
 
-from common import distributed, mlperf, run_report
+from common import distributed
 from common.distributed import Placement
-from common.runs import open_run
+from common.report import one_run as run_report
+from common.runs import mlperf
+from common.runs.folder import open_run
 from tf_deepcam import train
 from tf_deepcam.config import Config
 

@@ -7,14 +7,14 @@ from typing import Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
-from common import config
-from common.config import Settings
-from common.mlperf import SubmissionSettings
-from common.optimizers import OptimizerSettings
-from common.pipeline import CacheSettings
-from common.runs import OutputSettings
-from common.schedules import ScheduleSettings
-from common.training import Precision, TrainingSettings
+from common.config import settings as config
+from common.config.settings import Settings
+from common.data.batches import CacheSettings
+from common.optim.optimizers import OptimizerSettings
+from common.optim.schedules import ScheduleSettings
+from common.runs.folder import OutputSettings
+from common.runs.mlperf import SubmissionSettings
+from common.training.loop import Precision, TrainingSettings
 
 CHANNELS = 16  # in a file
 

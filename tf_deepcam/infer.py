@@ -9,14 +9,17 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 
-from common import distributed, repeated, training
+from common import distributed, repeated
 from common.distributed import Placement
 from common.errors import UserError
-from common.metrics import intersection_over_union
-from common.runs import Run, open_run
-from common.tables import show
-from tf_deepcam import data, formats, trained
+from common.report.tables import show
+from common.runs.folder import Run, open_run
+from common.training import loop as training
 from tf_deepcam.config import Config
+from tf_deepcam.data import formats
+from tf_deepcam.data import samples as data
+from tf_deepcam.network import trained
+from tf_deepcam.scores import intersection_over_union
 
 
 def run(config: Config, placement: Placement) -> int:
@@ -74,7 +77,7 @@ def run(config: Config, placement: Placement) -> int:
 def _batches(config: Config, source: formats.Source, local_batch: int):
     settings = config.inference
     if settings.reader == "dali":
-        from tf_deepcam.dali import DaliBatches  # loads DALI, which is optional
+        from tf_deepcam.data.dali import DaliBatches  # loads DALI, which is optional
 
         return DaliBatches(source, local_batch, settings.max_inter_threads)
     return source.batches(local_batch, settings.max_inter_threads)
@@ -88,7 +91,7 @@ def _forward(config: Config, source: formats.Source, local_batch: int) -> Callab
     tf.keras.mixed_precision.set_global_policy(settings.precision)
     network = trained.load(settings.model_file, config.model, source.shape[-1])
     if settings.enable_trt:
-        from tf_deepcam import tensorrt  # needs what few machines have
+        from tf_deepcam.network import tensorrt  # needs what few machines have
 
         shape = (local_batch, *source.shape)
         return tensorrt.compiled(network, shape, settings.precision, settings.trt_model_dir)

@@ -9,12 +9,12 @@ import tensorflow as tf
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
-from common import training
-from common.metrics import intersection_over_union
-from common.pipeline import Batches
-from common.runs import Run
+from common.data.batches import Batches
+from common.runs.folder import Run
+from common.training import loop as training
 from tf_deepcam.config import Config
-from tf_deepcam.data import CLASSES
+from tf_deepcam.data.samples import CLASSES
+from tf_deepcam.scores import intersection_over_union
 
 _CLASSES = (("background", "#ffffff"), ("tropical cyclone", "#e41a1c"), ("atmospheric river", "#377eb8"))
 

@@ -4,15 +4,21 @@ import time
 
 import tensorflow as tf
 
-from common import distributed, optimizers, training
+from common import distributed
+from common.data.batches import Batches
 from common.errors import UserError
-from common.metrics import intersection_over_union
-from common.mlperf import Log
-from common.pipeline import Batches
-from common.runs import Run
-from tf_deepcam import data, model, pictures, staging, weights
+from common.optim import optimizers
+from common.runs.folder import Run
+from common.runs.mlperf import Log
+from common.training import loop as training
+from tf_deepcam import pictures
 from tf_deepcam.config import Config
+from tf_deepcam.data import samples as data
+from tf_deepcam.data import staging
 from tf_deepcam.losses import pixel_loss
+from tf_deepcam.network import deeplab as model
+from tf_deepcam.network import weights
+from tf_deepcam.scores import intersection_over_union
 
 SCORE = "iou"
 

@@ -25,8 +25,8 @@ HEIGHT, WIDTH = 1200, 1500
 def forward(precision: str, target: float) -> None:
     """A whole scene in one pass."""
     tf = start(precision)
-    from cloudmask import model
-    from common import training
+    from cloudmask.network import unet as model
+    from common.training import loop as training
 
     work, gflop = gemm(tf, precision)
     image = tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
@@ -39,10 +39,12 @@ def forward(precision: str, target: float) -> None:
 def step(precision: str, target: float) -> None:
     """A training step of 4 patches of 256 x 256, everything included but reading."""
     tf = start(precision)
-    from cloudmask import model, train
-    from common import optimizers, training
-    from common.optimizers import OptimizerSettings
-    from common.schedules import ScheduleSettings
+    from cloudmask import train
+    from cloudmask.network import unet as model
+    from common.optim import optimizers
+    from common.optim.optimizers import OptimizerSettings
+    from common.optim.schedules import ScheduleSettings
+    from common.training import loop as training
 
     work, gflop = gemm(tf, precision)
     trainer = training.Trainer(model.unet(), train.objective, training.TrainingSettings())
@@ -60,8 +62,9 @@ def step(precision: str, target: float) -> None:
 def tiling_modes() -> None:
     """One pass against the reference's 63 tiles."""
     start()
-    from cloudmask import model, tiling
-    from common import training
+    from cloudmask.network import tiling
+    from cloudmask.network import unet as model
+    from common.training import loop as training
 
     network = training.forward(model.unet())
     axes = tiling.axes(HEIGHT, WIDTH, 256, 80)
@@ -78,8 +81,8 @@ def tiling_modes() -> None:
 
 
 def scenes(folder: Path, count: int) -> list:
-    from cloudmask import synthesize
     from cloudmask.config import DataSettings, SynthesizeSettings
+    from cloudmask.tools import synthesize
 
     synthesize.main(SynthesizeSettings(scenes=count, folder=str(folder)), DataSettings())
     return sorted(folder.glob("S3A*.hdf"))
@@ -88,8 +91,8 @@ def scenes(folder: Path, count: int) -> list:
 def reading() -> None:
     """Scenes as training reads them, HDF5 to normalised patches in TensorFlow, against bare reading of the files."""
     tf = start()
-    from cloudmask import data
     from cloudmask.config import DataSettings
+    from cloudmask.data import scenes as data
 
     count = 24  # enough that hardly a file is still in memory when its turn comes again
     with tempfile.TemporaryDirectory() as folder:
@@ -117,8 +120,8 @@ def end_to_end() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = scenes(Path(folder) / "scenes", 6)
         tf = start()
-        from cloudmask import model
-        from common import training
+        from cloudmask.network import unet as model
+        from common.training import loop as training
 
         network = model.unet()
         network.save(Path(folder) / "model.keras")
@@ -170,10 +173,13 @@ def _two_processes(kind: str) -> float:
 def one_rank() -> None:
     """Steps of one process, alone or as a rank; prints its patches a second."""
     tf = start()
-    from cloudmask import model, train
-    from common import distributed, optimizers, training
-    from common.optimizers import OptimizerSettings
-    from common.schedules import ScheduleSettings
+    from cloudmask import train
+    from cloudmask.network import unet as model
+    from common import distributed
+    from common.optim import optimizers
+    from common.optim.optimizers import OptimizerSettings
+    from common.optim.schedules import ScheduleSettings
+    from common.training import loop as training
 
     trainer = training.Trainer(model.unet(), train.objective, training.TrainingSettings())
     trainer.compile(optimizer=optimizers.build(OptimizerSettings(), ScheduleSettings()))

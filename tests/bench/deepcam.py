@@ -19,8 +19,8 @@ SHAPE = (768, 1152, 16)
 
 def forward(precision: str, target: float) -> None:
     tf = start(precision)
-    from common import training
-    from tf_deepcam import model
+    from common.training import loop as training
+    from tf_deepcam.network import deeplab as model
 
     work, gflop = gemm(tf, precision)
     network = model.deeplab()
@@ -34,8 +34,10 @@ def forward(precision: str, target: float) -> None:
 def step(precision: str, target: float) -> None:
     """A training step of one sample, everything included but reading."""
     tf = start(precision)
-    from common import optimizers, training
-    from tf_deepcam import config, model, train
+    from common.optim import optimizers
+    from common.training import loop as training
+    from tf_deepcam import config, train
+    from tf_deepcam.network import deeplab as model
 
     work, gflop = gemm(tf, precision)
     settings = config.Config()
@@ -55,8 +57,11 @@ def step(precision: str, target: float) -> None:
 def reading() -> None:
     """Samples from HDF5 files to normalised tensors, and from staged files, against bare reading of the files."""
     tf = start()
-    from common.config import check
-    from tf_deepcam import config, data, staging, synthesize
+    from common.config.settings import check
+    from tf_deepcam import config
+    from tf_deepcam.data import samples as data
+    from tf_deepcam.data import staging
+    from tf_deepcam.tools import synthesize
 
     count = 24  # so many that the page cache holds them all, but hardly a processor's cache one
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cloudmask import model
+from cloudmask.network import unet as model
 from tests.helpers import GOLDEN, write_hdf
 
 SEED = 2018

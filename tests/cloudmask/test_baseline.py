@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cloudmask import baseline, data
+from cloudmask import baseline
 from cloudmask.config import DataSettings
+from cloudmask.data import scenes as data
 from tests.helpers import HEIGHT, PATCH, WIDTH, write_scenes
 
 SETTINGS = DataSettings(image_h=HEIGHT, image_w=WIDTH, patch_size=PATCH)

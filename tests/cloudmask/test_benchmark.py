@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from cloudmask import data
 from cloudmask.config import DataSettings
+from cloudmask.data import scenes as data
 from tests.helpers import (
     HEIGHT,
     TINY,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from common import checkpoints
+from common.training import checkpoints
 from tests.cluster import cluster as virtual
 from tests.helpers import HEIGHT, PATCH, WIDTH, write_scenes
 from tests.tf_deepcam.samples import write_samples

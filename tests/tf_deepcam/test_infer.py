@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import checkpoints, repeated
+from common import repeated
 from common.errors import UserError
+from common.training import checkpoints
 from tests.helpers import errors, run
 from tests.tf_deepcam.samples import HEIGHT, WIDTH, sample_arrays, write_samples
-from tf_deepcam import convert, data, formats, model, staging, trained, weights
 from tf_deepcam.config import DataSettings, ModelSettings
+from tf_deepcam.data import formats, staging
+from tf_deepcam.data import samples as data
+from tf_deepcam.network import deeplab as model
+from tf_deepcam.network import trained, weights
+from tf_deepcam.tools import convert
 
 CHANNELS = tuple(range(16))
 
@@ -74,7 +79,7 @@ def test_samples_without_labels_are_read_too(inputs, tmp_path):
 
 def test_dali_reads_the_same_values(inputs):
     pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is optional and not installed")
-    from tf_deepcam.dali import DaliBatches
+    from tf_deepcam.data.dali import DaliBatches
 
     for folder in ("float32", "float16"):
         source = formats.find((str(inputs / folder),), CHANNELS, "")

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from common import checkpoints
 from common.errors import UserError
+from common.training import checkpoints
 from tests.helpers import ROOT, errors, kill_after, records, run, write_hdf
 from tests.tf_deepcam.samples import TINY, sample_arrays, write_samples
 from tf_deepcam import config

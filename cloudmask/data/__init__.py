@@ -1,0 +1,1 @@
+"""SLSTR scenes: reading, and the patches that networks are trained on."""

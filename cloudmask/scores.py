@@ -1,0 +1,71 @@
+"""Scores from sums. Counts are added up locally, then over ranks, and divided once, so that no score depends on how
+samples were batched or shared out.
+
+Positive means cloud (CloudMask). Source of the definitions: scikit-learn's user guide, "Classification metrics".
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class BinaryCounts:
+    """A weighted confusion matrix of two classes and the summed log loss, in pixels."""
+
+    true_positive: float = 0.0
+    false_positive: float = 0.0
+    false_negative: float = 0.0
+    true_negative: float = 0.0
+    log_loss_sum: float = 0.0
+
+    @classmethod
+    def of(cls, probability: np.ndarray, truth: np.ndarray, weight: np.ndarray, threshold: float) -> "BinaryCounts":
+        """Counts of one array of predictions.
+
+        probability: [...] float, of the positive class; positive is above `threshold`.
+        truth: [...] bool or 0 and 1. weight: [...] of each pixel; pixels of weight 0 may hold NaN.
+        """
+        seen = weight > 0
+        probability, truth, weight = probability[seen].astype(np.float64), truth[seen].astype(bool), weight[seen]
+        positive = probability > threshold
+        cells = [
+            weight[mask].sum(dtype=np.float64) for mask in (positive & truth, positive & ~truth, ~positive & truth)
+        ]
+        total = weight.sum(dtype=np.float64)
+        # Clipped as Keras does, so that one sure mistake is not infinite.
+        certain = np.clip(np.where(truth, probability, 1.0 - probability), 1e-7, 1.0)
+        return cls(*cells, total - sum(cells), float(-(np.log(certain) * weight).sum()))
+
+    @classmethod
+    def from_array(cls, values: np.ndarray) -> "BinaryCounts":
+        return cls(*(float(value) for value in values))
+
+    def as_array(self) -> np.ndarray:
+        """The five sums, [5] float64, in field order: what is added over ranks."""
+        return np.array(
+            [self.true_positive, self.false_positive, self.false_negative, self.true_negative, self.log_loss_sum]
+        )
+
+    def __add__(self, other: "BinaryCounts") -> "BinaryCounts":
+        return BinaryCounts.from_array(self.as_array() + other.as_array())
+
+    @property
+    def pixels(self) -> float:
+        return float(self.as_array()[:4].sum())
+
+    def scores(self) -> dict:
+        """Pixel accuracy, F1, precision, recall, IoU and log loss. NaN where nothing was counted."""
+        tp, fp, fn, tn, loss = self.as_array()
+        return {
+            "pixel_accuracy": _ratio(tp + tn, self.pixels),
+            "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+            "precision": _ratio(tp, tp + fp),
+            "recall": _ratio(tp, tp + fn),
+            "iou": _ratio(tp, tp + fp + fn),
+            "log_loss": _ratio(loss, self.pixels),
+        }
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return float(numerator / denominator) if denominator > 0 else float("nan")

@@ -1,0 +1,49 @@
+"""Ranks: who am I, how many are we, and the collective operations that everything else needs.
+
+The only room that imports Horovod. Call `init` first (TensorFlow is loaded then); without it, or without a launcher,
+there is one rank and every collective is the identity.
+"""
+
+from common.distributed.collectives import (
+    Placement,
+    average_over_group,
+    average_over_ranks,
+    barrier,
+    broadcast_object,
+    broadcast_variables,
+    check_same,
+    gather_objects,
+    init,
+    is_root,
+    local_rank,
+    local_size,
+    nodes,
+    on_root,
+    own_cores,
+    raise_together,
+    rank,
+    size,
+    sum_over_ranks,
+)
+
+__all__ = [
+    "Placement",
+    "average_over_group",
+    "average_over_ranks",
+    "barrier",
+    "broadcast_object",
+    "broadcast_variables",
+    "check_same",
+    "gather_objects",
+    "init",
+    "is_root",
+    "local_rank",
+    "local_size",
+    "nodes",
+    "on_root",
+    "own_cores",
+    "raise_together",
+    "rank",
+    "size",
+    "sum_over_ranks",
+]

@@ -1,0 +1,1 @@
+"""From run folders and MLPerf logs to the tables and curves that people compare."""

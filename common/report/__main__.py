@@ -1,0 +1,146 @@
+"""Runs to the tables and curves that procurements ask for.
+
+python -m common.report PATH... [--html FILE] [--format terminal|markdown|csv] [--target X] [--epochs N]
+
+PATH is a run folder or an MLPerf log, ours or another program's, the PyTorch reference's too. Prints tables; --html
+writes one page with the tables and the curves inside.
+"""
+
+import argparse
+import base64
+import csv
+import html
+import sys
+from pathlib import Path
+
+from rich.table import Table
+
+from common.errors import UserError
+from common.program import run_program
+from common.report import compliance, forms, mlperf_logs
+from common.report import plots as curves
+from common.report.tables import as_html, markdown, show, table
+from common.runs.folder import read_records
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 1150px; margin: 2em auto; padding: 0 1em; color: #222; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.1em; margin: 2em 0 0.4em; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th { border-bottom: 2px solid #888; } td { border-bottom: 1px solid #ddd; }
+th, td { padding: 0.25em 0.8em 0.25em 0; vertical-align: top; }
+.left { text-align: left; } .right { text-align: right; }
+img { max-width: 100%; } p { color: #555; }
+"""
+
+
+def load(paths: list) -> tuple:
+    """(runs, {run's name: its inference record}) of run folders and logs. Raises UserError."""
+    runs, inferences = [], {}
+    for path in map(Path, paths):
+        log = path / "mlperf.log" if path.is_dir() else path
+        if path.is_dir() and not log.is_file():
+            raise UserError(f"{path}: is no run folder (it holds no mlperf.log)")
+        found = mlperf_logs.read(log)
+        taken = {run.name for run in runs}
+        for run in found:
+            if run.name in taken:  # two logs of the same name in different folders
+                run.name = str(log.parent / run.name)
+        records = log.parent / "metrics.jsonl"
+        if path.is_dir() and records.is_file():
+            inference = [record for record in read_records(records) if record["kind"] == "inference"]
+            if inference:
+                inferences[found[-1].name] = inference[-1]
+        runs += found
+    return runs, inferences
+
+
+def compliance_table(runs: list) -> Table:
+    made = table("Compliance", "run", "mlperf-logging's checker says", text=True)
+    for run in runs:
+        for line in compliance.verdict(run):
+            made.add_row(run.name, line)
+    return made
+
+
+def tables(runs: list, inferences: dict, target: float, epochs: int) -> list:
+    """All that apply to these runs."""
+    deepcam = [run for run in runs if run.value("submission_benchmark") == "deepcam"]
+    cloudmask = [run for run in runs if run.value("submission_benchmark") == "cloudmask"]
+    found = [forms.runs_table(runs, target, epochs)]
+    if deepcam:
+        found += [
+            forms.esif_table(deepcam, target),
+            forms.nersc_table(deepcam, epochs),
+            forms.epcc_table(deepcam, target, epochs),
+        ]
+    if cloudmask:
+        found.append(forms.cloudmask_table(cloudmask, inferences))
+    found += [forms.scaling_table(group) for group in forms.scaling_groups(runs)]
+    found += [forms.olympic_table(runs, target), forms.problems_table(runs)]
+    return [made for made in [*found, compliance_table(runs)] if made is not None]
+
+
+def _page(made: list, pictures: dict) -> str:
+    images = [
+        f'<h2>{html.escape(title)}</h2>\n<img alt="{html.escape(title)}" '
+        f'src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+        for title, data in pictures.items()
+    ]
+    body = "\n".join([*map(as_html, made), *images])
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Benchmark runs</title>'
+        f"<style>{_STYLE}</style></head>\n<body><h1>Benchmark runs</h1>\n{body}\n</body></html>\n"
+    )
+
+
+def _print_csv(made: Table) -> None:
+    """The table of runs, a line a run."""
+    columns = [[str(cell) for cell in column.cells] for column in made.columns]
+    heads = [str(column.header) for column in made.columns]
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["run", *columns[0]])
+    for name, column in zip(heads[1:], columns[1:]):
+        writer.writerow([name, *("" if cell == "-" else cell for cell in column)])
+
+
+def parse(arguments: list) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m common.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a run folder or an MLPerf log")
+    parser.add_argument("--html", metavar="FILE", help="write one page with tables and curves; not over another file")
+    parser.add_argument(
+        "--format", choices=["terminal", "markdown", "csv"], default="terminal", help="of what is shown"
+    )
+    parser.add_argument("--target", type=float, metavar="X", help="score to reach; default what the log says, or 0.82")
+    parser.add_argument("--epochs", type=int, default=16, metavar="N", help="for the time to N epochs")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    page = Path(options.html) if options.html else None
+    if page and page.exists() and "<title>Benchmark runs</title>" not in page.read_text("utf-8", "replace")[:500]:
+        raise UserError(f"{page}: exists and is no report; choose another --html")
+    runs, inferences = load(options.paths)
+    made = tables(runs, inferences, options.target, options.epochs)
+    if options.format == "csv":
+        _print_csv(made[0])
+    elif options.format == "markdown":
+        print("\n\n".join(map(markdown, made)))
+    else:
+        show(*made, width=150)
+    if page:
+        pictures = {"Training": curves.training_curves(runs)}
+        for group in forms.scaling_groups(runs):
+            pictures[forms.scaling_title(group)] = curves.scaling_picture(group)
+        try:
+            page.write_text(_page(made, {name: data for name, data in pictures.items() if data}), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{page}: cannot be written ({error.strerror})") from error
+        print(f"written: {page}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,159 @@
+"""The report of one run, made at its end: tables as report.md and curves as pictures/curves.png in the run's folder.
+
+Everything comes from the run's own files; a figure that is not there is left out, not guessed. Several runs, and logs
+of other programs, are compared by common.report.
+"""
+
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen on a compute node
+import matplotlib.pyplot as plt
+from rich.table import Table
+
+from common.errors import UserError
+from common.report.tables import markdown, show, table
+from common.runs.folder import read_records
+
+SCORE_TITLES = {
+    "pixel_accuracy": "pixel accuracy",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "iou": "IoU",
+    "log_loss": "log loss",
+}
+
+
+def report(folder: Path) -> None:
+    """Print the report of one run, and leave it in the run's folder. Raises UserError if it is no run folder."""
+    try:
+        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: is no run folder (environment.json: {error})") from error
+    records = read_records(folder / "metrics.jsonl")
+    tables = [made for made in _tables(environment, records) if made.row_count]
+    show(*tables)
+    text = [f"# {environment['command']}: {folder.name}", *(markdown(made) for made in tables)]
+    if _draw_curves(records, folder / "pictures"):
+        text.append("![training](pictures/curves.png)")
+    (folder / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    print(f"report: {folder / 'report.md'}, pictures: {folder / 'pictures'}")
+
+
+def _tables(environment: dict, records: list) -> list:
+    def latest(kind: str) -> dict:
+        return next((record for record in reversed(records) if record["kind"] == kind), {})
+
+    epochs = {record["epoch"]: record for record in records if record["kind"] == "epoch"}
+    scores = latest("inference").get("scores", {})
+    return [
+        _run_table(environment),
+        _training_table(list(epochs.values())),
+        _time_table(latest("inference")),
+        _score_table(scores, latest("inference").get("rule", "")),
+        _failure_table(records),
+    ]
+
+
+def _run_table(environment: dict) -> Table:
+    made = table("Run", "what", "value", text=True)
+    gpus = len(environment["gpus"])
+    machine = f"{environment['host']}, {environment['processor']}, {environment['cores']} cores, {gpus} GPUs"
+    made.add_row("command", environment["command"])
+    made.add_row("machine", machine)
+    made.add_row("ranks, nodes", f"{environment['ranks']}, {environment['nodes']}")
+    packages = environment["packages"]
+    made.add_row(
+        "versions", ", ".join(f"{name} {packages[name]}" for name in ("tensorflow", "horovod") if name in packages)
+    )
+    made.add_row("commit, started", f"{environment['commit'] or 'no git checkout'}, {environment['started']}")
+    return made
+
+
+def _training_table(epochs: list) -> Table:
+    held_out = [name for name in ("loss", "pixel_accuracy", "iou") if epochs and name in epochs[-1]["evaluation"]]
+    titles = {"loss": "loss", **SCORE_TITLES}
+    made = table(
+        "Training",
+        "epoch",
+        "updates",
+        "seconds",
+        "samples/s",
+        "training\nloss",
+        *(f"held-out\n{titles[name]}".replace(" ", "\n") for name in held_out),
+    )
+    for epoch in epochs:
+        made.add_row(
+            str(epoch["epoch"]),
+            str(epoch["step"]),
+            f"{epoch['seconds']:.1f}",
+            f"{epoch['samples_per_second']:.2f}",
+            f"{epoch['train'].get('loss', float('nan')):.4f}",
+            *(f"{epoch['evaluation'][name]:.4f}" for name in held_out),
+        )
+    return made
+
+
+def _time_table(inference: dict) -> Table:
+    made = table("Time per inference", "seconds a scene", "mean", "median", "p95", "total")
+    made.min_width = 80
+    if not inference:
+        return made
+    for part in ("read", "compute", "write"):
+        values = inference[part]
+        made.add_row(part, *(f"{values[name]:.3f}" for name in ("mean", "median", "p95", "total")))
+    made.add_row(
+        "end to end, all ranks", f"{inference['time_per_inference']:.3f}", "", "", f"{inference['seconds']:.3f}"
+    )
+    made.caption = (
+        f"{inference['inferences']} scenes ({inference['mode']}, {inference['precision']}) on {inference['ranks']} "
+        f"ranks: {inference['scenes_per_second']:.3f} scenes/s, {inference['megapixels_per_second']:.3f} megapixels/s. "
+        "Reading and writing overlap computing; warm-up is left out."
+    )
+    return made
+
+
+def _score_table(scores: dict, rule: str) -> Table:
+    made = table("Scores against the labels", "", *SCORE_TITLES.values())
+    for name, values in scores.items():
+        shown = f"threshold baseline ({rule})" if name == "baseline" else name
+        made.add_row(shown, *(f"{values[score]:.4f}" for score in SCORE_TITLES))
+    if {"network", "baseline"} <= scores.keys():
+        gain = 100 * (scores["network"]["pixel_accuracy"] - scores["baseline"]["pixel_accuracy"])
+        made.add_row("network - baseline, points of accuracy", f"{gain:+.2f}", *[""] * (len(SCORE_TITLES) - 1))
+    return made
+
+
+def _failure_table(records: list) -> Table:
+    made = table("Failed", "file", "why", text=True)
+    for record in records:
+        if record["kind"] == "scene" and record.get("error"):
+            made.add_row(record["name"], record["error"])
+    return made
+
+
+def _draw_curves(records: list, folder: Path) -> bool:
+    """Loss, score and learning rate against the update, as curves.png; False if the run has not trained."""
+    steps = [record for record in records if record["kind"] == "step"]
+    epochs = [record for record in records if record["kind"] == "epoch"]
+    if not steps:
+        return False
+    score = next((name for name in ("pixel_accuracy", "iou") if name in steps[0]), None)
+    names = ["loss", *([score] if score else []), "learning_rate"]
+    figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.4), layout="constrained")
+    for axis, name in zip(axes, names):
+        axis.plot([r["step"] for r in steps], [r[name] for r in steps], label="training", linewidth=1.2)
+        if epochs and name in epochs[0]["evaluation"]:
+            held_out = [r["evaluation"][name] for r in epochs]
+            axis.plot([r["step"] for r in epochs], held_out, "o-", label="held out")
+            axis.legend(frameon=False)
+        axis.set_xlabel("update")
+        axis.set_title({"learning_rate": "learning rate", **SCORE_TITLES}.get(name, name))
+        axis.grid(alpha=0.3)
+    folder.mkdir(exist_ok=True)
+    figure.savefig(folder / "curves.png", dpi=90)
+    plt.close(figure)
+    return True

@@ -1,0 +1,1 @@
+"""How a training step scales over ranks: measured, and predicted."""

@@ -1,0 +1,111 @@
+"""How long a training step takes on N ranks, predicted from what was measured on a few.
+
+python -m common.scaling bench-allreduce --output allreduce.json      under horovodrun -np N: latency, bandwidth
+python -m common.scaling predict --step-seconds 0.6 --local-batch 2 --gradient-bytes 2.3e8 \\
+    --allreduce allreduce.json --measured 2:0.71 --picture scaling.png
+
+The model, for p ranks in nodes of g, gradients of n bytes, latency a (s) and bandwidth B (bytes/s) of one rank's link:
+
+  ring          T = 2 (p - 1) a + 2 (p - 1) / p n / B                            Patarasuk and Yuan, JPDC 69 (2009)
+  hierarchical  T = ring(g, n; inside a node) + ring(p / g, n / g; between nodes)      Jia et al., arXiv:1807.11205
+  exposed       max(T - f t, T / m) + c / 2     what the backward pass (share f of the step t) does not hide; the last
+                                        of the m parts has nothing left to hide behind, and waits for Horovod's next
+                                        look at what is ready, every c seconds (HOROVOD_CYCLE_TIME)
+  stragglers    s E[max of p standard normals]     the slowest of p ranks whose step times spread by s (s)
+  compute       t + stragglers + exposed
+  input         p b d / F               b samples a rank of d bytes, from a file system that gives F bytes/s to all
+  step          max(compute, input)     reading goes on beside computing
+
+Ring or hierarchical, whichever is faster. Efficiency is the step on one rank over the step on p: weak scaling, with the
+local batch kept.
+"""
+
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+from scipy.special import ndtr
+
+
+@dataclass(frozen=True)
+class Link:
+    latency: float  # seconds
+    bandwidth: float  # bytes/s
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, and on what. Seconds and bytes."""
+
+    step: float  # one rank, no exchange
+    gradient_bytes: float
+    between: Link  # of one rank, between nodes
+    inside: Optional[Link] = None  # of one rank, inside a node
+    ranks_per_node: int = 1
+    backward_share: float = 2 / 3
+    parts: int = 4  # fused messages of a step
+    cycle: float = 0.0  # between Horovod's looks at what is ready
+    spread: float = 0.0  # standard deviation of a rank's step
+    local_batch: float = 1.0
+    sample_bytes: float = 0.0
+    file_system: float = np.inf  # bytes/s, to all ranks
+
+
+@dataclass(frozen=True)
+class Prediction:
+    ranks: int
+    allreduce: float  # all of it, hidden or not
+    exposed: float
+    stragglers: float
+    input: float
+    step: float
+    samples_per_second: float
+    efficiency: float
+    binds: str  # compute | allreduce | stragglers | input
+
+
+def ring(size: float, ranks: float, link: Link) -> float:
+    """Seconds of a ring allreduce of `size` bytes."""
+    if ranks <= 1:
+        return 0.0
+    return 2 * (ranks - 1) * link.latency + 2 * (ranks - 1) / ranks * size / link.bandwidth
+
+
+def allreduce(size: float, ranks: int, job: Job) -> float:
+    """Seconds, by the faster of a ring over all ranks and a hierarchical one."""
+    inside = job.inside or job.between
+    on_a_node = min(ranks, job.ranks_per_node)
+    if ranks == on_a_node:
+        return ring(size, ranks, inside)
+    flat = ring(size, ranks, job.between)
+    return min(flat, ring(size, on_a_node, inside) + ring(size / on_a_node, ranks / on_a_node, job.between))
+
+
+def expected_maximum(count: int) -> float:
+    """Mean of the largest of `count` standard normal numbers: the integral of 1 - F^count over x > 0, less F^count
+    over x < 0."""
+    x = np.linspace(0.0, 12.0, 6001)
+    return float(np.trapz(1 - ndtr(x) ** count - ndtr(-x) ** count, x))
+
+
+def predict(job: Job, ranks: int) -> Prediction:
+    """A step on so many ranks."""
+    exchange = allreduce(job.gradient_bytes, ranks, job)
+    exposed = max(exchange - job.backward_share * job.step, exchange / job.parts) + (job.cycle / 2 if ranks > 1 else 0)
+    stragglers = job.spread * expected_maximum(ranks) if ranks > 1 else 0.0
+    reading = ranks * job.local_batch * job.sample_bytes / job.file_system
+    compute = job.step + stragglers + exposed
+    step = max(compute, reading)
+    parts = {"compute": job.step, "allreduce": exposed, "stragglers": stragglers}
+    binds = "input" if reading > compute else max(parts, key=parts.get)
+    alone = max(job.step, job.local_batch * job.sample_bytes / job.file_system)
+    rate = ranks * job.local_batch / step
+    return Prediction(ranks, exchange, exposed, stragglers, reading, step, rate, alone / step, binds)
+
+
+def fit(sizes: list, seconds: list, ranks: int) -> Link:
+    """The link under a ring's times, by least squares of relative errors, latency not below 0."""
+    sizes, seconds = np.asarray(sizes, float), np.asarray(seconds, float)
+    columns = np.stack([np.full(len(sizes), 2.0 * (ranks - 1)), 2 * (ranks - 1) / ranks * sizes], axis=1)
+    latency, inverse = np.linalg.lstsq(columns / seconds[:, None], np.ones(len(sizes)), rcond=None)[0]
+    return Link(max(float(latency), 0.0), 1 / float(inverse))

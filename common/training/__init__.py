@@ -1,0 +1,1 @@
+"""The training loop: a step, its state and checkpoints, what is recorded, evaluation."""

@@ -1,0 +1,137 @@
+"""Scenes to images, labels and weights: the reference's numbers, missing data, both grids, bad files."""
+
+import numpy as np
+import pytest
+
+from cloudmask.config import DataSettings
+from cloudmask.data import scenes as data
+from common.data.batches import DataFile
+from common.errors import UserError
+from tests.helpers import HEIGHT, PATCH, WIDTH, scene_arrays, write_hdf
+
+SETTINGS = DataSettings(image_h=HEIGHT, image_w=WIDTH, patch_size=PATCH)
+MISSING = data.Missing.of(SETTINGS)
+
+
+def test_the_training_patches_are_the_reference_s(golden, golden_scene):
+    images, cloud, weight = data.read_patches(golden_scene, DataSettings())
+    assert images.shape == (20, 256, 256, 9)
+    np.testing.assert_allclose(images.mean((1, 2)), golden["train_patch_mean"], atol=1e-6)
+    np.testing.assert_array_equal(images[:, :2, :2], golden["train_patch_corner"])
+    np.testing.assert_allclose(cloud.mean((1, 2, 3)), golden["train_patch_cloud_fraction"], atol=1e-7)
+    assert weight.min() == 1
+
+
+def test_the_split_is_the_reference_s(golden):
+    scenes = [DataFile(f"S3A_{number:03d}.hdf", 0, 0) for number in range(20)]
+    training, held_out = data.split(scenes, DataSettings())
+    assert [scene.name for scene in training] == golden["split_train"].tolist()
+    assert [scene.name for scene in held_out] == golden["split_test"].tolist()
+
+
+def expected(arrays: dict) -> np.ndarray:
+    return np.concatenate([arrays["refs"] - 0.5, (arrays["bts"] - 270.0) / 22.0], axis=-1)
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": True, "compression": "gzip"}])
+def test_a_scene_is_normalised_inside_its_padding(tmp_path, options):
+    arrays = scene_arrays(1)
+    path = write_hdf(tmp_path / "S3A_1.hdf", arrays, **options)
+    image, weight, cloud = data.read_scene(str(path), MISSING, pad=(1, 2, 3, 4))
+    assert image.shape == (1, HEIGHT + 3, WIDTH + 7, 9)
+    np.testing.assert_allclose(image[0, 1:-2, 3:-4], expected(arrays), atol=1e-6)
+    image[0, 1:-2, 3:-4] = 0
+    assert not image.any()
+    np.testing.assert_array_equal(cloud, arrays["bayes"][..., 0] != 0)
+    assert weight.min() == 1
+
+
+def test_patches_and_scene_agree_on_where_pixels_are(tmp_path):
+    path = str(write_hdf(tmp_path / "S3A_1.hdf", scene_arrays(2)))
+    image, _, cloud = data.read_scene(path, MISSING)
+    patches, patch_cloud, _ = data.read_patches(path, SETTINGS)
+    assert patches.shape == (6, PATCH, PATCH, 9)
+    for number, (row, column) in enumerate((r, c) for r in (4, 36) for c in (4, 36, 68)):
+        place = np.s_[row : row + PATCH, column : column + PATCH]
+        np.testing.assert_array_equal(patches[number], image[0][place])
+        np.testing.assert_array_equal(patch_cloud[number, ..., 0], cloud[place])
+
+
+@pytest.mark.parametrize("fill", [np.nan, -32768.0, 1e10])
+def test_missing_values_become_zero_and_pixels_outside_the_swath_lose_their_weight(tmp_path, fill):
+    arrays = scene_arrays(3)
+    arrays["refs"][10, 20, 2] = fill  # one reflectance
+    arrays["bts"][11, 21, 1] = fill  # one temperature of three
+    arrays["bts"][12, 22] = fill  # all temperatures
+    path = str(write_hdf(tmp_path / "S3A_1.hdf", arrays))
+    image, weight, _ = data.read_scene(path, MISSING)
+    assert image[0, 10, 20, 2] == 0
+    assert image[0, 11, 21, 7] == 0
+    assert image[0, 12, 22, 6:].tolist() == [0, 0, 0]
+    assert np.argwhere(weight == 0).tolist() == [[12, 22]]
+    whole = expected(arrays)
+    for pixel in ((10, 20, 2), (11, 21, 7), (12, 22, slice(6, 9))):
+        whole[pixel] = 0
+    np.testing.assert_allclose(image[0], whole, atol=1e-6)
+
+
+def test_reflectances_on_the_half_kilometre_grid_are_averaged(tmp_path):
+    arrays = scene_arrays(4)
+    rng = np.random.default_rng(0)
+    fine = rng.random((2 * HEIGHT, 2 * WIDTH, 6), dtype=np.float32)
+    fine[20:22, 40:42, 0] = np.nan  # the four pixels of one: nothing measured
+    fine[30, 50, 1] = np.nan  # one of four: the mean of the other three
+    path = str(write_hdf(tmp_path / "S3A_1.hdf", {**arrays, "refs": fine}))
+    image = data.read_scene(path, MISSING)[0][0]
+    quarters = fine.reshape(HEIGHT, 2, WIDTH, 2, 6).transpose(0, 2, 4, 1, 3).reshape(HEIGHT, WIDTH, 6, 4)
+    assert image[10, 20, 0] == 0
+    assert image[15, 25, 1] == pytest.approx(np.nanmean(quarters[15, 25, 1]) - 0.5, abs=1e-6)
+    known = ~np.isnan(quarters).any(-1)
+    np.testing.assert_allclose(image[..., :6][known], quarters.mean(-1)[known] - 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bts": None}, "dataset 'bts' is missing"),
+        ({"refs": None}, "dataset 'refs' is missing"),
+        ({"bayes": None}, "dataset 'bayes' is missing"),
+        ({"bts": np.zeros((HEIGHT, WIDTH, 4), np.float32)}, r"'bts' has shape \(72, 104, 4\), \(72, 104, 3\) expected"),
+        ({"bts": np.zeros((HEIGHT, WIDTH), np.float32)}, r"'bts' has shape \(72, 104\)"),
+        ({"refs": np.zeros((HEIGHT, 99, 6), np.float32)}, r"'refs' has shape \(72, 99, 6\).*0\.5 km grid"),
+        ({"refs": np.zeros((HEIGHT, WIDTH, 6), np.int32)}, "'refs' holds int32, but floating point is needed"),
+        ({"bayes": np.zeros((HEIGHT, WIDTH, 1), np.float32)}, "'bayes' holds float32, but integer or unsigned integer"),
+        ({"bayes": np.zeros((HEIGHT, 50, 1), np.uint8)}, r"'bayes' has shape \(72, 50, 1\)"),
+    ],
+)
+def test_a_bad_dataset_is_named_with_what_was_found(tmp_path, change, message):
+    arrays = {name: array for name, array in {**scene_arrays(5), **change}.items() if array is not None}
+    path = write_hdf(tmp_path / "S3A_1.hdf", arrays)
+    with pytest.raises(UserError, match=rf"S3A_1\.hdf: dataset {message}|S3A_1\.hdf: {message}"):
+        data.read_patches(str(path), SETTINGS)
+
+
+def test_a_scene_of_another_size_is_refused(tmp_path):
+    path = write_hdf(tmp_path / "S3A_1.hdf", scene_arrays(6, 80, 104))
+    with pytest.raises(UserError, match=r"has shape \(80, 104, 3\), \(72, 104, 3\) expected \(data\.image_h"):
+        data.read_patches(str(path), SETTINGS)
+
+
+def test_a_truncated_scene_is_an_error(tmp_path):
+    path = write_hdf(tmp_path / "S3A_1.hdf", scene_arrays(7))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"S3A_1\.hdf.*copy it again"):
+        data.read_patches(str(path), SETTINGS)
+
+
+def test_a_scene_without_labels_can_be_masked_but_not_trained_on(tmp_path):
+    arrays = scene_arrays(8)
+    del arrays["bayes"]
+    path = str(write_hdf(tmp_path / "S3A_1.hdf", arrays))
+    assert data.read_scene(path, MISSING)[2] is None
+
+
+def test_a_split_that_leaves_a_side_empty_is_an_error():
+    scenes = [DataFile("S3A_1.hdf", 0, 0)]
+    with pytest.raises(UserError, match=r"1 scenes split at data\.train_split 0\.8 leave one side empty"):
+        data.split(scenes, SETTINGS)

@@ -1,0 +1,66 @@
+"""Run by test_two_ranks.py on 1 and on 2 ranks: several clipped steps of a small network, then an evaluation.
+
+usage: python two_ranks.py SCENES OUTPUT.npz
+"""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import tensorflow as tf
+
+from cloudmask import config, train
+from cloudmask.data import scenes as data
+from common import distributed
+from common.optim import optimizers
+from common.optim.optimizers import OptimizerSettings
+from common.optim.schedules import ScheduleSettings
+from common.program import run_program
+from common.training import loop as training
+
+
+def small_network() -> tf.keras.Model:
+    """Different on every rank until rank 0's state is broadcast."""
+    tf.keras.utils.set_random_seed(distributed.rank())
+    inputs = tf.keras.layers.Input((None, None, 9))
+    x = tf.keras.layers.Conv2D(6, 3, padding="same", activation="relu")(inputs)
+    return tf.keras.Model(inputs, tf.keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
+
+
+def main() -> int:
+    scenes_folder, output = sys.argv[1:]
+    placement = distributed.init()
+    # 40 x 104 pixels: 3 patches a scene, 15 in all, which does not divide by 2.
+    settings = config.DataSettings(image_h=40, image_w=104, patch_size=32)
+    scenes = data.list_scenes(scenes_folder)
+    network = small_network()
+    trainer = training.Trainer(network, train.objective, training.TrainingSettings())
+    clipped = OptimizerSettings(start_lr=0.01, max_grad_norm=0.05)
+    trainer.compile(optimizer=optimizers.build(clipped, ScheduleSettings()))
+    state = training.State(trainer)
+    distributed.broadcast_variables(list(state.variables.values()))
+    # 12 of the samples are one global batch: 12 a rank on 1 rank, 6 on 2. Each rank takes its part of the same order.
+    batches = data.patch_batches(scenes[:4], settings, 12 // distributed.size(), False, seed=1)
+    batch = tuple(map(tf.constant, batches.load(0)))
+    step = tf.function(trainer.train_step)
+    losses = [float(step(batch)["loss"]) for _ in range(6)]
+    exact = [weight.copy() for weight in network.get_weights()]
+    trainer._compress = True  # one more step with float16 between the ranks, undone afterwards
+    tf.function(trainer.train_step)(batch)
+    compressed = np.concatenate([weight.ravel() for weight in network.get_weights()])
+    network.set_weights(exact)
+    held_out = data.patch_batches(scenes, settings, 4, False, seed=1)
+    scores = train.evaluate(network, training.forward(network), held_out, placement.threads)
+    everywhere = distributed.gather_objects(scores)
+    weights = np.concatenate([weight.ravel() for weight in network.get_weights()])
+    result = SimpleNamespace(weights=weights, compressed=compressed, losses=losses, scores=list(scores.values()))
+    same = distributed.gather_objects(weights)
+    if distributed.is_root():
+        assert all(other == scores for other in everywhere)
+        assert all(np.array_equal(other, weights) for other in same)
+        np.savez(output, size=distributed.size(), **vars(result))
+    return 0
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,210 @@
+"""Logs to figures and tables: known answers, broken logs, the published ones where they are at hand."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from common.report import __main__ as report
+from common.report import forms, mlperf_logs
+from tests.helpers import ROOT, run
+
+PUBLISHED = ROOT.parent / "shared" / "published-logs"
+
+
+def write_log(path: Path, epochs: int = 3, *, epoch_s: float = 10.0, change=None, **values) -> Path:
+    """Events of a run: init 5 s, then epochs whose last 2 s are the evaluation, scores 0.60, 0.75, 0.90, ..."""
+    settings = {
+        "submission_benchmark": "deepcam",
+        "submission_org": "a centre",
+        "submission_division": "closed",
+        "number_of_ranks": 4,
+        "number_of_nodes": 2,
+        "accelerators_per_node": 2,
+        "global_batch_size": 16,
+        "gradient_accumulation_frequency": 2,
+        "opt_name": "LAMB",
+        "opt_lr": 0.001,
+        "scheduler_type": "multistep",
+        "train_samples": 100,
+        **values,
+    }
+    lines = []
+
+    def event(seconds: float, key: str, value=None, **metadata) -> None:
+        entry = {"namespace": "", "time_ms": 1000 * 10**9 + round(1000 * seconds), "event_type": "POINT_IN_TIME"}
+        lines.append(f":::MLLOG {json.dumps({**entry, 'key': key, 'value': value, 'metadata': metadata})}")
+
+    event(0, "init_start")
+    for key, value in settings.items():
+        event(1, key, value)
+    event(5, "init_stop")
+    event(5, "run_start")
+    for epoch in range(1, epochs + 1):
+        start, place = 5 + (epoch - 1) * epoch_s, {"epoch_num": epoch, "step_num": 6 * epoch}
+        event(start, "epoch_start", epoch_num=epoch, step_num=6 * (epoch - 1))
+        event(start + epoch_s - 2, "train_loss", 1 / epoch, **place)
+        event(start + epoch_s - 2, "tracked_stats", {"throughput": 12.0 + epoch}, **place)
+        event(start + epoch_s - 2, "eval_start", **place)
+        event(start + epoch_s - 0.5, "eval_accuracy", 0.45 + 0.15 * epoch, **place)
+        event(start + epoch_s, "eval_stop", **place)
+        event(start + epoch_s, "epoch_stop", **place)
+    event(5 + epochs * epoch_s, "run_stop", status="success")
+    lines = change(lines) if change else lines
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def read(path: Path) -> mlperf_logs.RunLog:
+    (found,) = mlperf_logs.read(path)
+    return found
+
+
+def test_figures_of_a_log(tmp_path):
+    log = read(write_log(tmp_path / "a.log"))
+    assert (log.ranks, log.local_batch, log.accumulation, log.global_batch) == (4, 2, 2, 16)
+    assert (log.interval("init"), log.interval("run"), log.interval("staging")) == (5.0, 30.0, None)
+    assert log.epochs() == [(1, 10.0, 2.0), (2, 10.0, 2.0), (3, 10.0, 2.0)]
+    assert (log.time_to_epochs(2), log.time_to_epochs(16)) == (20.0, None)
+    assert log.samples_per_second() == pytest.approx(10.0)
+    assert log.samples_per_second(training_only=True) == pytest.approx(12.5)
+    assert log.logged_samples_per_second() == 14.0
+    assert forms.epochs_to_target(log, None) == 3
+    assert forms.minutes_to_target(log, None) == pytest.approx(29.5 / 60)
+    assert forms.epochs_to_target(log, 0.7) == 2
+    assert forms.epochs_to_target(log, 0.95) is None
+    assert log.problems == []
+
+
+def test_other_programs_lines_and_prefixes_are_passed_over(tmp_path):
+    plain = read(write_log(tmp_path / "a.log"))
+    mixed = read(
+        write_log(tmp_path / "b.log", change=lambda lines: [t for line in lines for t in ("NCCL INFO", f"0: {line}")])
+    )
+    assert [(e.ms, e.key, e.value) for e in mixed.events] == [(e.ms, e.key, e.value) for e in plain.events]
+    assert mixed.problems == []
+
+
+def test_a_log_that_breaks_off_is_said_and_not_guessed(tmp_path):
+    log = read(write_log(tmp_path / "a.log", change=lambda lines: [*lines[:-3], lines[-3][:70]]))
+    assert log.interval("run") is None
+    assert [epoch for epoch, _, _ in log.epochs()] == [1, 2]
+    bad, off = log.problems
+    assert bad.startswith(f"line {log.events[-1].line + 1}: is no MLPerf event: :::MLLOG")
+    assert off == f"breaks off: no run_stop; the last event is eval_accuracy in line {log.events[-1].line}"
+
+
+def test_two_runs_in_one_file_are_two_columns(tmp_path):
+    path = write_log(tmp_path / "a.log", change=lambda lines: lines * 2)
+    first, second = mlperf_logs.read(path)
+    assert (first.name, second.name) == ("a #1", "a #2")
+    assert first.interval("run") == second.interval("run") == 30.0
+    assert second.problems == [
+        f"the file holds 2 runs; this is the one that begins in line {len(first.events) + 1}",
+    ]
+
+
+def test_a_resumed_run_is_said_to_be_one(tmp_path):
+    path = write_log(tmp_path / "a.log", change=lambda lines: [t for t in lines if '"epoch_num": 1' not in t])
+    log = read(path)
+    assert log.problems == ["begins in epoch 2 after update 6: resumed, times of the whole are not known"]
+    assert (log.time_to_epochs(3), forms.minutes_to_target(log, None), forms.epochs_to_target(log, None)) == (
+        None,
+        None,
+        3,
+    )
+    middle = read(
+        write_log(tmp_path / "b.log", change=lambda lines: [t.replace('"step_num": 0', '"step_num": 4') for t in lines])
+    )
+    assert middle.resumed
+    assert forms.minutes_to_target(middle, None) is None
+
+
+def test_a_clock_that_steps_back_leaves_out_the_times_across_it(tmp_path):
+    def turn_back(lines: list) -> list:
+        place = next(n for n, line in enumerate(lines) if '"epoch_start"' in line and '"epoch_num": 3' in line)
+        return lines[:place] + [
+            re.sub(r'"time_ms": (\d+)', lambda m: f'"time_ms": {int(m[1]) - 60000}', t) for t in lines[place:]
+        ]
+
+    log = read(write_log(tmp_path / "a.log", change=turn_back))
+    assert log.interval("run") is None
+    assert [epoch for epoch, _, _ in log.epochs()] == [1, 2, 3]
+    assert log.time_to_epochs(2) == 20.0
+    assert log.time_to_epochs(3) is None
+    assert forms.minutes_to_target(log, None) is None
+    assert "the clock steps back by 60 s" in log.problems[0]
+
+
+def test_what_is_no_log_is_an_error(tmp_path):
+    (tmp_path / "x.txt").write_text("hello\n")
+    with pytest.raises(UserError, match=r"x\.txt: holds no line with :::MLLOG"):
+        report.load([tmp_path / "x.txt"])
+    with pytest.raises(UserError, match="is no run folder"):
+        report.load([tmp_path])
+
+
+def test_scaling_tells_strong_from_weak_and_names_the_missing_size(tmp_path):
+    def runs(name: str, sizes: dict) -> list:
+        return [
+            read(write_log(tmp_path / f"{name}{n}.log", epoch_s=s, number_of_nodes=n, number_of_ranks=2 * n, **more))
+            for n, (s, more) in sizes.items()
+        ]
+
+    strong = runs("strong", {1: (42.0, {}), 2: (22.0, {})})
+    ((group),) = forms.scaling_groups(strong)
+    assert forms.scaling_points(group)[:2] == ("nodes", "strong")
+    made = forms.scaling_table(group)
+    assert list(made.columns[2].cells) == ["1.00", "2.00"]
+    assert made.caption.endswith("; no run on 4 nodes")
+    weak = runs("weak", {n: (12.0, {"global_batch_size": 8 * n, "train_samples": 90 * n}) for n in (1, 2, 4)})
+    ((group),) = forms.scaling_groups(weak)
+    assert forms.scaling_points(group)[1] == "weak"
+    assert list(forms.scaling_table(group).columns[4].cells) == ["100.0 %"] * 3
+    assert "no run on" not in forms.scaling_table(group).caption
+    other = read(write_log(tmp_path / "other.log", submission_org="another"))
+    assert forms.scaling_groups([strong[0], other]) == []
+
+
+def test_the_olympic_mean_drops_the_fastest_and_the_slowest_of_five(tmp_path):
+    times = (10.0, 14.0, 18.0, 12.0, 40.0)
+    runs = [read(write_log(tmp_path / f"{n}.log", epoch_s=seconds)) for n, seconds in enumerate(times)]
+    (score,) = forms.olympic_table(runs, None).columns[3].cells
+    assert float(score) == pytest.approx((3 * (10 + 14 + 18 + 12 + 40 - 10 - 40) / 3 - 0.5) / 60, abs=5e-4)
+    (score,) = forms.olympic_table(runs[:4], None).columns[3].cells
+    assert score == "needs 5 runs"
+
+
+def test_the_command_writes_tables_and_a_page(tmp_path):
+    logs = [write_log(tmp_path / f"{n}.log", number_of_nodes=n, number_of_ranks=2 * n) for n in (1, 2)]
+    output = run("-m", "common.report", *logs, "--html", tmp_path / "r.html", "--format", "csv", cwd=tmp_path)
+    assert output.returncode == 0, output.stdout
+    rows = list(csv.DictReader(io.StringIO("\n".join(output.stdout.splitlines()[:3]))))
+    assert [row["nodes"] for row in rows] == ["1", "2"]
+    assert rows[0]["time to target, min"] == "0.492"
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert "<h2>ESIF form</h2>" in page
+    assert 'src="http' not in page
+    assert not (tmp_path / "compliance_checker.log").exists()
+    (tmp_path / "mine.html").write_text("mine")
+    output = run("-m", "common.report", logs[0], "--html", tmp_path / "mine.html")
+    assert output.returncode == 1
+    assert (tmp_path / "mine.html").read_text() == "mine"
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published logs are not at hand")
+def test_published_logs_give_the_published_figures():
+    runs, _ = report.load(sorted(PUBLISHED.glob("*.txt")))
+    perlmutter, eos = runs
+    assert (round(eos.interval("run"), 1), round(eos.interval("staging"), 1)) == (49.6, 16.3)
+    assert (len(eos.epochs()), round(eos.evaluations()[-1].value, 4)) == (24, 0.8233)
+    assert (round(perlmutter.interval("run"), 1), perlmutter.interval("staging")) == (110.0, None)
+    assert (len(perlmutter.epochs()), round(perlmutter.evaluations()[-1].value, 4)) == (28, 0.8212)
+    assert forms.epochs_to_target(eos, None) == 24
+    assert eos.problems == perlmutter.problems == []

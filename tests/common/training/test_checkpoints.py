@@ -1,0 +1,77 @@
+"""Checkpoints: complete or not there, the newest whole one is found, damage is noticed."""
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from common.training import checkpoints
+
+
+def save(folder, *steps, keep=3):
+    for step in steps:
+        arrays = {"a": np.full((50, 3), step, np.float32), "b": np.array(step)}
+        checkpoints.save(folder, step, arrays, {"best": 0.5}, keep)
+
+
+def test_what_was_saved_is_loaded(tmp_path):
+    save(tmp_path, 7)
+    found = checkpoints.load_newest(tmp_path, print)
+    assert (found.step, found.position) == (7, {"best": 0.5})
+    np.testing.assert_array_equal(found.arrays["a"], np.full((50, 3), 7, np.float32))
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    save(tmp_path, 1, 2, 30, 4, keep=2)
+    assert checkpoints.list_steps(tmp_path) == [4, 30]
+
+
+@pytest.mark.parametrize("damage", ["torn", "flipped", "no state", "no manifest", "torn manifest"])
+def test_a_damaged_one_is_passed_over_and_that_is_said(tmp_path, damage):
+    save(tmp_path, 1, 2)
+    state, manifest = tmp_path / "step-00000002" / "state.npz", tmp_path / "step-00000002" / "manifest.json"
+    if damage == "torn":
+        state.write_bytes(state.read_bytes()[:100])
+    elif damage == "flipped":
+        content = bytearray(state.read_bytes())
+        content[200] ^= 1
+        state.write_bytes(bytes(content))
+    elif damage == "torn manifest":
+        manifest.write_text(manifest.read_text()[:20])
+    else:
+        (state if damage == "no state" else manifest).unlink()
+    said = []
+    assert checkpoints.load_newest(tmp_path, said.append).step == 1
+    assert len(said) == 1
+    assert "step-00000002 is damaged" in said[0]
+
+
+def test_all_damaged_is_an_error_and_none_is_none(tmp_path):
+    assert checkpoints.load_newest(tmp_path / "nothing", print) is None
+    save(tmp_path, 1)
+    (tmp_path / "step-00000001" / "state.npz").unlink()
+    with pytest.raises(UserError, match="all 1 checkpoints are damaged"):
+        checkpoints.load_newest(tmp_path, lambda text: None)
+
+
+def test_what_a_kill_leaves_behind_is_ignored_and_replaced(tmp_path):
+    save(tmp_path, 1)
+    left = tmp_path / ".step-00000002.tmp"
+    left.mkdir()
+    (left / "state.npz").write_bytes(b"half")
+    assert checkpoints.load_newest(tmp_path, pytest.fail).step == 1
+    save(tmp_path, 2)
+    assert checkpoints.load_newest(tmp_path, pytest.fail).step == 2
+    assert not left.exists()
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_older_ones(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); the older"):
+        save(tmp_path, 2)
+    assert checkpoints.load_newest(tmp_path, pytest.fail).step == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]

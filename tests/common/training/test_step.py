@@ -1,0 +1,139 @@
+"""The training step: accumulation, clipping, precision, and the step at which a loss breaks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.errors import UserError
+from common.optim import optimizers
+from common.optim.optimizers import OptimizerSettings
+from common.optim.schedules import ScheduleSettings
+from common.training import loop as training
+from common.training.checkpoints import Checkpoint
+
+
+def small_network() -> tf.keras.Model:
+    tf.keras.utils.set_random_seed(4)
+    inputs = tf.keras.layers.Input((6, 5, 3))
+    x = tf.keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    return tf.keras.Model(inputs, tf.keras.layers.Conv2D(1, 1, dtype="float32")(x))
+
+
+def objective(batch, outputs) -> dict:
+    truth, weight = batch[1], batch[2]
+    return {"loss": (tf.reduce_mean(weight * (outputs - truth) ** 2), tf.reduce_mean(weight))}
+
+
+def batch(size: int = 8) -> tuple:
+    rng = np.random.default_rng(1)
+    shapes = ((size, 6, 5, 3), (size, 6, 5, 1))
+    image, truth = (rng.random(shape, dtype=np.float32) for shape in shapes)
+    # Micro-batches of very different weight: only an exact weighted mean gives the same step.
+    weight = (rng.random(shapes[1]) < np.linspace(0.1, 1, size)[:, None, None, None]).astype(np.float32)
+    return image, truth, weight
+
+
+def trained(
+    steps: int, precision: str = "float32", scale_loss: bool = False, data=None, **settings
+) -> training.Trainer:
+    tf.keras.mixed_precision.set_global_policy(precision)
+    try:
+        network = small_network()
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    trainer = training.Trainer(network, objective, training.TrainingSettings(**settings))
+    optimizer = OptimizerSettings(start_lr=0.05, max_grad_norm=0.1)
+    trainer.compile(optimizer=optimizers.build(optimizer, ScheduleSettings(), scale_loss=scale_loss))
+    training.State(trainer)
+    step = tf.function(trainer.train_step)
+    for _ in range(steps):
+        trainer.last = step(tuple(map(tf.constant, data or batch())))
+    return trainer
+
+
+def weights(trainer: training.Trainer) -> np.ndarray:
+    return np.concatenate([weight.ravel() for weight in trainer.network.get_weights()])
+
+
+@pytest.mark.parametrize("passes", [2, 4])
+def test_k_accumulated_passes_are_one_step_of_the_whole_batch(passes):
+    whole, parts = trained(5), trained(5, gradient_accumulation_frequency=passes)
+    np.testing.assert_allclose(weights(parts), weights(whole), atol=1e-6)
+    assert int(parts.optimizer.iterations) == 5  # the schedule counts updates, not passes
+
+
+def test_xla_takes_the_same_step():
+    np.testing.assert_allclose(weights(trained(3, xla=True)), weights(trained(3)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("precision", "scale_loss"), [("mixed_bfloat16", False), ("mixed_float16", True)])
+def test_mixed_precision_learns_with_float32_weights(precision, scale_loss):
+    trainer = trained(30, precision, scale_loss)
+    assert {weight.dtype for weight in trainer.network.weights} == {tf.float32}
+    assert float(trainer.last["loss"]) < 0.5 * float(trained(1).last["loss"])
+
+
+def test_pixels_without_weight_have_no_influence():
+    image, truth, weight = batch()
+    changed = np.where(weight > 0, truth, 99.0).astype(np.float32)
+    np.testing.assert_array_equal(weights(trained(3, data=(image, changed, weight))), weights(trained(3)))
+
+
+def test_a_batch_without_any_weight_changes_nothing():
+    image, truth, weight = batch()
+    trainer = trained(1, data=(image, truth, weight * 0))
+    np.testing.assert_array_equal(weights(trainer), weights(trained(0)))
+    assert float(trainer.last["loss"]) == 0.0
+
+
+def test_clipping_bounds_the_step_s_gradient():
+    settings = OptimizerSettings(optimizer="Adam", max_grad_norm=0.5)
+    optimizer = optimizers.build(settings, ScheduleSettings())
+    clipped = optimizer._clip_gradients([tf.constant([3.0, 4.0])])
+    np.testing.assert_allclose(clipped[0], [0.3, 0.4], rtol=1e-6)
+
+
+def test_the_first_bad_step_is_kept():
+    trainer = trained(2)
+    assert int(trainer.first_bad_step) == 0
+    image, truth, weight = batch()
+    for bad in (np.nan, np.inf):
+        trainer.train_step(tuple(map(tf.constant, (image, truth * np.float32(bad), weight))))
+    assert int(trainer.first_bad_step) == 3
+
+
+@pytest.mark.parametrize(
+    ("first", "calls"),
+    [(0, [(0, 4, 10)]), (10, [(1, 4, 10)]), (13, [(1, 2, 7), (2, 4, 10)]), (35, [(3, 4, 5)]), (40, [])],
+)
+def test_a_run_goes_on_in_the_middle_of_an_epoch(first, calls):
+    assert training.segments(first, steps_per_epoch=10, epochs=4) == calls
+
+
+def test_the_global_batch_is_shared_out_or_refused():
+    settings = training.TrainingSettings(global_batch_size=48, gradient_accumulation_frequency=2)
+    assert training.local_batch_size(settings, ranks=4) == 6
+    with pytest.raises(UserError, match="48 cannot be shared evenly by 5 ranks x 2 accumulated passes"):
+        training.local_batch_size(settings, ranks=5)
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("none", 1), ("linear", 9), ("sqrt", 3)])
+def test_the_learning_rate_scales_with_ranks(rule, factor):
+    settings = OptimizerSettings(start_lr=0.01, learning_rate_scaling=rule)
+    assert optimizers.scaled_learning_rate(settings, 9) == pytest.approx(0.01 * factor)
+
+
+def test_a_checkpoint_holds_the_loss_scale():
+    image, truth, weight = batch()
+    trainer = trained(2, "mixed_float16", True)
+    trainer.train_step(
+        tuple(map(tf.constant, (image, truth * np.float32(np.inf), weight)))
+    )  # overflows: scale is halved
+    saved = Checkpoint(Path("memory"), 3, training.State(trainer).arrays(), {})
+    other = trained(0, "mixed_float16", True)
+    assert float(other.optimizer.loss_scale) != float(trainer.optimizer.loss_scale)
+    training.State(other).restore(saved)
+    assert float(other.optimizer.loss_scale) == float(trainer.optimizer.loss_scale)
+    assert int(other.optimizer.dynamic_counter) == int(trainer.optimizer.dynamic_counter)

@@ -1,0 +1,56 @@
+"""The network's own forms of convolutions against TensorFlow's."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_deepcam.network import convolutions
+
+
+def draw(shape: tuple, seed: int) -> tf.Tensor:
+    return tf.random.stateless_normal(shape, (seed, 0))
+
+
+def assert_same_gradients(layer: tf.keras.layers.Layer, plain, inputs: tf.Tensor, slopes: tf.Tensor) -> None:
+    """Outputs and gradients of `layer` and of `plain`, which has the same kernel, agree to rounding."""
+    results = []
+    for function in (layer, plain):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = function(inputs)
+        results.append((outputs, *tape.gradient(outputs, [inputs, layer.kernel], slopes)))
+    for ours, theirs in zip(*results):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(
+    ("batch", "height", "width", "rate"), [(1, 7, 9, 1), (3, 12, 10, 6), (2, 24, 40, 18), (1, 4, 6, 18), (1, 5, 30, 6)]
+)
+def test_gradients_are_those_of_the_plain_convolution(batch, height, width, rate):
+    inputs, kernel = draw((batch, height, width, 5), 1), draw((3, 3, 5, 4), 2)
+    slopes = draw((batch, height, width, 4), 3)
+    layer = convolutions.Convolution(4, rate)
+    layer.build(inputs.shape)
+    layer.kernel.assign(kernel)
+    assert_same_gradients(layer, lambda x: tf.nn.conv2d(x, layer.kernel, 1, "SAME", dilations=rate), inputs, slopes)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
+def test_a_deconvolution_is_the_definition_s_double_loop(dtype, tolerance):
+    inputs = np.asarray(draw((1, 3, 4, 2), 1))
+    layer = convolutions.Deconvolution(3, dtype=dtype)
+    outputs = layer(inputs)
+    kernel = layer.kernel.numpy()  # [3, 3, out, in]
+    expected = np.zeros((1, 8, 10, 3), np.float32)  # with the rows and columns that the padding cuts off
+    for row in range(3):
+        for column in range(4):
+            expected[0, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3] += kernel @ inputs[0, row, column]
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), expected[:, 1:7, 1:9], atol=tolerance)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_gradients_are_those_of_the_plain_deconvolution(batch):
+    inputs, slopes = draw((batch, 5, 6, 4), 1), draw((batch, 10, 12, 16), 2)
+    layer = convolutions.Deconvolution(16)
+    layer.build(inputs.shape)
+    assert_same_gradients(layer, lambda x: convolutions._plain_deconvolution(x, layer.kernel), inputs, slopes)

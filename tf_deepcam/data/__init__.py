@@ -1,0 +1,1 @@
+"""CAM5 samples: reading, other forms of them, staging to node-local storage."""

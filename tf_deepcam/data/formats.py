@@ -1,0 +1,137 @@
+"""The inference benchmark's input: HDF5 samples, .npy arrays, or staged samples, by what lies in the folders.
+
+.npy: `data-NAME.npy` [height, width, channels] float32 as in the HDF5 file, or float16, which holds normalised fields
+(pressures in Pa do not fit into float16), and `label-NAME.npy` [height, width] uint8. `python -m tf_deepcam convert`
+writes them. Staged samples: tf_deepcam.staging.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Optional
+
+import numpy as np
+
+from common import distributed
+from common.data import batches as pipeline
+from common.data import hdf5
+from common.errors import UserError
+from tf_deepcam.config import CHANNELS
+from tf_deepcam.data import npy, staging
+from tf_deepcam.data import samples as data
+
+_PATTERNS = {"hdf5": data.PATTERN, "npy": "data-*.npy", "staged": "*.index"}
+
+
+@dataclass
+class Source:
+    """Samples of one form."""
+
+    form: str  # hdf5 | npy | staged
+    files: list  # DataFile
+    shape: tuple  # height, width, channels
+    dtype: np.dtype  # of the fields as they come
+    labels: bool
+    read: Optional[Callable]
+    read_in_graph: Optional[Callable]
+
+    def batches(self, batch_size: int, threads: int) -> pipeline.Batches:
+        """Every sample once over all ranks, fields and, where there are, labels [height, width] uint8."""
+        spec = [(self.shape, self.dtype), (self.shape[:2], np.uint8)]
+        return pipeline.Batches(
+            self.files,
+            self.read,
+            spec if self.labels else spec[:1],
+            1,
+            batch_size,
+            training=False,
+            threads=threads,
+            read_in_graph=self.read_in_graph,
+        )
+
+
+class NpyReader(data.Reader):
+    """Reads .npy samples; float16 ones are normalised already and are taken as they are."""
+
+    def __call__(self, path: str, out: tuple) -> None:
+        with npy.open_array(path) as fields:
+            if len(out) == 1:
+                self.fill(fields, None, out)
+                return
+            with npy.open_array(label_of(path)) as labels:
+                self.fill(fields, labels, out)
+
+    def _read_fields(self, fields: npy.Array, first: int, target: np.ndarray) -> None:
+        if fields.dtype != target.dtype:
+            raise UserError(f"{fields.where} holds {fields.dtype}, but the first file {target.dtype}")
+        if fields.dtype != np.float16:
+            super()._read_fields(fields, first, target)
+        elif self._channels is None:
+            fields.read_rows(first, target)
+        else:
+            block = fields.read_rows(first, self._scratch((len(target), self.width, CHANNELS), fields.dtype))
+            target[...] = block[..., self._channels]
+
+
+def label_of(path: str) -> str:
+    """The label file of a .npy sample."""
+    place = Path(path)
+    return str(place.with_name(f"label-{place.name.removeprefix('data-')}"))
+
+
+def find(folders: tuple, channels: tuple, stats: str) -> Source:
+    """The samples of all folders, which must be of one form. Raises UserError. A collective call.
+
+    stats: stats.h5, where fields are to be normalised; empty looks into the folders and those above them.
+    """
+
+    def look() -> tuple:
+        if not folders:
+            raise UserError("inference.data_dirs is not set: the folders of samples")
+        forms = {}
+        for folder in map(Path, folders):
+            found = [form for form, pattern in _PATTERNS.items() if any(folder.expanduser().glob(pattern))]
+            if len(found) != 1:
+                kinds = " and ".join(found) or "no"
+                raise UserError(f"{folder}: holds {kinds} samples; data-*.h5, data-*.npy or staged ones expected")
+            forms[found[0]] = folder
+        if len(forms) > 1:
+            raise UserError(f"inference.data_dirs: {' and '.join(forms)} samples cannot be mixed in one run")
+        return next(iter(forms))
+
+    form = distributed.on_root(look)
+    files = [file for folder in folders for file in pipeline.list_files(folder, _PATTERNS[form])]
+    if form == "staged":
+        files = [_staged(file) for file in files]
+        shape, dtype = distributed.on_root(lambda: staging.staged_form(files[0].path))
+        return Source(form, files, shape, dtype, True, None, staging.read_in_graph(shape, dtype))
+    size, dtype, labels = distributed.on_root(lambda: _examine(form, files[0].path))
+    normalisation = data.Normalisation.none(len(channels))
+    if dtype == np.float32:
+        normalisation = distributed.on_root(lambda: data.read_normalisation(_find_stats(folders, stats), channels))
+    reader = (data.Reader if form == "hdf5" else NpyReader)(size, channels, normalisation)
+    return Source(form, files, (*size, len(channels)), dtype, labels, reader, None)
+
+
+def _staged(index: pipeline.DataFile) -> pipeline.DataFile:
+    path = index.path.removesuffix(".index")
+    data_file = Path(f"{path}.data-00000-of-00001")
+    return pipeline.DataFile(path, data_file.stat().st_size if data_file.exists() else 0, index.modified_ns)
+
+
+def _examine(form: str, path: str) -> tuple:
+    """((height, width), type of the fields, whether there are labels) of the first sample."""
+    if form == "hdf5":
+        with hdf5.open_file(path) as file:
+            return data.sample_shape(path), np.dtype(np.float32), file.has(data.LABELS)
+    with npy.open_array(path) as array:
+        fits = len(array.shape) == 3 and array.shape[2] == CHANNELS and array.dtype in (np.float16, np.float32)
+        if not fits or array.shape[0] % 16 or array.shape[1] % 16:
+            raise UserError(
+                f"{path}: holds {array.dtype} {array.shape}; float32 or float16 (height, width, {CHANNELS}) expected, "
+                "height and width multiples of 16"
+            )
+        return array.shape[:2], array.dtype, Path(label_of(path)).is_file()
+
+
+def _find_stats(folders: tuple, stats: str) -> Path:
+    return data.first_stats([stats] if stats else [f"{f}/{up}stats.h5" for f in folders for up in ("", "../")])

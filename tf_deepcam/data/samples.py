@@ -1,0 +1,196 @@
+"""CAM5 samples: HDF5 files to normalised fields and labels.
+
+A file `data-*.h5` holds one sample: `climate/data` [768, 1152, 16] float32 and `climate/labels_0` [768, 1152] integer:
+0 background, 1 tropical cyclone, 2 atmospheric river. `stats.h5` holds `climate/minval` and `maxval`, a value a
+channel over the training samples; a field enters the network as (x - min) / (max - min), as in the reference.
+A root folder holds train/, validation/, perhaps test/, and stats.h5 (looked for in train/ too).
+"""
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from common import distributed
+from common.data import batches as pipeline
+from common.data import hdf5
+from common.data.buffers import pool
+from common.errors import UserError
+from tf_deepcam.config import CHANNELS, DataSettings
+
+PATTERN = "data-*.h5"
+CLASSES = 3
+DATA, LABELS = "climate/data", "climate/labels_0"
+# Rows handled at a time: half a megabyte, which stays in the processor's cache between reading and normalising.
+_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """(x - shift) * scale for each channel in use, [channels] float32."""
+
+    shift: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def none(cls, channels: int) -> "Normalisation":
+        """What leaves values as they are."""
+        return cls(np.zeros(channels, np.float32), np.ones(channels, np.float32))
+
+
+def first_stats(places: list) -> Path:
+    """The first of these paths of stats.h5 that is there. Raises UserError if none is."""
+    paths = [Path(place).expanduser() for place in places]
+    for path in paths:
+        if path.is_file():
+            return path
+    others = "".join(f", nor {path}" for path in paths[1:])
+    raise UserError(f"{paths[0]}: no such file{others}: make it with `python -m tf_deepcam summarize`")
+
+
+def find_stats(root: str) -> Path:
+    """The stats.h5 of a root folder. Raises UserError if there is none."""
+    return first_stats([f"{root}/stats.h5", f"{root}/train/stats.h5"])
+
+
+def read_normalisation(path: Path, channels: tuple) -> Normalisation:
+    """From stats.h5. Raises UserError for a statistic that cannot be used, naming the channel."""
+    values = []
+    with hdf5.open_file(path) as file:
+        for name in ("climate/minval", "climate/maxval"):
+            dataset = file.dataset(name, "f")
+            array = dataset.read().astype(np.float64).ravel()
+            if array.size != CHANNELS:
+                raise UserError(f"{dataset.where} has {array.size} values, {CHANNELS} expected, one a channel")
+            for channel in channels:
+                if not np.isfinite(array[channel]):
+                    raise UserError(f"{dataset.where}: channel {channel} is {array[channel]}: make stats.h5 again")
+            values.append(array[list(channels)])
+    low, high = values
+    for channel, a, b in zip(channels, low, high):
+        if b <= a:
+            raise UserError(
+                f"{path}: channel {channel} has minimum {a:g} and maximum {b:g}, so it cannot be normalised: leave it "
+                "out of data.channels, or make stats.h5 again"
+            )
+    return Normalisation(low.astype(np.float32), (1.0 / (high - low)).astype(np.float32))
+
+
+def sample_shape(path: str) -> tuple:
+    """(height, width) of a sample's file. Raises UserError if they do not divide by 16."""
+    with hdf5.open_file(path) as file:
+        dataset = file.dataset(DATA, "f")
+        if len(dataset.shape) != 3 or dataset.shape[2] != CHANNELS:
+            raise UserError(f"{dataset.where} has shape {dataset.shape}, (height, width, {CHANNELS}) expected")
+        height, width = dataset.shape[:2]
+        if height % 16 or width % 16:
+            raise UserError(f"{dataset.where} has {height} x {width} pixels; the network needs multiples of 16")
+    return height, width
+
+
+class Reader:
+    """Reads one sample into given arrays; safe to use from several threads."""
+
+    def __init__(self, shape: tuple, channels: tuple, normalisation: Normalisation):
+        self.height, self.width = shape
+        self.normalisation = normalisation
+        self._channels = None if channels == tuple(range(CHANNELS)) else list(channels)
+        # A row's worth, since NumPy's loops over 16 values are too short to be fast.
+        self._shift = np.tile(normalisation.shift, self.width)
+        self._scale = np.tile(normalisation.scale, self.width)
+        self._local = threading.local()
+        parts = (np.int64(channels), normalisation.shift, normalisation.scale)
+        self.key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]  # of what it computes
+
+    def __call__(self, path: str, out: tuple) -> None:
+        """out: fields [1, height, width, channels] float32 and, if wanted, labels [1, height, width] uint8."""
+        with hdf5.open_file(path) as file:
+            marks = file.dataset(LABELS, "iu") if len(out) > 1 else None
+            self.fill(file.dataset(DATA, "f"), marks, out)
+
+    def fill(self, data, marks, out: tuple) -> None:
+        """data, marks: open datasets (common.data.hdf5, tf_deepcam.data.npy) of fields and, or None, of labels."""
+        wanted = [(data, (self.height, self.width, CHANNELS)), (marks, (self.height, self.width))]
+        for dataset, shape in wanted[: len(out)]:
+            if dataset.shape != shape:
+                raise UserError(f"{dataset.where} has shape {dataset.shape}, but the first file's is {shape}")
+        if marks is not None:
+            self._read_labels(marks, out[1][0])
+        # A compressed dataset is decoded by whole chunks, so it is read as one.
+        rows = _ROWS if data.contiguous else self.height
+        for first in range(0, self.height, rows):
+            self._read_fields(data, first, out[0][0][first : first + rows])
+
+    def _read_fields(self, data: hdf5.Dataset, first: int, target: np.ndarray) -> None:
+        block = data.read_rows(first, self._scratch((len(target), self.width, CHANNELS), data.dtype))
+        if self._channels is not None:
+            block = block[..., self._channels]
+        target = target.reshape(len(target), -1)
+        np.subtract(block.reshape(len(target), -1), self._shift, out=target)
+        np.multiply(target, self._scale, out=target)
+
+    def _read_labels(self, marks: hdf5.Dataset, labels: np.ndarray) -> None:
+        raw = marks.read_rows(0, pool.empty(marks.shape, marks.dtype))
+        low, high = raw.min(), raw.max()
+        if low < 0 or high >= CLASSES:
+            raise UserError(f"{marks.where} holds {low if low < 0 else high}; classes are 0 to {CLASSES - 1}")
+        np.copyto(labels, raw, casting="unsafe")
+
+    def _scratch(self, shape: tuple, dtype) -> np.ndarray:
+        """A buffer of this thread."""
+        kept = getattr(self._local, "block", None)
+        if kept is None or kept.shape != shape or kept.dtype != dtype:
+            kept = self._local.block = pool.empty(shape, dtype)
+        return kept
+
+
+def list_samples(settings: DataSettings, part: str) -> list:
+    """The samples (DataFile) of train, validation or test, sorted by name. Collective; UserError if none."""
+    if not settings.data_dir_prefix:
+        raise UserError("data.data_dir_prefix is not set: the folder with train/, validation/ and stats.h5")
+    return pipeline.list_files(str(Path(settings.data_dir_prefix).expanduser() / part), PATTERN)
+
+
+def sample_spec(shape: tuple, channels: tuple) -> list:
+    """Shape and type of a sample's fields and labels."""
+    return [((*shape, len(channels)), np.float32), (shape, np.uint8)]
+
+
+def reader(samples: list, settings: DataSettings) -> Reader:
+    """What reads samples of the first one's size, normalised with the root folder's stats.h5. A collective call."""
+
+    def prepare() -> tuple:
+        normalisation = read_normalisation(find_stats(settings.data_dir_prefix), settings.channels)
+        return sample_shape(samples[0].path), normalisation
+
+    shape, normalisation = distributed.on_root(prepare)
+    return Reader(shape, settings.channels, normalisation)
+
+
+def sample_batches(
+    samples: list,
+    read: Reader,
+    settings: DataSettings,
+    batch_size: int,
+    training: bool,
+    seed: int,
+    threads: int,
+) -> pipeline.Batches:
+    """Batches of (fields [batch, height, width, channels] float32, labels [batch, height, width] uint8).
+
+    With data.stage_dir a rank keeps its share in every epoch, since it stages no more than that.
+    """
+    return pipeline.Batches(
+        samples,
+        read,
+        sample_spec((read.height, read.width), settings.channels),
+        1,
+        batch_size,
+        training,
+        seed,
+        settings,
+        threads,
+        fixed_share=bool(settings.stage_dir),
+    )

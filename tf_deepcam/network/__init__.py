@@ -1,0 +1,1 @@
+"""DeepLabv3+ and its parts; weights in and out; compiled forms."""

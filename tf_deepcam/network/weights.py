@@ -1,0 +1,156 @@
+"""Weights by the reference program's parameter names, so that its checkpoints and ours can be exchanged.
+
+The reference's PyTorch arrays have their axes in another order: convolution kernels are (out, in / groups, height,
+width) there and (height, width, in, out) in Keras, depthwise ones (height, width, in, 1), transposed ones (in, out,
+height, width) and (height, width, out, in).
+
+Files: .cpt and .pth as the reference writes them (PyTorch, which is optional: a dict with `model`, or a bare state
+dict; loaded with weights_only, so that no code in the file is run), .npz and .safetensors by the same names.
+"""
+
+import importlib
+import os
+import zipfile
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import tensorflow as tf
+
+from common.errors import UserError
+from tf_deepcam.network.convolutions import Convolution, Deconvolution
+from tf_deepcam.network.deeplab import Affine
+
+# Axes of a Keras kernel in PyTorch's order.
+_TO_TORCH = {
+    tf.keras.layers.Conv2D: (3, 2, 0, 1),
+    tf.keras.layers.DepthwiseConv2D: (2, 3, 0, 1),
+    Convolution: (3, 2, 0, 1),
+    Deconvolution: (3, 2, 0, 1),
+}
+
+
+def _entries(network: tf.keras.Model) -> list:
+    """(reference's name, tf.Variable, axes of it in PyTorch's order or None) of every array, in the network's order."""
+    entries = []
+    for layer in network.layers:
+        axes = _TO_TORCH[type(layer)] if hasattr(layer, "kernel_size") else None
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            names = ("weight", "bias", "running_mean", "running_var")
+            variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
+        elif isinstance(layer, Affine):
+            names, variables = ("weights", "bias"), (layer.scale, layer.shift)
+        else:
+            names, variables = ("weight", "bias"), layer.weights
+        entries += [
+            (f"{layer.name}.{name}", v, axes if name == "weight" else None) for name, v in zip(names, variables)
+        ]
+    return entries
+
+
+def _torch_shape(name: str, variable: tf.Variable, axes) -> tuple:
+    shape = tuple(variable.shape)
+    if axes is not None:
+        return tuple(shape[axis] for axis in axes)
+    return (*shape, 1, 1) if "global_average_pool.2" in name else shape
+
+
+def shapes(network: tf.keras.Model) -> dict:
+    """{reference's name: shape in PyTorch's order} of all arrays, running statistics included."""
+    return {name: _torch_shape(name, variable, axes) for name, variable, axes in _entries(network)}
+
+
+def to_arrays(network: tf.keras.Model) -> dict:
+    """{reference's name: float32 array in PyTorch's order}."""
+    return {
+        name: np.ascontiguousarray(variable.numpy() if axes is None else variable.numpy().transpose(axes)).reshape(
+            _torch_shape(name, variable, axes)
+        )
+        for name, variable, axes in _entries(network)
+    }
+
+
+def from_arrays(network: tf.keras.Model, arrays: dict, source: str) -> None:
+    """Set all weights and running statistics from arrays by the reference's names.
+
+    Names may begin with "module." (PyTorch's DistributedDataParallel); num_batches_tracked counters are passed over.
+    Raises UserError, before anything is changed, if an array is missing, unknown or of another shape.
+    """
+    given = {name.removeprefix("module."): array for name, array in arrays.items()}
+    given = {name: array for name, array in given.items() if not name.endswith("num_batches_tracked")}
+    wanted = shapes(network)
+    for name, shape in wanted.items():
+        if name not in given:
+            raise UserError(f"{source}: array '{name}' {shape} is missing")
+        if tuple(given[name].shape) != shape:
+            raise UserError(f"{source}: array '{name}' has shape {tuple(given[name].shape)}, {shape} expected")
+    extra = sorted(given.keys() - wanted.keys())
+    if extra:
+        raise UserError(f"{source}: array '{extra[0]}' is not part of the network ({len(extra)} such arrays)")
+    for name, variable, axes in _entries(network):
+        array = np.asarray(given[name], np.float32)
+        variable.assign(array.reshape(variable.shape) if axes is None else array.transpose(np.argsort(axes)))
+
+
+def load(network: tf.keras.Model, path: Union[str, Path]) -> None:
+    """Set all weights from a .cpt, .pth, .npz or .safetensors file. Raises UserError."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        from_arrays(network, _reader(path)(path), str(path))
+    except (OSError, ValueError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read as {path.suffix} ({error})") from error
+
+
+def save(network: tf.keras.Model, path: Union[str, Path]) -> None:
+    """Write all weights as .cpt or .pth (a dict with `model`), .npz or .safetensors; an older file is replaced."""
+    path = Path(path).expanduser()
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    arrays = to_arrays(network)
+    try:
+        if path.suffix == ".npz":
+            np.savez(temporary, **arrays)
+        elif path.suffix == ".safetensors":
+            _optional("safetensors.numpy", path).save_file(arrays, temporary)
+        elif path.suffix in (".cpt", ".pth"):
+            torch = _optional("torch", path)
+            torch.save({"model": {name: torch.from_numpy(array) for name, array in arrays.items()}}, temporary)
+        else:
+            raise UserError(f"{path}: weights are written as .npz, .safetensors, .cpt or .pth")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _reader(path: Path):
+    if path.suffix == ".npz":
+        return lambda file: dict(np.load(file, allow_pickle=False))
+    if path.suffix == ".safetensors":
+        return _optional("safetensors.numpy", path).load_file
+    if path.suffix in (".cpt", ".pth"):
+        return _read_torch
+    raise UserError(f"{path}: weights are read from .npz, .safetensors, .cpt or .pth")
+
+
+def _read_torch(path: Path) -> dict:
+    torch = _optional("torch", path)
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle's errors are of many kinds
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: is no PyTorch checkpoint of plain tensors ({reason})") from error
+    state = found.get("model", found) if isinstance(found, dict) else None
+    if not isinstance(state, dict) or not all(hasattr(value, "numpy") for value in state.values()):
+        raise UserError(f"{path}: holds no state dict: expected {{'model': {{name: tensor}}}} or {{name: tensor}}")
+    return {name: value.detach().float().numpy() for name, value in state.items()}
+
+
+def _optional(module: str, path: Path):
+    package = module.split(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UserError(f"{path}: needs the package {package}, which is not installed: pip install {package}") from None

@@ -1,0 +1,1 @@
+"""Commands beside training and inference: data sets fetched, made, split, converted, summarized; grids of runs."""
