@@ -22,7 +22,7 @@ demo: $(INSTALLED)
 	@PATH="$(abspath $(VENV))/bin:$$PATH" bash jobs/demo.sh
 
 lint: $(INSTALLED)
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
 test: lint
 	@$(PYTHON) -m pytest

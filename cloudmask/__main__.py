@@ -1,58 +1,70 @@
-"""The command line: python -m cloudmask run|train|infer|synthesize --config FILE [key=value ...]
+"""The command line of CloudMask: python -m cloudmask COMMAND [--config FILE] [key=value ...]
 
 run         train, mask the scenes of inference_dir, report (as the reference's main program does)
 train       train only; the network is in the run folder
 infer       mask scenes with a trained network
 synthesize  make scenes in the real format and size
 
-Under `horovodrun -np N` it runs on N ranks, alone on one.
+run and train take --resume [FOLDER]. Under `horovodrun -np N` they and infer run on N ranks. COMMAND --help says more.
 """
 
 import argparse
-import sys
+from pathlib import Path
 
 from cloudmask import config as settings
 from common import distributed
-from common.program import run_program
-from common.runs.folder import settings_file
+from common.benchmarks import BENCHMARKS
+from common.program import Command, resume_argument, run_commands, settings_arguments, settings_file
+
+# What a command needs is imported when it runs: a wrong word on the command line is answered at once.
 
 
-def parse(arguments: list) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m cloudmask", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("command", choices=["run", "train", "infer", "synthesize"])
-    parser.add_argument(
-        "--config", help="YAML file, ours or the reference program's; `python -m common.config show cloudmask`"
-    )
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const="auto",
-        metavar="FOLDER",
-        help="go on with a run from its newest checkpoint: its folder, or the newest run if none is given",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as training.epochs=3")
-    return parser.parse_intermixed_args(arguments)
+def _config_arguments(parser: argparse.ArgumentParser) -> None:
+    settings_arguments(parser, "cloudmask")
 
 
-def load_config(options: argparse.Namespace) -> settings.Config:
-    """The settings asked for; a resumed run's own if no file is named."""
-    return settings.load(settings_file(options.config, options.resume), options.overrides)
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    _config_arguments(parser)
+    resume_argument(parser)
 
 
-def main() -> int:
-    options = parse(sys.argv[1:])
-    config = load_config(options)
-    if options.command == "synthesize":
-        from cloudmask.tools import synthesize
-
-        return synthesize.main(config.synthesize, config.data)
+def _benchmark(options: argparse.Namespace) -> int:
+    """Exit code 1 if any scene could not be masked."""
+    resume = getattr(options, "resume", None)
+    config = settings.load(settings_file(options.config, resume), options.overrides)
     placement = distributed.init(config.threads)
-    from cloudmask import benchmark
+    from cloudmask import infer, train
+    from common.runs.files import check_writable, deliver
+    from common.session import open_session
 
-    return benchmark.run(options.command, config, options.resume, placement)
+    command, wanted = options.command, config.report
+    files = [wanted.log_file, wanted.mlperf_logfile, wanted.model_file if command != "infer" else ""]
+    distributed.on_root(lambda: check_writable(*(Path(name) for name in files if name)))
+    failed, model_file = [], None
+    with open_session(command, BENCHMARKS["cloudmask"], config, placement, resume) as session:
+        if command in ("run", "train"):
+            train.train(config, session)
+            model_file = str(session.run / "model.keras")
+        if command in ("run", "infer"):
+            failed = infer.infer(config, session, model_file)["failed"]
+        if wanted.mlperf_logfile and distributed.is_root():
+            deliver(session.run / "mlperf.log", Path(wanted.mlperf_logfile))
+    return int(bool(failed))
 
+
+def _synthesize(options: argparse.Namespace) -> int:
+    config = settings.load(options.config, options.overrides)
+    from cloudmask.tools import synthesize
+
+    return synthesize.main(config.synthesize, config.data)
+
+
+COMMANDS = {
+    "run": Command(_train_arguments, _benchmark),
+    "train": Command(_train_arguments, _benchmark),
+    "infer": Command(_config_arguments, _benchmark),
+    "synthesize": Command(_config_arguments, _synthesize),
+}
 
 if __name__ == "__main__":
-    run_program(main)
+    run_commands("cloudmask", __doc__, COMMANDS)

@@ -1,18 +1,23 @@
 """The threshold baseline: the single channel and threshold that tell cloud from clear sky best.
 
 Cloud screening was historically done by thresholds, so a network has to be measured against one. It is fitted on
-the training scenes by exhaustive search: a histogram of cloudy and of clear pixels a channel, summed over ranks, gives
+the training scenes by exhaustive search: histograms of cloudy and of clear pixels per channel, summed over ranks, give
 the pixel accuracy of every threshold in both directions.
 """
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Callable, Optional
 
 import numpy as np
 
 from cloudmask.config import DataSettings
-from cloudmask.data import scenes as data
+from cloudmask.data.patches import read_patches
+from cloudmask.data.scenes import CHANNELS, REFLECTANCES
 from common import distributed
-from common.data import batches as pipeline
+from common.data.files import DataFile
+from common.data.order import share
 from common.errors import UserError
 
 CHANNEL_NAMES = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9")  # SLSTR bands
@@ -34,7 +39,7 @@ class Threshold:
         return (values > self.value if self.cloud_above else values <= self.value).astype(np.float32)
 
     def __str__(self) -> str:
-        reflectance = self.channel < data.REFLECTANCES
+        reflectance = self.channel < REFLECTANCES
         shown = f"{self.value + 0.5:.3f}" if reflectance else f"{self.value * 22 + 270:.1f} K"
         return f"{CHANNEL_NAMES[self.channel]} {'>' if self.cloud_above else '<='} {shown}"
 
@@ -42,20 +47,46 @@ class Threshold:
         return asdict(self)
 
 
-def fit(scenes: list, settings: DataSettings) -> Threshold:
-    """The best threshold over the training patches of (at most 64 of) these scenes. A collective call."""
+def stored(places: list[Path]) -> Optional[Threshold]:
+    """The one in the first of these baseline.json that is there. Raises UserError if it is damaged."""
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        return None
+    try:
+        return Threshold(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: is not a threshold baseline ({error}); remove it, or train again") from error
+
+
+def fit(scenes: list[DataFile], settings: DataSettings, say: Callable[[str], None] = print) -> Threshold:
+    """The best threshold over the training patches of (at most 64 of) these scenes. A collective call.
+
+    say: told of scenes in which nothing was measured. Raises UserError if that is so in all of them.
+    """
     chosen = scenes[:_MOST_SCENES]
-    first, last = pipeline.share(len(chosen), distributed.rank(), distributed.size())
-    histogram = np.zeros((data.CHANNELS, 2, _BINS))
-    problem = None
+    first, last = share(len(chosen), distributed.rank(), distributed.size())
+    histogram = np.zeros((CHANNELS, 2, _BINS))
+    problem, empty = None, []
     try:
         for scene in chosen[first:last]:
             scene.check()
-            _count(histogram, *data.read_patches(scene.path, settings))
+            images, cloud, weight = read_patches(scene.path, settings)
+            if not weight.any():
+                empty.append(scene.path)
+            _count(histogram, images, cloud, weight)
     except UserError as error:
         problem = error
     distributed.raise_together(problem)
-    return best_threshold(distributed.sum_over_ranks(histogram))
+    for path in [path for part in distributed.gather_objects(empty) for path in part]:
+        say(f"{path}: nothing was measured in its patches; they have no influence on the training")
+    total = distributed.sum_over_ranks(histogram)
+    if not total.any():
+        raise UserError(
+            f"no pixel of the {len(chosen)} training scenes looked at has a brightness temperature within "
+            "data.temperature_range_kelvin: there is nothing to train on",
+            on_all_ranks=True,
+        )
+    return best_threshold(total)
 
 
 def _count(histogram: np.ndarray, images: np.ndarray, cloud: np.ndarray, weight: np.ndarray) -> None:
@@ -63,7 +94,7 @@ def _count(histogram: np.ndarray, images: np.ndarray, cloud: np.ndarray, weight:
     low, high = _RANGE
     seen = weight[..., 0] > 0
     group = cloud[..., 0][seen].astype(np.int64) * _BINS
-    for channel in range(data.CHANNELS):
+    for channel in range(CHANNELS):
         bins = ((images[..., channel][seen] - low) * (_BINS / (high - low))).astype(np.int64)
         counts = np.bincount(np.clip(bins, 0, _BINS - 1) + group, minlength=2 * _BINS)
         histogram[channel] += counts.reshape(2, _BINS)

@@ -7,26 +7,24 @@ case). Its file is taken unchanged: it is known by its keys PATCH_SIZE, IMAGE_H,
 import difflib
 from typing import Literal, Optional
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from common.config import settings as config
 from common.config.settings import Settings
-from common.data.batches import CacheSettings
+from common.data.cache import CacheSettings
 from common.errors import UserError
-from common.optim.optimizers import OptimizerSettings
-from common.optim.schedules import ScheduleSettings
-from common.runs.folder import OutputSettings
-from common.runs.mlperf import SubmissionSettings
-from common.training.loop import Precision, TrainingSettings
+from common.optim.settings import OptimizerSettings, ScheduleSettings
+from common.runs.settings import OutputSettings, SubmissionSettings
+from common.training.settings import Precision, TrainingSettings
 
 
 class DataSettings(CacheSettings):
     train_dir: str = Field("", description="folder of training scenes S3A*.hdf, at any depth")
     train_split: float = Field(0.8, gt=0, lt=1, description="share of the scenes to train on; the rest is held out")
-    split_seed: int = Field(42, ge=0, description="random_state of sklearn's train_test_split; the reference fixes 42")
-    max_scenes: int = Field(
-        0, ge=0, description="use only the first so many scenes by name; 0 is all (the reference: 63)"
+    split_seed: int = Field(
+        42, ge=0, le=2**32 - 1, description="random_state of sklearn's train_test_split; the reference fixes 42"
     )
+    max_scenes: int = Field(0, ge=0, description="use only the first N scenes by name; 0 is all (the reference: 63)")
     image_h: int = Field(1200, gt=0, description="scene height, pixels of the 1 km grid")
     image_w: int = Field(1500, gt=0, description="scene width, pixels of the 1 km grid")
     patch_size: int = Field(
@@ -39,11 +37,22 @@ class DataSettings(CacheSettings):
         (100.0, 400.0), description="brightness temperatures outside are fill values, treated as missing like NaN"
     )
 
+    @field_validator("reflectance_range", "temperature_range_kelvin")
+    @classmethod
+    def _lowest_first(cls, valid: tuple[float, float]) -> tuple[float, float]:
+        if not valid[0] < valid[1]:
+            raise ValueError("must be [lowest, highest], the lowest below the highest")
+        return valid
+
     @model_validator(mode="after")
     def _patch_fits(self):
         if self.patch_size > min(self.image_h, self.image_w):
             raise ValueError(f"patch_size {self.patch_size} does not fit a scene of {self.image_h} x {self.image_w}")
         return self
+
+
+class ModelSettings(Settings):
+    network: str = Field("reference", description="a network of cloudmask.network.networks: reference")
 
 
 class CloudTrainingSettings(TrainingSettings):
@@ -61,7 +70,9 @@ class InferenceSettings(Settings):
         "whole",
         description="whole scene in one pass | tiles for small memory, same result | the reference's overlapping tiles",
     )
-    tile_size: int = Field(512, ge=128, multiple_of=8, description="tiles: edge of the part a tile answers for, pixels")
+    tile_size: int = Field(
+        512, ge=128, multiple_of=8, description="tiles: edge of the part of the mask that a tile gives, pixels"
+    )
     crop_size: int = Field(80, ge=0, multiple_of=2, description="reference: pixels of overlap, half cut off each side")
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a pixel is cloud")
     precision: Precision = Field(
@@ -75,7 +86,7 @@ class InferenceSettings(Settings):
 class SynthesizeSettings(Settings):
     scenes: int = Field(16, gt=0, description="scenes to make")
     folder: str = Field("", description="where to write them; existing files are left as they are")
-    seed: int = Field(0, ge=0, description="scene n depends on (seed, n) only")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="scene n depends on (seed, n) only")
 
 
 class ReportSettings(Settings):
@@ -85,7 +96,9 @@ class ReportSettings(Settings):
 
 
 class Config(Settings):
+    benchmark: Literal["cloudmask"] = Field("cloudmask", description="which benchmark this file is for")
     data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
     training: CloudTrainingSettings = CloudTrainingSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
@@ -94,12 +107,19 @@ class Config(Settings):
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()
     report: ReportSettings = ReportSettings()
-    threads: int = Field(0, ge=0, description="compute threads a rank; 0 shares the node's cores out over its ranks")
+    threads: int = Field(
+        0, ge=0, le=4096, description="compute threads per rank; 0 shares the node's cores out over its ranks"
+    )
+
+    @field_validator("benchmark", mode="before")
+    @classmethod
+    def _in_any_case(cls, name: object) -> object:
+        return name.lower() if isinstance(name, str) else name
 
 
 # The reference's flat keys and where they go. None: accepted and of no effect here, for the reason beside it.
 _REFERENCE_KEYS: dict = {
-    "benchmark": None,  # always CloudMask
+    "benchmark": ("benchmark",),
     "organisation": ("submission", "organisation"),
     "division": ("submission", "division"),
     "status": ("submission", "status"),
@@ -132,7 +152,7 @@ _REFERENCE_KEYS: dict = {
 
 def translate_reference(tree: dict, places: dict) -> Optional[dict]:
     """The reference program's flat settings as {(section, key): (value, its key)}; None for a tree of ours."""
-    if not any(key in _REFERENCE_KEYS and key != "submission" for key in tree):
+    if not any(key in _REFERENCE_KEYS and key not in ("benchmark", "submission") for key in tree):
         return None
     result = {}
     for key, value in tree.items():
@@ -145,8 +165,8 @@ def translate_reference(tree: dict, places: dict) -> Optional[dict]:
                 f"{places[(key,)]}: N_CHANNELS must be 9: 6 reflectances, 3 temperatures (found: {value!r})"
             )
         place = _REFERENCE_KEYS[key]
-        if key == "no_cache":
-            value = {True: "none", False: "memory"}.get(value, value)
+        if key == "no_cache" and isinstance(value, bool):
+            value = "none" if value else "memory"
         if place is not None:
             result[place] = (value, key)
     result[("inference", "mode")] = ("reference", "the reference's way")

@@ -8,29 +8,31 @@ as the reference program writes it; attributes say how it was made.
 """
 
 import hashlib
-import json
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 
-from cloudmask import baseline, pictures
+from cloudmask import baseline, pictures, reference_log
 from cloudmask.config import Config
-from cloudmask.data import scenes as data
-from cloudmask.network import tiling
-from cloudmask.network import unet as model
+from cloudmask.data.scenes import CHANNELS, Missing, Scene, list_scenes, mask_name, read_scene, split
+from cloudmask.network import networks, tiling
+from cloudmask.network.tiling import Tiling
 from cloudmask.scores import BinaryCounts
-from common import distributed, repeated, timing
-from common.data import batches as pipeline
+from common import distributed, timing
 from common.data import hdf5
+from common.data.files import DataFile
+from common.data.order import share
 from common.errors import UserError
-from common.runs.folder import Run, commit, move_aside
-from common.runs.mlperf import Log
-from common.training import loop as training
+from common.runs.environment import commit
+from common.runs.files import move_aside
+from common.session import Session
+from common.training.step import forward
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,10 @@ class Job:
 
     config: Config
     forward: tiling.Forward
-    axes: tuple
+    tiling: Tiling
     rule: Optional[baseline.Threshold]
     folder: Path  # where masks go
     attributes: dict
-
-    @property
-    def padding(self) -> tuple:
-        return tiling.padding(*self.axes, self.config.inference.mode)
 
 
 @dataclass
@@ -61,88 +59,95 @@ class Result:
     error: str = ""
 
 
-def infer(config: Config, run: Run, log: Log, threads: int, model_file: Optional[str] = None) -> dict:
+def infer(config: Config, session: Session, model_file: Optional[str] = None) -> dict:
     """Mask all scenes; returns the summary that is also recorded. The failed scenes are in summary["failed"].
 
     Raises UserError if there is no scene, no model, or there are fewer scenes than ranks.
     """
-    settings = config.inference
+    settings, run = config.inference, session.run
     tf.keras.mixed_precision.set_global_policy(settings.precision)
     scenes = _scenes(config)
-    path = model_file or settings.model_file
-    if not path:
-        raise UserError("inference.model_file is not set: give the trained network (.keras, .h5 or a SavedModel)", True)
-    network = model.load(str(Path(path).expanduser()))
-    axes = tiling.axes(config.data.image_h, config.data.image_w, config.data.patch_size, settings.crop_size)
-    rule = _baseline(config, Path(path).expanduser(), run)
-    job = Job(config, training.forward(network, settings.xla), axes, rule, run / "masks", _attributes(config, path))
-    if distributed.is_root():
-        move_aside(job.folder)  # what an inference of this run left that was stopped
-        job.folder.mkdir()
-    first, last = pipeline.share(len(scenes), distributed.rank(), distributed.size())
-    run.say(f"masking {len(scenes)} scenes with {path} ({settings.mode}, {settings.precision})")
+    first, last = share(len(scenes), distributed.rank(), distributed.size())
+    job = _prepare(config, session, model_file)
+    run.say(f"masking {len(scenes)} scenes with {job.attributes['model']} ({settings.mode}, {settings.precision})")
     _warm_up(job)
     distributed.barrier()
-    log.start("eval", scenes=len(scenes))
-    started = time.perf_counter()
-    results = _mask_all(job, scenes[first:last], run)
-    own_seconds = time.perf_counter() - started
-    everything = [result for part in distributed.gather_objects(results) for result in part]
-    seconds = time.perf_counter() - started
-    rank_seconds = distributed.gather_objects(own_seconds)
+    # After a training, whose timed part is over, inference is an interval of its own.
+    with nullcontext() if session.began else session.timed():
+        session.log.start("inference", scenes=len(scenes))
+        started = time.perf_counter()
+        results = _mask_all(job, scenes[first:last], run.say)
+        own_seconds = time.perf_counter() - started
+        everything = [result for part in distributed.gather_objects(results) for result in part]
+        seconds = time.perf_counter() - started
+        session.log.end("inference", scenes=len(scenes))
     own_bytes = sum(scene.bytes for scene in scenes[first:last])
-    measured = repeated.Measured(
-        seconds, rank_seconds, distributed.gather_objects(len(results)), distributed.gather_objects(own_bytes)
-    )
-    summary = summarise(everything, seconds, rank_seconds, axes)
-    summary["rule"] = str(rule) if rule else ""
+    by_rank = distributed.gather_objects((own_seconds, len(results), own_bytes))
+    measured = timing.Measured(seconds, *map(list, zip(*by_rank)))
+    summary = summarise(everything, measured, job.tiling)
+    summary["rule"] = str(job.rule) if job.rule else ""
+    _record(config, session, everything, summary)
+    reference_log.write(run, config, reference_log.inference_line(config, summary))
+    if distributed.is_root():
+        about = {"mode": settings.mode, "precision": settings.precision, "ranks": distributed.size()}
+        timing.write(str(run / "inference"), [measured], {**about, "scores": summary["scores"]})
+        pictures.draw_scenes(scenes, run, config, {result.name for result in everything if not result.error})
+    return summary
+
+
+def _prepare(config: Config, session: Session, model_file: Optional[str]) -> Job:
+    settings = config.inference
+    if not model_file and not settings.model_file:
+        raise UserError("inference.model_file is not set: give the trained network (.keras, .h5 or a SavedModel)", True)
+    path = Path(model_file or settings.model_file).expanduser()
+    network = networks.find(config.model.network)
+    compiled = forward(networks.load(network, str(path)), xla=settings.xla)
+    rule = _baseline(config, path, session)
+    folder = session.run / "masks"
+    if distributed.is_root():
+        move_aside(folder)  # what an inference of this run left that was stopped
+        folder.mkdir()
+    return Job(config, compiled, Tiling.of(config.data, settings, network), rule, folder, _attributes(config, path))
+
+
+def _record(config: Config, session: Session, results: list[Result], summary: dict) -> None:
+    settings, run = config.inference, session.run
     if "network" in summary["scores"]:
-        log.event("eval_accuracy", summary["scores"]["network"]["pixel_accuracy"])
-    log.end("eval", scenes=len(scenes))
-    for result in everything:
+        session.log.event("inference_accuracy", summary["scores"]["network"]["pixel_accuracy"])
+    for result in results:
         values = {} if result.counts is None else BinaryCounts.from_array(result.counts[0]).scores()
         run.record("scene", **{k: v for k, v in vars(result).items() if k != "counts"}, **values)
         if result.error:
             run.say(f"failed: {result.error}")
     run.record("inference", mode=settings.mode, precision=settings.precision, ranks=distributed.size(), **summary)
-    if distributed.is_root():
-        about = {"mode": settings.mode, "precision": settings.precision, "ranks": distributed.size()}
-        repeated.write(str(run / "inference"), [measured], {**about, "scores": summary["scores"]})
-        pictures.draw_scenes(scenes, run, config, {result.name for result in everything if not result.error})
-    return summary
 
 
-def _scenes(config: Config) -> list:
+def _scenes(config: Config) -> list[DataFile]:
     folder = config.inference.inference_dir or config.data.train_dir
-    scenes = data.list_scenes(folder, config.data.max_scenes)
+    scenes = list_scenes(folder, config.data.max_scenes)
     if config.inference.only_held_out:
-        _, scenes = data.split(scenes, config.data)
+        scenes = split(scenes, config.data).held_out
     if len(scenes) < distributed.size():
         raise UserError(f"{len(scenes)} scenes in {folder} for {distributed.size()} ranks: use fewer ranks", True)
     return scenes
 
 
-def _baseline(config: Config, model_path: Path, run: Run) -> Optional[baseline.Threshold]:
+def _baseline(config: Config, model_path: Path, session: Session) -> Optional[baseline.Threshold]:
     """The threshold fitted with the model, or fitted now on the training scenes, or None if there are neither."""
-
-    def stored() -> Optional[dict]:
-        found = next((p for p in (run / "baseline.json", model_path.parent / "baseline.json") if p.is_file()), None)
-        return json.loads(found.read_text(encoding="utf-8")) if found else None
-
-    values = distributed.on_root(stored)
-    if values is not None:
-        return baseline.Threshold(**values)
+    places = [session.run / "baseline.json", model_path.parent / "baseline.json"]
+    stored = distributed.on_root(lambda: baseline.stored(places))
+    if stored is not None:
+        return stored
     if config.data.train_dir and Path(config.data.train_dir).expanduser().is_dir():
-        training_scenes, _ = data.split(data.list_scenes(config.data.train_dir, config.data.max_scenes), config.data)
-        return baseline.fit(training_scenes, config.data)
-    run.say("no threshold baseline: there is no baseline.json beside the model, and data.train_dir is not set")
+        scenes = list_scenes(config.data.train_dir, config.data.max_scenes)
+        return baseline.fit(split(scenes, config.data).training, config.data, session.run.say)
+    session.run.say("no threshold baseline: there is no baseline.json beside the model, and data.train_dir is not set")
     return None
 
 
-def _attributes(config: Config, path: str) -> dict:
+def _attributes(config: Config, path: Path) -> dict:
     digest = hashlib.sha256()
-    source = Path(path).expanduser()
-    for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             digest.update(file.read_bytes())
     settings = config.inference
@@ -158,43 +163,52 @@ def _attributes(config: Config, path: str) -> dict:
 
 def _warm_up(job: Job) -> None:
     """Compile the forward pass and touch its memory, so that the first scene is timed as the others are."""
-    above, below, left, right = job.padding
-    rows, columns = job.axes
-    blank = np.zeros((1, rows.length + above + below, columns.length + left + right, data.CHANNELS), np.float32)
+    blank = np.zeros((1, *job.tiling.padded_shape, CHANNELS), np.float32)
     for _ in range(job.config.inference.warmup_scenes):
-        tiling.mask_scene(job.forward, blank, rows, columns, job.config.inference.mode, job.config.inference.tile_size)
+        job.tiling.mask(job.forward, blank)
 
 
-def _read(job: Job, scene: pipeline.DataFile) -> tuple:
+class _Read(NamedTuple):
+    scene: Scene
+    seconds: float
+
+
+def _read(job: Job, file: DataFile) -> _Read:
     started = time.perf_counter()
-    scene.check()
+    file.check()
     settings = job.config.data
-    arrays = data.read_scene(scene.path, data.Missing.of(settings), job.padding, settings.image_h, settings.image_w)
-    return arrays, time.perf_counter() - started
+    scene = read_scene(file.path, Missing.of(settings), job.tiling.padding, settings.image_h, settings.image_w)
+    return _Read(scene, time.perf_counter() - started)
 
 
-def _write(job: Job, scene: pipeline.DataFile, mask: np.ndarray, arrays: tuple, result: Result) -> None:
+def _write(job: Job, file: DataFile, mask: np.ndarray, scene: Scene, result: Result) -> None:
     started = time.perf_counter()
-    image, weight, cloud = arrays
-    mask = np.where(weight > 0, mask, np.float32(np.nan))
-    with hdf5.write_file(job.folder / data.mask_name(scene.path)) as file:
-        dataset = file.create_dataset("mask", data=mask[np.newaxis, :, :, np.newaxis])
-        for name, value in {**job.attributes, "source": scene.path}.items():
+    mask = np.where(scene.weight > 0, mask, np.float32(np.nan))
+    with hdf5.write_file(job.folder / mask_name(file.path)) as target:
+        dataset = target.create_dataset("mask", data=mask[np.newaxis, :, :, np.newaxis])
+        for name, value in {**job.attributes, "source": file.path}.items():
             dataset.attrs[name] = value
-    if cloud is not None:
-        above, _, left, _ = job.padding
-        inner = image[0, above : above + mask.shape[0], left : left + mask.shape[1]]
-        threshold = job.config.inference.threshold
-        network = BinaryCounts.of(mask, cloud, weight, threshold)
-        rule = BinaryCounts() if job.rule is None else BinaryCounts.of(job.rule.predict(inner), cloud, weight, 0.5)
-        result.counts = np.stack([network.as_array(), rule.as_array()])
+    if scene.cloud is not None:
+        result.counts = _counts(job, mask, scene, scene.cloud)
     result.write = time.perf_counter() - started
 
 
-def _mask_all(job: Job, scenes: list, run: Run) -> list:
-    """Read ahead, compute, write behind; one Result a scene, in order."""
-    settings = job.config.inference
-    results, writes, shown = [], [], time.perf_counter()
+def _counts(job: Job, mask: np.ndarray, scene: Scene, cloud: np.ndarray) -> np.ndarray:
+    """BinaryCounts of the network and of the baseline, [2, 5]."""
+    above, _, left, _ = job.tiling.padding
+    inner = scene.image[0, above : above + mask.shape[0], left : left + mask.shape[1]]
+    network = BinaryCounts.of(mask, cloud, scene.weight, job.config.inference.threshold)
+    rule = BinaryCounts()
+    if job.rule is not None:
+        rule = BinaryCounts.of(job.rule.predict(inner), cloud, scene.weight, 0.5)
+    return np.stack([network.as_array(), rule.as_array()])
+
+
+def _mask_all(job: Job, scenes: list[DataFile], say: Callable[[str], None]) -> list[Result]:
+    """Read ahead, compute, write behind; one Result per scene, in order."""
+    results: list[Result] = []
+    writes: list[Future] = []
+    shown = time.perf_counter()
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         waiting = [reader.submit(_read, job, scene) for scene in scenes[:2]]
         for number, scene in enumerate(scenes):
@@ -206,7 +220,7 @@ def _mask_all(job: Job, scenes: list, run: Run) -> list:
             try:
                 arrays, result.read = reading.result()
                 started = time.perf_counter()
-                mask = tiling.mask_scene(job.forward, arrays[0], *job.axes, settings.mode, settings.tile_size)
+                mask = job.tiling.mask(job.forward, arrays.image)
                 result.compute = time.perf_counter() - started
                 if len(writes) > 1:  # no more than two scenes behind, or memory would fill up
                     writes[-2].result()
@@ -215,23 +229,24 @@ def _mask_all(job: Job, scenes: list, run: Run) -> list:
                 result.error = str(error)
             if time.perf_counter() - shown > 10:
                 shown = time.perf_counter()
-                run.say(f"  {number + 1} of {len(scenes)} scenes of rank 0 done")
+                say(f"  {number + 1} of {len(scenes)} scenes of rank 0 done")
         for write in writes:
-            write.result()  # raises what is no UserError, a fault of ours
+            write.result()  # raises what is not a UserError, a fault of ours
     return results
 
 
-def _note_errors(result: Result, work, *arguments) -> None:
+def _note_errors(result: Result, work: Callable, *arguments) -> None:
     try:
         work(*arguments)
     except UserError as error:
         result.error = str(error)
 
 
-def summarise(results: list, seconds: float, rank_seconds: list, axes: tuple) -> dict:
-    """Times and scores of all ranks' results. `seconds`: from the common start until the last rank was done."""
+def summarise(results: list[Result], measured: timing.Measured, tiles: Tiling) -> dict:
+    """Times and scores of all ranks' results."""
+    seconds = measured.seconds
     done = [result for result in results if not result.error]
-    pixels = axes[0].length * axes[1].length
+    pixels = tiles.rows.length * tiles.columns.length
     counts = [result.counts for result in done if result.counts is not None]
     total = np.sum(counts, axis=0) if counts else np.zeros((2, 5))
     names = ("network", "baseline")
@@ -246,6 +261,6 @@ def summarise(results: list, seconds: float, rank_seconds: list, axes: tuple) ->
         "read": timing.summary([result.read for result in done]),
         "compute": timing.summary([result.compute for result in done]),
         "write": timing.summary([result.write for result in done]),
-        "rank_seconds": rank_seconds,
+        "rank_seconds": measured.rank_seconds,
         "scores": scores,
     }

@@ -11,7 +11,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Patch
 
 from cloudmask.config import Config
-from cloudmask.data import scenes as data
+from cloudmask.data.scenes import Missing, mask_name, read_scene
 from common.data import hdf5
 from common.runs.folder import Run
 
@@ -24,13 +24,13 @@ def draw_scenes(scenes: list, run: Run, config: Config, done: set) -> None:
     for scene in chosen:
         (run / "pictures").mkdir(exist_ok=True)
         target = run / "pictures" / f"{Path(scene.name).stem}.png"
-        draw(scene.path, run / "masks" / data.mask_name(scene.path), target, config)
+        draw(scene.path, run / "masks" / mask_name(scene.path), target, config)
 
 
 def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None:
     """Scene, mask, truth and error of one scene as a PNG; without labels only the first two."""
-    limits = data.Missing.of(config.data)
-    image, weight, cloud = data.read_scene(scene_path, limits)
+    limits = Missing.of(config.data)
+    image, weight, cloud = read_scene(scene_path, limits)
     with hdf5.open_file(mask_path) as file:
         mask = file.dataset("mask", "f").read()[0, :, :, 0]
     panels = 4 if cloud is not None else 2

@@ -35,7 +35,9 @@ class BinaryCounts:
         total = weight.sum(dtype=np.float64)
         # Clipped as Keras does, so that one sure mistake is not infinite.
         certain = np.clip(np.where(truth, probability, 1.0 - probability), 1e-7, 1.0)
-        return cls(*cells, total - sum(cells), float(-(np.log(certain) * weight).sum()))
+        true_positive, false_positive, false_negative = cells
+        log_loss = float(-(np.log(certain) * weight).sum())
+        return cls(true_positive, false_positive, false_negative, total - sum(cells), log_loss)
 
     @classmethod
     def from_array(cls, values: np.ndarray) -> "BinaryCounts":

@@ -1,12 +1,78 @@
-"""How a program ends: one line of error on standard error, an exit code that is not 0, and all ranks stopped."""
+"""How a program starts and ends: its commands and shared arguments; one line of error, an exit code that is not 0, and
+all ranks stopped.
+"""
 
+import argparse
+import difflib
+import errno
 import os
 import sys
+import time
 import traceback
-from typing import Callable
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
 
 from common import distributed
-from common.errors import InterruptedTrainingError, UserError
+from common.errors import InterruptedTrainingError, UserError, storage_problem
+
+_RANK_0_SPEAKS_SECONDS = 3.0
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Command(NamedTuple):
+    """arguments: adds its own to a parser. run: does it, returns the exit code."""
+
+    arguments: Callable[[argparse.ArgumentParser], object]
+    run: Callable[[argparse.Namespace], int]
+
+
+def run_commands(package: str, text: Optional[str], commands: dict[str, Command]) -> None:
+    """`python -m PACKAGE COMMAND ...`; leaves the process. text: what --help says of all."""
+
+    def main() -> int:
+        words = sys.argv[1:]
+        if not words or words[0] in ("-h", "--help"):
+            print((text or "").rstrip())
+            return 0 if words else 2
+        name = words[0]
+        if name not in commands:
+            near = difflib.get_close_matches(name, commands, 1, 0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(commands)}"
+            raise UserError(f"there is no command '{name}': {hint}")
+        parser = argparse.ArgumentParser(f"python -m {package} {name}")
+        commands[name].arguments(parser)
+        options = parser.parse_intermixed_args(words[1:])
+        options.command = name
+        return commands[name].run(options)
+
+    run_program(main)
+
+
+def settings_arguments(parser: argparse.ArgumentParser, package: str) -> None:
+    """--config and overrides."""
+    parser.add_argument(
+        "--config", metavar="FILE", help=f"YAML file; `python -m common.config show {package}` lists all settings"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as training.seed=3")
+
+
+def resume_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="FOLDER",
+        help="go on with a run from its newest checkpoint: its folder, or the newest run if none is given",
+    )
+
+
+def settings_file(config_file: Optional[str], resume: Optional[str]) -> Optional[str]:
+    """The YAML file to load: the one that was named, or the run's own if a run's folder is resumed without one."""
+    if config_file is None and resume is not None and resume != "auto":
+        if not (Path(resume).expanduser() / "config.yaml").is_file():
+            raise UserError(f"{resume}: is not a run folder (it has no config.yaml), so there is no run to resume")
+        return str(Path(resume).expanduser() / "config.yaml")
+    return config_file
 
 
 def run_program(main: Callable[[], int]) -> None:
@@ -22,10 +88,15 @@ def run_program(main: Callable[[], int]) -> None:
             where = f" (rank {distributed.rank()} of {distributed.size()})" if distributed.size() > 1 else ""
             label = "stopped" if isinstance(error, InterruptedTrainingError) else "error"
             print(f"{label}: {error}{where}", file=sys.stderr)
+        else:  # a launcher stops all ranks when one has gone: rank 0 must have spoken by then
+            time.sleep(_RANK_0_SPEAKS_SECONDS)
         code = getattr(error, "exit_code", 1)
     except Exception as error:
+        full = _full_disk(error)
+        if full:
+            print(f"error: {full}", file=sys.stderr)
         # What Horovod and Gloo raise on the ranks that are left when one has gone.
-        if not any(text in str(error) for text in ("Horovod has been shut down", "Connection closed by peer")):
+        elif not any(text in str(error) for text in ("Horovod has been shut down", "Connection closed by peer")):
             traceback.print_exc()
         else:
             print("stopped: another rank failed; its message says why", file=sys.stderr)
@@ -38,3 +109,12 @@ def run_program(main: Callable[[], int]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _full_disk(error: Exception) -> str:
+    """One line on a disk that is full, wherever it was noticed; empty for any other error."""
+    if getattr(error, "errno", None) not in _FULL and "No space left on device" not in str(error):
+        return ""
+    where = getattr(error, "filename", None) or "a file of the run"
+    folder = Path(where).parent if isinstance(where, str) and Path(where).parent.is_dir() else Path.cwd()
+    return f"{where}: cannot be written ({storage_problem(error, folder)}); what was complete is kept"

@@ -14,13 +14,11 @@ parse() {
     config=${1:?"job: give a config, such as config/deepcam/nersc10.yaml, and key=value overrides"}
     shift
     [ -f "$config" ] || fail "$config: no such file (in $PWD)"
-    # COMMAND="tf_deepcam infer" in the environment runs something else.
-    case ${COMMAND:-$config} in
-        "${COMMAND:-}") read -r benchmark command <<<"$COMMAND" ;;
-        *deepcam*) benchmark=tf_deepcam command=train ;;
-        *cloudmask*) benchmark=cloudmask command=run ;;
-        *) fail "$config: is in neither config/deepcam nor config/cloudmask; set COMMAND, such as 'cloudmask run'" ;;
-    esac
+    python=${PYTHON:-python}
+    # By the recipe's `benchmark:`; COMMAND="tf_deepcam infer" in the environment runs something else.
+    local words
+    words=${COMMAND:-$("$python" -m common.config program "$config")} || exit 1
+    read -r benchmark command <<<"$words"
     overrides=("$@")
     # The run's folder is the job's: requeued, it goes on in the same one.
     local id=${SLURM_JOB_ID:-${LSB_JOBID:-}} resume=()
@@ -28,7 +26,6 @@ parse() {
     case $command in run | train) [ -z "$id" ] || resume=(--resume auto) ;; esac
     # shellcheck disable=SC2034 # the scripts use it
     program=(-m "$benchmark" "$command" --config "$config" "${overrides[@]}" "${resume[@]}")
-    python=${PYTHON:-python}
 }
 
 environment() {
@@ -51,7 +48,7 @@ check() {
     "$python" -m common.config show "$benchmark" "$config" "${overrides[@]}" >/dev/null || exit 1
     if [ "$gpus" -gt 0 ]; then
         command -v nvidia-smi >/dev/null 2>&1 && found=$(nvidia-smi --list-gpus | wc -l)
-        [ "$found" = "$gpus" ] || fail "$gpus GPUs a node were asked for, $found are found on $(hostname)"
+        [ "$found" = "$gpus" ] || fail "$gpus GPUs per node were asked for, $found are found on $(hostname)"
     fi
     for folder in "$PWD" "${TMPDIR:-/tmp}"; do
         free=$(df --output=avail -k "$folder" | tail -n 1)
@@ -64,9 +61,17 @@ hosts() { scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/\$/:$1/" | past
 run_until_warned() {
     local code=0 pid before=0
     [ ! -f "${OUTPUT:-}" ] || before=$(wc -c <"$OUTPUT") # an earlier try's lines are in it too
+    export BENCHMARK_RUN=${SLURM_JOB_ID:-${LSB_JOBID:-}}-$HOSTNAME-$$ # by which this job's own ranks are known
     # The ranks of this node; they tell the others. A launcher has other words behind its `python`.
     # shellcheck disable=SC2317 # trap calls it
-    warn() { pkill -USR1 -u "$(id -u)" -f "^[^ ]*python[0-9.]* -m (tf_deepcam|cloudmask) " || true; }
+    warn() {
+        local rank
+        for rank in $(pgrep -u "$(id -u)" -f "^[^ ]*python[0-9.]* -m (tf_deepcam|cloudmask) "); do
+            if tr '\0' '\n' <"/proc/$rank/environ" 2>/dev/null | grep -qxF "BENCHMARK_RUN=$BENCHMARK_RUN"; then
+                kill -USR1 "$rank" 2>/dev/null || true
+            fi
+        done
+    }
     trap warn USR1
     "$@" &
     pid=$!

@@ -1,24 +1,22 @@
 """Settings of the DeepCAM benchmark. Names are the reference program's command-line options where it has one.
 
-A recipe may fix its hyperparameters: `division: baseline` refuses, by name, a value unlike the ESIF baseline's.
+A recipe may fix its hyperparameters: `rules: esif_baseline` refuses, by name, a value unlike the ESIF baseline's.
 """
 
-from typing import Literal, Optional
+from typing import Any, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
 from common.config import settings as config
 from common.config.settings import Settings
-from common.data.batches import CacheSettings
-from common.optim.optimizers import OptimizerSettings
-from common.optim.schedules import ScheduleSettings
-from common.runs.folder import OutputSettings
-from common.runs.mlperf import SubmissionSettings
-from common.training.loop import Precision, TrainingSettings
+from common.data.cache import CacheSettings
+from common.optim.settings import OptimizerSettings, ScheduleSettings
+from common.runs.settings import OutputSettings, SubmissionSettings
+from common.training.settings import Precision, TrainingSettings
 
 CHANNELS = 16  # in a file
 
-# The ESIF procurement's baseline run (config/deepcam/esif_baseline.yaml): what `division: baseline` holds fixed.
+# The ESIF procurement's baseline run (config/deepcam/esif_baseline.yaml): what `rules: esif_baseline` holds fixed.
 BASELINE = {
     # The reference program's defaults; the benchmark's rules fix what they do not list as modifiable.
     "training.save_frequency": 100,
@@ -42,8 +40,14 @@ class DataSettings(CacheSettings):
     channels: tuple[int, ...] = Field(
         tuple(range(CHANNELS)), min_length=1, description="channels used, by their place in the files, from 0"
     )
-    max_inter_threads: int = Field(0, ge=0, description="samples read at once by a rank; 0 takes the compute threads")
+    max_inter_threads: int = Field(
+        0, ge=0, le=4096, description="samples read at once by a rank; 0 takes the compute threads"
+    )
 
+    on_bad_sample: Literal["stop", "skip"] = Field(
+        "stop",
+        description="at NaN or unreadable samples: stop | skip (all are read once at the start, bad ones left out)",
+    )
     stage_dir: str = Field(
         "", description="node-local folder to which each rank's share is copied before training; empty is no staging"
     )
@@ -61,11 +65,20 @@ class DataSettings(CacheSettings):
 
 class ModelSettings(Settings):
     output_stride: Literal[8, 16] = Field(16, description="the encoder's reduction of height and width: 16 | 8")
-    width: float = Field(1.0, gt=0, description="factor on all inner channel numbers; 1 is the benchmark's network")
+    width: float = Field(
+        1.0, gt=0, le=4, description="factor on all inner channel numbers; 1 is the benchmark's network"
+    )
+    middle_blocks: int = Field(
+        16, ge=1, le=16, description="equal blocks in the network's middle; 16 is the benchmark's network"
+    )
     checkpoint: str = Field(
         "",
         description="weights to start from, by the reference's names: .cpt, .pth (needs PyTorch), .npz, .safetensors",
     )
+
+    def form(self) -> dict[str, Any]:
+        """What tf_deepcam.network.deeplab builds a network by."""
+        return {"output_stride": self.output_stride, "width": self.width, "middle_blocks": self.middle_blocks}
 
 
 class LossSettings(Settings):
@@ -84,7 +97,7 @@ class DeepcamTrainingSettings(TrainingSettings):
     local_batch_size: int = Field(
         1, gt=0, description="samples in one forward pass of one rank; the global batch is this x accumulation x ranks"
     )
-    seed: int = Field(333, gt=0, description="of initial weights and data order")
+    seed: int = Field(333, gt=0, le=2**32 - 1, description="of initial weights and data order")
     batchnorm_group_size: int = Field(1, gt=0, description="ranks that share batch statistics, neighbours by number")
 
 
@@ -121,8 +134,8 @@ class InferenceSettings(Settings):
     num_warmup_runs: int = Field(1, ge=0, description="passes over the data before the measured ones")
     num_runs: int = Field(3, gt=0, description="measured passes over the data")
     batch_size: int = Field(1, gt=0, description="samples of one forward pass over all ranks, shared out evenly")
-    max_inter_threads: int = Field(1, gt=0, description="batches at once on a rank, read and computed")
-    max_intra_threads: int = Field(0, ge=0, description="threads within a batch; 0 takes `threads`")
+    max_inter_threads: int = Field(1, gt=0, le=4096, description="batches at once on a rank, read and computed")
+    max_intra_threads: int = Field(0, ge=0, le=4096, description="threads within a batch; 0 takes `threads`")
     precision: Precision = Field("float32", description="arithmetic: float32 | mixed_bfloat16 | mixed_float16")
     xla: bool = Field(False, description="compile the forward pass with XLA")
     enable_trt: bool = Field(False, description="compile the forward pass with TensorRT (NVIDIA GPUs)")
@@ -145,10 +158,11 @@ class SynthesizeSettings(Settings):
     events: float = Field(
         1.0, gt=0, description="factor on the number of cyclones and rivers for its area; more for small tiles"
     )
-    seed: int = Field(0, ge=0, description="sample n depends on (seed, n) only")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="sample n depends on (seed, n) only")
 
 
 class Config(Settings):
+    benchmark: Literal["deepcam"] = Field("deepcam", description="which benchmark this file is for")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     loss: LossSettings = LossSettings()
@@ -159,24 +173,31 @@ class Config(Settings):
     synthesize: SynthesizeSettings = SynthesizeSettings()
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()
-    division: Literal["free", "baseline"] = Field(
-        "free", description="baseline: refuse values unlike the ESIF baseline's (config/deepcam/esif_baseline.yaml)"
+    rules: Literal["free", "esif_baseline"] = Field(
+        "free", description="esif_baseline: refuse values unlike those of config/deepcam/esif_baseline.yaml"
     )
     pictures: int = Field(
         4, ge=0, description="validation samples of which a picture (fields, truth, prediction) is made"
     )
-    threads: int = Field(0, ge=0, description="compute threads a rank; 0 shares the node's cores out over its ranks")
+    threads: int = Field(
+        0, ge=0, le=4096, description="compute threads per rank; 0 shares the node's cores out over its ranks"
+    )
+
+    @field_validator("benchmark", mode="before")
+    @classmethod
+    def _in_any_case(cls, name: object) -> object:
+        return name.lower() if isinstance(name, str) else name
 
     @model_validator(mode="after")
     def _baseline_is_kept(self):
-        if self.division == "baseline":
+        if self.rules == "esif_baseline":
             for name, fixed in BASELINE.items():
                 section, key = name.split(".")
                 value = getattr(getattr(self, section), key)
                 if value != fixed:
                     raise ValueError(
-                        f"division: baseline fixes {name} at {fixed!r}, found {value!r}: take that value, or set "
-                        "division: free and report the run as optimized"
+                        f"rules: esif_baseline fixes {name} at {fixed!r}, found {value!r}: take that value, or set "
+                        "rules: free and report the run as optimized"
                     )
         return self
 

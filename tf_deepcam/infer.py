@@ -2,27 +2,27 @@
 
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from common import distributed, repeated
+from common import distributed, timing
 from common.distributed import Placement
-from common.errors import UserError
+from common.errors import UserError, storage_problem
 from common.report.tables import show
 from common.runs.folder import Run, open_run
-from common.training import loop as training
+from common.training import step
 from tf_deepcam.config import Config
 from tf_deepcam.data import formats
-from tf_deepcam.data import samples as data
+from tf_deepcam.data.samples import CLASSES
 from tf_deepcam.network import trained
 from tf_deepcam.scores import intersection_over_union
 
 
-def run(config: Config, placement: Placement) -> int:
+def infer(config: Config, placement: Placement) -> int:
     """The command. Returns the exit code. A collective call; raises UserError."""
     settings = config.inference
     size = distributed.size()
@@ -32,7 +32,7 @@ def run(config: Config, placement: Placement) -> int:
             True,
         )
     if settings.outputfile:
-        distributed.on_root(lambda: repeated.check_output(settings.outputfile))
+        distributed.on_root(lambda: timing.check_output(settings.outputfile))
     source = formats.find(settings.data_dirs, config.data.channels, settings.stats)
     if len(source.files) < size:
         raise UserError(f"{len(source.files)} samples for {size} ranks: use fewer ranks", True)
@@ -47,8 +47,8 @@ def run(config: Config, placement: Placement) -> int:
         f"{settings.batch_size}, {settings.precision}"
     )
     own_bytes = sum(file.bytes for file in batches.own_files())
-    runs = repeated.measure(
-        lambda: (_pass(batches, forward, settings.max_inter_threads), own_bytes),
+    runs = timing.measure(
+        lambda: timing.Work(_pass(batches, forward, settings.max_inter_threads), own_bytes),
         settings.num_warmup_runs,
         settings.num_runs,
         folder.say,
@@ -74,7 +74,7 @@ def run(config: Config, placement: Placement) -> int:
     return 0
 
 
-def _batches(config: Config, source: formats.Source, local_batch: int):
+def _batches(config: Config, source: formats.SampleSet, local_batch: int):
     settings = config.inference
     if settings.reader == "dali":
         from tf_deepcam.data.dali import DaliBatches  # loads DALI, which is optional
@@ -83,7 +83,7 @@ def _batches(config: Config, source: formats.Source, local_batch: int):
     return source.batches(local_batch, settings.max_inter_threads)
 
 
-def _forward(config: Config, source: formats.Source, local_batch: int) -> Callable[[tf.Tensor], tf.Tensor]:
+def _forward(config: Config, source: formats.SampleSet, local_batch: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """Fields to logits [batch, height, width, 3] float32."""
     settings = config.inference
     if not settings.model_file:
@@ -95,7 +95,7 @@ def _forward(config: Config, source: formats.Source, local_batch: int) -> Callab
 
         shape = (local_batch, *source.shape)
         return tensorrt.compiled(network, shape, settings.precision, settings.trt_model_dir)
-    return training.forward(network, settings.xla)
+    return step.forward(network, xla=settings.xla)
 
 
 def _pass(batches, forward, at_once: int) -> int:
@@ -117,7 +117,7 @@ def _at_once(work: Callable, items: Iterable, limit: int) -> Iterable:
     if limit == 1:
         yield from map(work, items)
         return
-    waiting = deque()
+    waiting: deque[Future] = deque()
     with ThreadPoolExecutor(limit) as threads:
         for item in items:
             waiting.append(threads.submit(work, item))
@@ -139,7 +139,7 @@ def _score(config: Config, run: Run, batches, forward, labelled: bool):
             logits = forward(batch[0])
             labels = tf.argmax(logits, -1)
             if labelled and config.inference.score:
-                scores = intersection_over_union(labels, batch[1], data.CLASSES)
+                scores = intersection_over_union(labels, batch[1], CLASSES)
                 sums += float(tf.reduce_sum(scores)), len(batch[0])
             if kind != "none":
                 found = tf.cast(labels, tf.uint8) if kind == "labels" else tf.cast(logits, tf.float16)
@@ -158,16 +158,16 @@ def _save(path: Path, array: np.ndarray) -> None:
     try:
         np.save(path, array)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be written ({storage_problem(error, path.parent, array.nbytes)})") from error
 
 
 def _report(config: Config, folder: Run, runs: list, about: dict) -> None:
     if not distributed.is_root():
         return
-    show(repeated.runs_table(runs))
+    show(timing.runs_table(runs))
     if about.get("iou") is not None:
         print(f"IoU over {about['samples']} samples: {about['iou']:.4f}")
     for place in (str(folder / "inference"), config.inference.outputfile):
         if place:
-            repeated.write(place, runs, about)
+            timing.write(place, runs, about)
             print(f"written: {Path(place).with_suffix('.json')} and .csv")

@@ -1,4 +1,4 @@
-"""What DeepCAM's training minimises: a value a pixel, averaged over all pixels.
+"""What DeepCAM's training minimises: a value per pixel, averaged over all pixels.
 
 - weighted: cross entropy times the true class's weight, as in MLPerf HPC's reference (the mean is over pixels, not
   divided by the weights' sum). Weights are class frequency ** -0.125 (Kurth et al., arXiv:1810.01993, section V-B).

@@ -11,7 +11,6 @@ from matplotlib.patches import Patch
 
 from common.data.batches import Batches
 from common.runs.folder import Run
-from common.training import loop as training
 from tf_deepcam.config import Config
 from tf_deepcam.data.samples import CLASSES
 from tf_deepcam.scores import intersection_over_union
@@ -28,10 +27,9 @@ def draw_samples(network: tf.keras.Model, batches: Batches, config: Config, run:
         for row, labels in enumerate(batches.load(number)[1])
     ]
     chosen = sorted(events, reverse=True)[: config.pictures]
-    forward = training.forward(network)
     for place, (_, number, row) in enumerate(chosen):
         fields, labels = (array[row : row + 1] for array in batches.load(number))
-        predicted = tf.argmax(forward(fields), -1).numpy()
+        predicted = tf.argmax(network(fields, training=False), -1).numpy()
         score = float(intersection_over_union(predicted, labels, CLASSES)[0])
         (run / "pictures").mkdir(exist_ok=True)
         draw(fields[0], labels[0], predicted[0], score, config, run / "pictures" / f"sample-{place:02d}.png")

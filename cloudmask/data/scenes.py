@@ -1,7 +1,7 @@
 """SLSTR scenes: HDF5 files to normalised images, labels and weights.
 
 A file holds `refs` [1200, 1500, 6] float, reflectance; `bts` [1200, 1500, 3] float, kelvin; `bayes` [1200, 1500, 1]
-integer, the Bayesian mask's flags, not 0 = cloud. `refs` may be on the instrument's own 0.5 km grid,
+of any numeric type, the Bayesian mask's flags, above 0 = cloud. `refs` may be on the instrument's own 0.5 km grid,
 [2400, 3000, 6]: then 2 x 2 pixels are averaged onto the 1 km grid.
 
 Normalisation is the reference's: reflectance - 0.5 and (temperature - 270 K) / 22 K, so that a network sees about the
@@ -11,25 +11,37 @@ a pixel with no brightness temperature at all is outside the swath: weight 0, an
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
 from cloudmask.config import DataSettings
-from cloudmask.network.unet import CHANNELS
-from common.data import batches as pipeline
 from common.data import hdf5
 from common.data.buffers import pool
+from common.data.files import DataFile, list_files
 from common.errors import UserError
 
 PATTERN = "S3A*.hdf"
 REFLECTANCES = 6
 TEMPERATURES = 3
+CHANNELS = REFLECTANCES + TEMPERATURES
 # Rows handled at a time: few enough for the processor's cache, and so many that reader threads, which swap the
 # interpreter's lock at each operation, seldom do.
-_ROWS = 128
+ROWS = 128
 _PIXEL = np.dtype([("reflectance", f"V{4 * REFLECTANCES}"), ("temperature", f"V{4 * TEMPERATURES}")])
+
+
+class Padding(NamedTuple):
+    """Rows and columns of zeros around a scene."""
+
+    above: int
+    below: int
+    left: int
+    right: int
+
+
+NO_PADDING = Padding(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -44,14 +56,21 @@ class Missing:
         return cls(settings.reflectance_range, settings.temperature_range_kelvin)
 
 
-def list_scenes(folder: str, max_scenes: int = 0) -> list:
-    """The scenes (DataFile) below a folder, sorted by name. Collective; UserError if there are none."""
-    files = pipeline.list_files(folder, PATTERN)
+def list_scenes(folder: str, max_scenes: int = 0) -> list[DataFile]:
+    """The scenes below a folder, sorted by name. Collective; UserError if there are none."""
+    if not folder:
+        raise UserError("data.train_dir is not set: the folder of scenes S3A*.hdf", on_all_ranks=True)
+    files = list_files(folder, PATTERN)
     return files[:max_scenes] if max_scenes else files
 
 
-def split(scenes: list, settings: DataSettings) -> tuple:
-    """(training, held out) scenes, by sklearn's train_test_split on the sorted names.
+class Split(NamedTuple):
+    training: list[DataFile]
+    held_out: list[DataFile]
+
+
+def split(scenes: list[DataFile], settings: DataSettings) -> Split:
+    """By sklearn's train_test_split on the sorted names.
 
     Raises UserError if a side would be empty.
     """
@@ -63,7 +82,7 @@ def split(scenes: list, settings: DataSettings) -> tuple:
             "add scenes or change train_split",
             on_all_ranks=True,
         ) from None
-    return training, held_out
+    return Split(training, held_out)
 
 
 class SceneReader:
@@ -123,16 +142,19 @@ class SceneReader:
             pixels[name] = items.reshape(pixels.shape)
 
     def cloud_rows(self, first: int, rows: int, left: int, columns: int, cloud: np.ndarray) -> None:
-        """1 where the Bayesian mask says cloud, into `cloud` (uint8, shaped as `weight` above)."""
-        flags = self._bayes().read_rows(first, np.empty((rows, self.width, 1), self._bayes().dtype))
-        cloud[...] = (flags[:, left : left + columns, 0] != 0).reshape(cloud.shape)
+        """1 where the Bayesian mask says cloud (> 0), into `cloud` (uint8, shaped as `weight` above)."""
+        bayes = self._bayes()
+        flags = bayes.read_rows(first, pool.empty((rows, self.width, 1), bayes.dtype))
+        if bayes.dtype.kind == "f" and not np.isfinite(flags).all():
+            raise UserError(f"{bayes.where} holds NaN or infinite labels")
+        cloud[...] = (flags[:, left : left + columns, 0] > 0).reshape(cloud.shape)
 
     def has_labels(self) -> bool:
         return self._file.has("bayes")
 
     def _bayes(self) -> hdf5.Dataset:
         if not hasattr(self, "_labels"):
-            self._labels = self._file.dataset("bayes", "iu")
+            self._labels = self._file.dataset("bayes", "fiu")
             expected = (self.height, self.width, 1)
             if self._labels.shape != expected:
                 raise UserError(f"{self._labels.where} has shape {self._labels.shape}, {expected} expected")
@@ -147,7 +169,7 @@ def _absent(values: np.ndarray, valid: tuple) -> Optional[np.ndarray]:
     return ~((values >= low) & (values <= high))
 
 
-def _average_2x2(values: np.ndarray, absent: Optional[np.ndarray]) -> tuple:
+def _average_2x2(values: np.ndarray, absent: Optional[np.ndarray]) -> tuple[np.ndarray, Optional[np.ndarray]]:
     """[2 rows, 2 columns, c] to ([rows, columns, c], where none of the four was measured or None).
 
     The mean of those of the four pixels that were measured.
@@ -161,12 +183,17 @@ def _average_2x2(values: np.ndarray, absent: Optional[np.ndarray]) -> tuple:
     return (rows[:, 0::2] + rows[:, 1::2]) / np.maximum(count, 1), count == 0
 
 
-def read_scene(path: str, missing: Missing, pad: tuple = (0, 0, 0, 0), height=None, width=None) -> tuple:
-    """A whole scene for inference.
+class Scene(NamedTuple):
+    """image [1, H + padding, W + padding, 9] float32, normalised; weight [H, W] uint8, 1 where measured; cloud [H, W]
+    uint8, None without labels."""
 
-    pad: rows above and below, columns left and right, of zeros (after normalisation) around it.
-    Returns (image [1, H + pad, W + pad, 9] float32, weight [H, W] uint8, cloud [H, W] uint8, or None without labels).
-    """
+    image: np.ndarray
+    weight: np.ndarray
+    cloud: Optional[np.ndarray]
+
+
+def read_scene(path: str, missing: Missing, pad: Padding = NO_PADDING, height=None, width=None) -> Scene:
+    """A whole scene for inference. pad: zeros (after normalisation) around it."""
     top, bottom, before, after = pad
     with hdf5.open_file(path) as file:
         scene = SceneReader(file, missing, height, width)
@@ -176,70 +203,13 @@ def read_scene(path: str, missing: Missing, pad: tuple = (0, 0, 0, 0), height=No
         image[0, :, :before], image[0, :, shape[2] - after :] = 0.0, 0.0
         weight = np.empty((scene.height, scene.width), np.uint8)
         cloud = np.empty_like(weight) if scene.has_labels() else None
-        for first in range(0, scene.height, _ROWS):
-            rows = min(_ROWS, scene.height - first)
+        for first in range(0, scene.height, ROWS):
+            rows = min(ROWS, scene.height - first)
             target = image[0, top + first : top + first + rows, before : before + scene.width]
             scene.image_rows(first, rows, 0, scene.width, target, weight[first : first + rows])
         if cloud is not None:
             scene.cloud_rows(0, scene.height, 0, scene.width, cloud)
-    return image, weight, cloud
-
-
-def patch_grid(settings: DataSettings) -> tuple:
-    """How training patches are cut, as in the reference: (patches down, patches across, first row, first column)."""
-    size = settings.patch_size
-    down, across = settings.image_h // size, settings.image_w // size
-    return down, across, settings.image_h % size // 2, settings.image_w % size // 2
-
-
-def read_patches(path: str, settings: DataSettings, out: Optional[tuple] = None) -> tuple:
-    """A scene's training patches, row by row from the top left.
-
-    Returns `out`, or new arrays: images [n, size, size, 9] float32, cloud [n, size, size, 1] uint8,
-    weight [n, size, size, 1] uint8; n = 20 and size = 256 for the benchmark's scenes.
-    """
-    size = settings.patch_size
-    down, across, top, left = patch_grid(settings)
-    if out is None:
-        out = tuple(pool.empty((down * across, *shape), dtype) for shape, dtype in patch_spec(settings))
-    images = out[0].reshape(down, across, size, size, CHANNELS)
-    cloud, weight = (array.reshape(down, across, size, size) for array in out[1:])
-    with hdf5.open_file(path) as file:
-        scene = SceneReader(file, Missing.of(settings), settings.image_h, settings.image_w)
-        for band in range(down):
-            for row in range(0, size, _ROWS):
-                place = np.s_[:, row : row + _ROWS]
-                rows = min(_ROWS, size - row)
-                first = top + band * size + row
-                block = (first, rows, left, across * size)
-                # [across, rows, size] seen as [rows, across, size]: the order in which the file has the pixels
-                scene.image_rows(*block, images[band][place].swapaxes(0, 1), weight[band][place].swapaxes(0, 1))
-                scene.cloud_rows(*block, cloud[band][place].swapaxes(0, 1))
-    return out
-
-
-def patch_spec(settings: DataSettings) -> list:
-    """Shape and type of one patch's image, cloud and weight."""
-    size = settings.patch_size
-    return [((size, size, CHANNELS), np.float32), ((size, size, 1), np.uint8), ((size, size, 1), np.uint8)]
-
-
-def patch_batches(
-    scenes: list, settings: DataSettings, batch_size: int, training: bool, seed: int, threads: int = 2
-) -> pipeline.Batches:
-    """Batches of (image, cloud, weight) over the patches of these scenes."""
-    down, across, _, _ = patch_grid(settings)
-    return pipeline.Batches(
-        scenes,
-        lambda path, out: read_patches(path, settings, out),
-        patch_spec(settings),
-        down * across,
-        batch_size,
-        training,
-        seed,
-        settings,
-        threads,
-    )
+    return Scene(image, weight, cloud)
 
 
 def mask_name(path: str) -> str:

@@ -11,7 +11,9 @@ from typing import Callable
 
 import numpy as np
 
-from cloudmask.network.unet import FACTOR, RECEPTIVE_FIELD
+from cloudmask.config import DataSettings, InferenceSettings
+from cloudmask.data.scenes import Padding
+from cloudmask.network.networks import Network
 
 Forward = Callable[[np.ndarray], object]  # [n, h, w, 9] to a tensor [n, h, w, 1]
 _TILES_AT_ONCE = 16  # reference tiles in one forward pass; 63 at once need 3 GB more and are no faster
@@ -24,6 +26,7 @@ class Axis:
     length: int
     tile: int
     crop: int
+    factor: int  # of the network's pooling
 
     @property
     def stride(self) -> int:
@@ -44,21 +47,50 @@ class Axis:
         return self.padding // 2
 
     @property
-    def aligned(self) -> tuple:
+    def aligned(self) -> tuple[int, int]:
         """(before, after): the least padding that gives whole pooling cells, lying where the reference's do."""
-        before = self.before % FACTOR
-        return before, -(before + self.length) % FACTOR
+        before = self.before % self.factor
+        return before, -(before + self.length) % self.factor
 
 
-def axes(height: int, width: int, tile: int, crop: int) -> tuple:
-    return Axis(height, tile, crop), Axis(width, tile, crop)
+@dataclass(frozen=True)
+class Tiling:
+    """How scenes of one size become masks. tile: for the mode "tiles", the edge of the part that a tile gives."""
 
+    rows: Axis
+    columns: Axis
+    network: Network
+    mode: str
+    tile: int
 
-def padding(rows: Axis, columns: Axis, mode: str) -> tuple:
-    """Zeros that `mode` needs around a scene: (above, below, left, right)."""
-    if mode == "reference":
-        return rows.before, rows.padding - rows.before, columns.before, columns.padding - columns.before
-    return (*rows.aligned, *columns.aligned)
+    @classmethod
+    def of(cls, data: DataSettings, inference: InferenceSettings, network: Network) -> "Tiling":
+        rows, columns = (
+            Axis(length, data.patch_size, inference.crop_size, network.factor)
+            for length in (data.image_h, data.image_w)
+        )
+        return cls(rows, columns, network, inference.mode, inference.tile_size)
+
+    @property
+    def padding(self) -> Padding:
+        """Zeros that the mode needs around a scene."""
+        rows, columns = self.rows, self.columns
+        if self.mode == "reference":
+            return Padding(rows.before, rows.padding - rows.before, columns.before, columns.padding - columns.before)
+        return Padding(*rows.aligned, *columns.aligned)
+
+    @property
+    def padded_shape(self) -> tuple[int, int]:
+        above, below, left, right = self.padding
+        return self.rows.length + above + below, self.columns.length + left + right
+
+    def mask(self, forward: Forward, image: np.ndarray) -> np.ndarray:
+        """The mask [height, width] float32 of an image [1, padded height, padded width, 9]."""
+        if self.mode == "reference":
+            return reference_mask(forward, image, self.rows, self.columns)
+        if self.mode == "tiles":
+            return tiled_mask(forward, image, self)
+        return whole_mask(forward, image, self.rows, self.columns)
 
 
 def whole_mask(forward: Forward, image: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
@@ -68,16 +100,17 @@ def whole_mask(forward: Forward, image: np.ndarray, rows: Axis, columns: Axis) -
     return mask[top : top + rows.length, left : left + columns.length]
 
 
-def tiled_mask(forward: Forward, image: np.ndarray, rows: Axis, columns: Axis, tile: int) -> np.ndarray:
-    """The same result tile by tile: each tile sees RECEPTIVE_FIELD pixels around the part that it answers for, and
+def tiled_mask(forward: Forward, image: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """The same result tile by tile: each tile sees the network's receptive field around the part that it gives, and
     starts on the pooling grid. Takes memory for one tile instead of one scene."""
+    rows, columns, tile, reach = tiling.rows, tiling.columns, tiling.tile, tiling.network.receptive_field
     height, width = image.shape[1:3]
     mask = np.empty((height, width), np.float32)
     for y in range(0, height, tile):
         for x in range(0, width, tile):
-            top, left = max(y - RECEPTIVE_FIELD, 0), max(x - RECEPTIVE_FIELD, 0)
+            top, left = max(y - reach, 0), max(x - reach, 0)
             bottom, right = min(y + tile, height), min(x + tile, width)
-            seen = image[:, top : bottom + RECEPTIVE_FIELD, left : right + RECEPTIVE_FIELD]
+            seen = image[:, top : bottom + reach, left : right + reach]
             part = np.asarray(forward(np.ascontiguousarray(seen)))[0, :, :, 0]
             mask[y:bottom, x:right] = part[y - top : bottom - top, x - left : right - left]
     top, left = rows.aligned[0], columns.aligned[0]
@@ -97,12 +130,3 @@ def reference_mask(forward: Forward, image: np.ndarray, rows: Axis, columns: Axi
             mosaic[y : y + stride, x : x + stride] = mask
     top, left = (rows.padding - crop) // 2, (columns.padding - crop) // 2
     return mosaic[top : top + rows.length, left : left + columns.length]
-
-
-def mask_scene(forward: Forward, image: np.ndarray, rows: Axis, columns: Axis, mode: str, tile: int) -> np.ndarray:
-    """The mask [height, width] float32 of an image that was padded with `padding`."""
-    if mode == "reference":
-        return reference_mask(forward, image, rows, columns)
-    if mode == "tiles":
-        return tiled_mask(forward, image, rows, columns, tile)
-    return whole_mask(forward, image, rows, columns)

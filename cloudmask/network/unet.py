@@ -5,13 +5,10 @@ concatenation up; one sigmoid output, the probability of cloud. Architecture aft
 arXiv:1505.04597, in MLCommons Science's variant. Kernels are drawn from he_normal.
 """
 
-from pathlib import Path
-
 import tensorflow as tf
 
-from common.errors import UserError
+from cloudmask.data.scenes import CHANNELS
 
-CHANNELS = 9  # 6 reflectances, then 3 brightness temperatures
 FACTOR = 8  # three poolings: height and width must be multiples of this
 # Pixels that an output pixel may see on each side: the convolutions reach 2 * (1 + 2 + 4) going down, 2 * 8 at the
 # bottom and 2 * (4 + 2 + 1) going up, and the pooling cell adds up to 7; 51, rounded up to the pooling grid.
@@ -42,27 +39,3 @@ def unet() -> tf.keras.Model:
     # float32 also in mixed precision: a probability of 1 - 1e-4 does not exist in bfloat16.
     x = layers.Conv2D(1, 1, activation="sigmoid", padding="same", kernel_initializer="he_normal", dtype="float32")(x)
     return tf.keras.Model(inputs, x, name="cloudmask_unet")
-
-
-def load(path: str) -> tf.keras.Model:
-    """A U-Net under the current precision policy with the weights of a saved one.
-
-    path: .keras, .h5 (as the reference saves it) or a SavedModel folder.
-    Raises UserError if it is missing, unreadable or another network.
-    """
-    if not Path(path).exists():
-        raise UserError(f"{path}: no such model; train one first, or set inference.model_file")
-    try:
-        saved = tf.keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: cannot be read as a Keras model ({error})") from error
-    network = unet()
-    ours = [tuple(weight.shape) for weight in network.weights]
-    theirs = [tuple(weight.shape) for weight in saved.weights]
-    if ours != theirs:
-        first = next((n for n, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
-        found = theirs[first] if first < len(theirs) else "nothing"
-        wanted = ours[first] if first < len(ours) else "nothing"
-        raise UserError(f"{path}: is another network: weight {first} is {found}, {wanted} expected")
-    network.set_weights(saved.get_weights())
-    return network

@@ -137,7 +137,7 @@ def _radiation(
     opacity = {kind: thickness[kind] / (thickness[kind] + np.float32(8.0)) for kind in kinds}
     emissivity = {kind: 1.0 - np.exp(-0.5 * thickness[kind]) for kind in kinds}
     refs = np.empty((*shape, 6), np.float32)
-    solar = None
+    solar = np.zeros(shape, np.float32)
     for band in range(6):
         light = sum(cover[name] * np.float32(_REFLECTANCE[name][band]) for name in cover)
         if band == 3:

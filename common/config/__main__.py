@@ -1,36 +1,46 @@
-"""python -m common.config schema|table PACKAGE, or show PACKAGE [FILE] [key=value ...]"""
+"""Settings for people and editors: python -m common.config COMMAND ...
 
-import importlib
+show BENCHMARK [FILE] [key=value ...]   the resolved settings, each with its meaning
+table BENCHMARK                         a Markdown table of all keys, defaults and meanings
+schema BENCHMARK                        a JSON schema for editors
+program FILE                            the program that a recipe is for, such as `tf_deepcam train`
+docs                                    docs/settings.md
+"""
+
 import json
 import sys
-from typing import Any
 
-from common.config.render import as_markdown, dump
+from common.benchmarks import BENCHMARKS, of_package
+from common.config.recipes import benchmark_of, settings_of
+from common.config.render import as_markdown, dump, setting_rows, settings_page
 from common.errors import UserError
 from common.program import run_program
 
 
-def settings_of(package: str) -> Any:
-    """The config module of a benchmark package, by its name."""
-    try:
-        return importlib.import_module(f"{package}.config")
-    except ImportError as error:
-        raise UserError(f"no benchmark package named '{package}' here") from error
-
-
 def main() -> int:
-    usage = "usage: python -m common.config schema|table PACKAGE, or show PACKAGE [FILE] [key=value ...]"
-    command, package, *rest = (*sys.argv[1:], "", "")[: max(2, len(sys.argv) - 1)]
-    if command not in ("schema", "table", "show") or not package:
-        raise UserError(usage)
-    module = settings_of(package)
-    if command == "schema":
-        print(json.dumps(module.Config.model_json_schema(), indent=2))
-    elif command == "table":
-        print("\n".join(["| key | default | meaning |", "| --- | --- | --- |", *as_markdown(module.Config)]))
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__.rstrip())
+        return 0
+    command, *rest = words
+    if command == "docs" and not rest:
+        ordered = [BENCHMARKS[name] for name in sorted(BENCHMARKS)]
+        print(settings_page({benchmark.title: settings_of(benchmark).Config for benchmark in ordered}), end="")
+    elif command == "program" and len(rest) == 1:
+        benchmark = benchmark_of(rest[0])
+        print(benchmark.package, benchmark.job_command)
+    elif command in ("schema", "table") and len(rest) == 1:
+        model = settings_of(of_package(rest[0])).Config
+        schema = command == "schema"
+        print(json.dumps(model.model_json_schema(), indent=2) if schema else as_markdown(setting_rows(model)))
+    elif command == "show" and rest:
+        files = [word for word in rest[1:] if "=" not in word]
+        overrides = [word for word in rest[1:] if "=" in word]
+        if len(files) > 1:
+            raise UserError(f"show takes one file, {len(files)} were given: {' '.join(files)}")
+        print(dump(settings_of(of_package(rest[0])).load(files[0] if files else None, overrides)), end="")
     else:
-        files = [text for text in rest if "=" not in text and text]
-        print(dump(module.load(files[0] if files else None, [text for text in rest if "=" in text])), end="")
+        raise UserError(f"'{' '.join(words)}' is not a command of common.config: `python -m common.config --help`")
     return 0
 
 

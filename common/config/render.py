@@ -2,10 +2,8 @@
 
 import json
 import math
-from pathlib import Path
 
 import yaml
-from pydantic import BaseModel
 
 from common.config.settings import Settings
 
@@ -31,16 +29,41 @@ def _dump_section(settings: Settings, indent: int, lines: list) -> None:
             lines.append(f"{pad}{name}: {text}{comment}")
 
 
-def as_markdown(model: type, prefix: str = "") -> list:
-    """A table row a setting: key, default, meaning. For README.md, which a test holds to this."""
-    rows: list = []
+def setting_rows(model: type[Settings], prefix: str = "") -> list[str]:
+    """A Markdown table's row for each setting: key, default, meaning."""
+    rows: list[str] = []
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            rows += as_markdown(field.annotation, f"{prefix}{name}.")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            rows += setting_rows(field.annotation, f"{prefix}{name}.")
         else:
             default = field.get_default(call_default_factory=True)
-            default = list(default) if isinstance(default, tuple) else default
-            shown = json.dumps(default if not isinstance(default, Path) else str(default))
+            shown = json.dumps(list(default) if isinstance(default, tuple) else default)
             meaning = " ".join((field.description or "").split()).replace("|", "\\|")
             rows.append(f"| `{prefix}{name}` | `{shown}` | {meaning} |")
     return rows
+
+
+def as_markdown(rows: list[str]) -> str:
+    """A table of `setting_rows`."""
+    return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+def settings_page(models: dict[str, type[Settings]]) -> str:
+    """docs/settings.md, which a test holds to this: the first model's settings, and the others' where they differ."""
+    sections: list[str] = []
+    seen: set[str] = set()
+    for title, model in models.items():
+        rows = [row for row in setting_rows(model) if row not in seen]
+        sections.append(f"## {title}{', where it differs' if seen else ''}\n\n{as_markdown(rows)}\n")
+        seen.update(rows)
+    return f"""# Settings
+
+Written by `python -m common.config docs`. A YAML file holds sections of these keys, and the command line overrides them
+as `section.key=value`. An unknown key, a wrong type or a value out of range stops the program with the line, the value
+and the nearest known key. `python -m common.config show cloudmask|deepcam [FILE]` prints what a file gives.
+
+Two ways to set the batch: `training.local_batch_size` (per rank, so more ranks make a larger global batch) or
+`training.global_batch_size` (shared by all ranks). `training.gradient_accumulation_frequency=k` takes one step from k
+passes; the learning-rate schedule counts steps.
+
+{chr(10).join(sections)}"""

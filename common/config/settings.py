@@ -11,12 +11,12 @@ A benchmark's settings are a tree of `Settings` models, each field with a descri
 import difflib
 import json
 from pathlib import Path
-from typing import Callable, Optional, TypeVar, Union
+from typing import Any, Callable, Optional, TypeVar, Union
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
-from common.config.yaml_files import Key, Loader, read_yaml
+from common.config.yaml_files import Key, parse, read_yaml
 from common.errors import UserError
 
 
@@ -43,10 +43,9 @@ def apply_overrides(tree: dict, overrides: list, places: dict) -> None:
             section = section.setdefault(part, {})
             if not isinstance(section, dict):
                 raise UserError(f"override '{text}': '{'.'.join(key[:depth])}' is a value, not a section")
-        try:
-            section[key[-1]] = yaml.load(value, Loader)
-        except yaml.YAMLError as error:
-            raise UserError(f"override '{text}': the value is not valid YAML") from error
+        parsed = parse(value, f"override '{text}'").value
+        # `data.stage_dir=` unsets: an empty text, where YAML has its null.
+        section[key[-1]] = "" if parsed is None and not value.strip() else parsed
         for depth in range(1, len(key) + 1):
             places.setdefault(key[:depth], f"override '{text}'")
         places[key] = f"override '{text}'"
@@ -88,16 +87,29 @@ def _graft(foreign: dict, places: dict) -> tuple:
 
 def check(model: type[Config], tree: dict, places: dict, source: str) -> Config:
     """Validate a tree; the first mistake becomes a UserError. `places` says where each key stands."""
+    _refuse_nul(tree, (), places, source)
     try:
         # Through JSON, in whose strict mode a list is accepted for a tuple and text for a path.
         return model.model_validate_json(json.dumps(tree))
     except ValidationError as error:
         raise UserError(_describe(model, error.errors(include_url=False)[0], places, source)) from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{source}: {error}") from error
 
 
-def _describe(model: type, mistake: dict, places: dict, source: str) -> str:
+def _refuse_nul(value: Any, key: Key, places: dict, source: str) -> None:
+    """No file's name, nor anything else that the settings name, can hold a NUL."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_nul(inner, (*key, str(name)), places, source)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _refuse_nul(inner, key, places, source)
+    elif isinstance(value, str) and "\0" in value:
+        raise UserError(f"{places.get(key, source)}: '{'.'.join(key)}' holds a NUL character")
+
+
+def _describe(model: type[BaseModel], mistake: ErrorDetails, places: dict, source: str) -> str:
     """One line for one of pydantic's mistakes."""
     key = tuple(str(part) for part in mistake["loc"])
     place = next((places[key[:depth]] for depth in range(len(key), 0, -1) if key[:depth] in places), source)
@@ -119,7 +131,7 @@ def _describe(model: type, mistake: dict, places: dict, source: str) -> str:
     return f"{place}: '{name}' {reason}{value}" if name else f"{place}: {reason}"
 
 
-def _known_keys(model: type, key: Key) -> list:
+def _known_keys(model: type[BaseModel], key: Key) -> list[str]:
     for part in key:
         field = model.model_fields.get(part)
         if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
@@ -128,7 +140,7 @@ def _known_keys(model: type, key: Key) -> list:
     return list(model.model_fields)
 
 
-def _elsewhere(model: type, name: str, cutoff: float) -> list:
+def _elsewhere(model: type[BaseModel], name: str, cutoff: float) -> list[str]:
     """The full name of a key like `name` in any section; at cutoff 1 of that very name."""
     for section, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):

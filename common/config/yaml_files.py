@@ -1,14 +1,23 @@
-"""YAML files to trees, with the line of each key, by which mistakes are reported."""
+"""YAML files to trees, with the line of each key, by which mistakes are reported.
+
+A file may come from anybody: its size, its depth and what its aliases stand for are bounded, and keys are words.
+PyYAML with two of YAML 1.2's habits; ruamel.yaml was tried in its place and would need the same walk over lines, bounds
+and exceptions for dates (docs/structure.md).
+"""
 
 import re
 from pathlib import Path
-from typing import Union
+from typing import Any, NamedTuple, Union
 
 import yaml
 
 from common.errors import UserError
 
-Key = tuple  # path of a setting, such as ("training", "epochs")
+Key = tuple[str, ...]  # path of a setting, such as ("training", "epochs")
+
+_MOST_BYTES = 1 << 20
+_MOST_NODES = 100_000  # with every alias counted as what it stands for
+_DEEPEST = 50
 
 
 class Loader(yaml.SafeLoader):
@@ -27,39 +36,98 @@ Loader.yaml_implicit_resolvers = {
 }
 
 
-def read_yaml(path: Union[str, Path]) -> tuple:
-    """A YAML file's tree and the line of each key: (dict, {key path: line number}).
+class Parsed(NamedTuple):
+    """A value, and the line of each key in it."""
 
-    Raises UserError for a missing file, a syntax error, a key given twice, or a top level that is no mapping.
+    value: Any
+    lines: dict[Key, int]
+
+
+def parse(text: str, where: str) -> Parsed:
+    """One YAML document. where: what messages begin with, such as the file's path. Raises UserError."""
+    try:
+        loader = Loader(text)
+        node = loader.get_single_node()
+        lines: dict[Key, int] = {}
+        if node is None:
+            return Parsed(None, lines)
+        _check_size(node, where)
+        _collect_lines(where, node, (), lines)
+        return Parsed(loader.construct_document(node), lines)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{where}{line}: is not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    except RecursionError:
+        raise UserError(f"{where}: is nested too deeply, {_DEEPEST} levels at most") from None
+    except (ValueError, OverflowError) as error:  # such as a number of 5000 digits
+        raise UserError(f"{where}: holds a value that cannot be read ({str(error).split(';')[0]})") from error
+
+
+def read_yaml(path: Union[str, Path]) -> Parsed:
+    """A YAML file's tree, a dict, and the line of each key.
+
+    Raises UserError for a missing file, a syntax error, a key given twice, or a top level that is not a mapping.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with open(path, "rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        text = content.decode("utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
-    try:
-        loader = Loader(text)
-        node = loader.get_single_node()
-        lines: dict = {}
-        if node is not None:
-            _collect_lines(path, node, (), lines)
-        tree = {} if node is None else loader.construct_document(node)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: is not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise UserError(f"{str(path)!r:.200}: cannot be read ({error})") from error
+    if len(content) > _MOST_BYTES:
+        raise UserError(f"{path}: is larger than {_MOST_BYTES} bytes: is it a file of settings?")
+    tree, lines = parse(text, str(path))
+    if tree is None:
+        tree = {}
     if not isinstance(tree, dict):
         raise UserError(f"{path}:1: 'key: value' lines expected, found {tree!r:.60}")
-    return tree, lines
+    return Parsed(tree, lines)
 
 
-def _collect_lines(path, node: yaml.Node, key: Key, lines: dict) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for name_node, value_node in node.value:
-            inner = (*key, name_node.value)
-            line = name_node.start_mark.line + 1
-            if inner in lines:
-                raise UserError(f"{path}:{line}: '{'.'.join(inner)}' is given twice, first in line {lines[inner]}")
-            lines[inner] = line
-            _collect_lines(path, value_node, inner, lines)
+def _check_size(root: yaml.Node, where: str) -> None:
+    """Raises UserError for a tree that is too deep, too large with its aliases written out, or holds itself."""
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: yaml.Node, depth: int) -> int:
+        if id(node) in open_nodes:
+            raise UserError(f"{where}:{node.start_mark.line + 1}: refers to itself")
+        if depth > _DEEPEST:
+            raise UserError(f"{where}:{node.start_mark.line + 1}: is nested too deeply, {_DEEPEST} levels at most")
+        if id(node) not in sizes:
+            open_nodes.add(id(node))
+            children = node.value if isinstance(node, yaml.CollectionNode) else []
+            parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+            sizes[id(node)] = 1 + sum(size(part, depth + 1) for part in parts)
+            open_nodes.discard(id(node))
+        if sizes[id(node)] > _MOST_NODES:
+            raise UserError(f"{where}:{node.start_mark.line + 1}: stands for more than {_MOST_NODES} values")
+        return sizes[id(node)]
+
+    size(root, 0)
+
+
+def _collect_lines(where: str, node: yaml.Node, key: Key, lines: dict[Key, int]) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _collect_lines(where, child, (*key, "[]"), {})
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for name_node, value_node in node.value:
+        line = name_node.start_mark.line + 1
+        if not isinstance(name_node, yaml.ScalarNode) or name_node.tag not in _WORDS:
+            shown = name_node.value if isinstance(name_node, yaml.ScalarNode) else "a list or a section"
+            raise UserError(f"{where}:{line}: a key must be a word, found {shown!r:.60}: put it in quotes if it is one")
+        inner = (*key, name_node.value)
+        if inner in lines:
+            raise UserError(f"{where}:{line}: '{'.'.join(inner)}' is given twice, first in line {lines[inner]}")
+        lines[inner] = line
+        _collect_lines(where, value_node, inner, lines)
+
+
+_WORDS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")

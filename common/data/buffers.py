@@ -19,7 +19,7 @@ class BufferPool:
     def __init__(self, keep_bytes: int = 1 << 30):
         self._keep_bytes = keep_bytes
         self._kept_bytes = 0
-        self._free = defaultdict(list)
+        self._free: dict[int, list[mmap.mmap]] = defaultdict(list)
         # Re-entrant: the garbage collector may free an array while this thread holds the lock.
         self._lock = threading.RLock()
 
@@ -38,7 +38,8 @@ class BufferPool:
                 memory.madvise(mmap.MADV_HUGEPAGE)
         # NumPy makes this array the base of every later view, so it dies exactly when the last of them does.
         owner = np.frombuffer(memory, np.uint8)
-        weakref.finalize(owner, self._give_back, memory, bytes_wanted).atexit = False
+        at_the_end = weakref.finalize(owner, self._give_back, memory, bytes_wanted)
+        at_the_end.atexit = False  # type: ignore[misc]  # a property, which its types do not know
         return owner[: count * dtype.itemsize].view(dtype).reshape(shape)
 
     def _give_back(self, memory: mmap.mmap, size: int) -> None:

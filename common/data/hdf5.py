@@ -9,17 +9,18 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Protocol, Union
 
 import h5py
 import numpy as np
+import psutil
 
-from common.errors import UserError
+from common.errors import UserError, storage_problem
 
 
 def read_at(descriptor: int, position: int, out: np.ndarray, where: str) -> np.ndarray:
     """Fill `out` (C order) with a file's bytes from `position` on. Raises UserError, naming `where`, if it ends."""
-    view, done = memoryview(out.reshape(-1).view(np.uint8)), 0
+    view, done = memoryview(out.reshape(-1).view(np.uint8).data), 0
     while done < len(view):
         count = os.preadv(descriptor, [view[done:]], position + done)
         if count == 0:
@@ -28,24 +29,80 @@ def read_at(descriptor: int, position: int, out: np.ndarray, where: str) -> np.n
     return out
 
 
+class Rows(Protocol):
+    """An array in a file, rows of which are read on request: a Dataset here, or one of another format."""
+
+    where: str  # for messages
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether rows are read straight from their place in the file."""
+        ...
+
+    def read_rows(self, first: int, out: np.ndarray) -> np.ndarray:
+        """Fill `out` ([rows, ...], C order, the array's type) with the rows from `first` on."""
+        ...
+
+
+_KINDS = {"f": "floating point", "iu": "integer"}
+_MOST_BYTES = psutil.virtual_memory().total // 2  # of one dataset
+
+
+def _own_dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
+    """The dataset, reached inside this file alone. Raises UserError.
+
+    An external link would lead into another file, whose offsets mean nothing in ours; a soft link may run in a circle.
+    """
+    parts = name.split("/")
+    for depth in range(1, len(parts) + 1):
+        try:
+            link = file.get("/".join(parts[:depth]), getlink=True)
+        except (KeyError, TypeError, RuntimeError):
+            link = None
+        if isinstance(link, h5py.ExternalLink):
+            raise UserError(f"{where} is a link into another file ({link.filename}): refused; copy the data in")
+    try:
+        item = file.get(name)
+    except (KeyError, RuntimeError, OSError) as error:
+        raise UserError(f"{where} cannot be reached ({str(error).splitlines()[0]}): the file is damaged") from error
+    if not isinstance(item, h5py.Dataset):
+        present = ", ".join(sorted(str(key) for key in file)) or "nothing"
+        raise UserError(f"{where} is missing (the file holds: {present})")
+    if item.file.filename != file.filename:
+        raise UserError(f"{where} lies in another file ({item.file.filename}): refused; copy the data in")
+    return item
+
+
+def _check_storage(item: h5py.Dataset, where: str) -> None:
+    """Raises UserError for a dataset without values of its own in this file, or too large to be one of ours."""
+    if item.shape is None or item.size == 0:
+        raise UserError(f"{where} is empty (shape {item.shape})")
+    if item.is_virtual or item.external:
+        raise UserError(f"{where} keeps its values in other files (virtual or external storage): refused; copy them in")
+    if item.nbytes > _MOST_BYTES:
+        raise UserError(f"{where} has shape {item.shape}, {item.nbytes / 2**30:.0f} GiB: too large for a sample")
+    if item.id.get_storage_size() == 0:
+        raise UserError(f"{where} was never written: it has a shape, {item.shape}, but no values")
+
+
 class Dataset:
     """One dataset of an open file: its shape, its type, and rows of it on request.
 
-    `kind` is NumPy's: "f" for floating point, "iu" for integers.
+    `kind` is NumPy's: "f" for floating point, "iu" for integers, "fiu" for both.
     """
 
     def __init__(self, file: h5py.File, path: Path, name: str, kind: str):
         where = f"{path}: dataset '{name}'"
-        item = file.get(name)
-        if not isinstance(item, h5py.Dataset):
-            present = ", ".join(sorted(str(key) for key in file)) or "nothing"
-            raise UserError(f"{where} is missing (the file holds: {present})")
+        item = _own_dataset(file, name, where)
+        _check_storage(item, where)
         if item.dtype.kind not in kind:
-            wanted = " or ".join({"f": "floating point", "i": "integer", "u": "unsigned integer"}[k] for k in kind)
+            wanted = " or ".join(title for letters, title in _KINDS.items() if set(letters) & set(kind))
             raise UserError(f"{where} holds {item.dtype}, but {wanted} is needed")
         self.where, self.shape, self.dtype = where, item.shape, item.dtype.newbyteorder("=")
         self._item = item
-        # None for a chunked or compressed dataset, and for one that was never written (it has no block yet).
+        # None for a chunked or compressed dataset.
         self._offset: Optional[int] = item.id.get_offset() if item.dtype.isnative else None
         self._descriptor = file.id.get_vfd_handle() if self._offset is not None else -1
 
@@ -116,6 +173,6 @@ def write_file(path: Union[str, Path]) -> Iterator[h5py.File]:
             yield file
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise UserError(f"{path}: cannot be written ({storage_problem(error, path.parent)})") from error
     finally:
         temporary.unlink(missing_ok=True)

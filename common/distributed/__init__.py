@@ -5,7 +5,6 @@ there is one rank and every collective is the identity.
 """
 
 from common.distributed.collectives import (
-    Placement,
     average_over_group,
     average_over_ranks,
     barrier,
@@ -13,18 +12,17 @@ from common.distributed.collectives import (
     broadcast_variables,
     check_same,
     gather_objects,
-    init,
     is_root,
     local_rank,
     local_size,
     nodes,
     on_root,
-    own_cores,
     raise_together,
     rank,
     size,
     sum_over_ranks,
 )
+from common.distributed.placement import Placement, init
 
 __all__ = [
     "Placement",
@@ -41,7 +39,6 @@ __all__ = [
     "local_size",
     "nodes",
     "on_root",
-    "own_cores",
     "raise_together",
     "rank",
     "size",

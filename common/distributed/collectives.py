@@ -1,152 +1,91 @@
-"""Ranks: who am I, how many are we, and the few collective operations that everything else needs.
-
-The only file that imports Horovod. Without a launcher there is one rank and every collective is the identity.
+"""The collective operations, over Horovod. Without a launcher there is one rank and each is the identity.
 
 Conventions: rank 0 writes files and speaks; a *local rank* counts the ranks of one node; sums over ranks are made in
-float64 and any division comes after them.
-Source of the rules on devices and threads: Horovod's guide (one GPU a rank, memory growth on), and our own
-measurements of two ranks on two cores (README.md, "Speed").
+float64 and any division comes after them. Horovod, and TensorFlow with it, is loaded by `connect`, so that a program
+that has only its arguments to check answers at once.
 """
 
 import os
 import socket
-from dataclasses import dataclass
-from typing import Callable, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 import numpy as np
-import tensorflow as tf
 
 from common.distributed import launchers
 from common.errors import UserError
 
-try:
-    import horovod.tensorflow as hvd
-
-    _horovod_problem: Optional[ImportError] = None
-except ImportError as problem:
-    hvd, _horovod_problem = None, problem
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Result = TypeVar("Result")
 
-
-@dataclass(frozen=True)
-class Placement:
-    """Where this rank runs: cores that are its own, and the GPU if it has one."""
-
-    threads: int
-    gpu: Optional[str]
+_hvd: Any = None  # horovod.tensorflow, once connected
+_group: Any = None  # the Horovod process set of this rank's group, if there are groups
 
 
-_group = None  # the Horovod process set of this rank's group, if there are groups
+def connect(group_size: int = 1) -> None:
+    """Find the other ranks. group_size: ranks in a group for average_over_group; it must divide the number of ranks.
 
-
-def init(threads: int = 0, group_size: int = 1) -> Placement:
-    """Start Horovod, give this rank its GPU and its share of the node's cores. Call once, before any TensorFlow op.
-
-    threads: compute threads of this rank; 0 shares the node's cores out evenly over its ranks.
-    group_size: ranks in a group for average_over_group, neighbours by number; it must divide the number of ranks.
-    Raises UserError if Horovod cannot be used or sees other ranks than were started, or the node has fewer GPUs than
-    ranks.
+    Raises UserError if Horovod cannot be used, or sees other ranks than the launcher started.
     """
-    if hvd is None:
+    global _hvd
+    try:
+        import horovod.tensorflow as hvd
+    except ImportError as problem:
         raise UserError(
-            f"Horovod cannot be used with this TensorFlow ({_horovod_problem}): it was not compiled against it. "
-            "Run `make venv` again, or install it as README.md says under 'Installing by hand'"
-        )
-    if not tf.config.list_physical_devices("GPU"):
-        # Milliseconds between Horovod's looks at what is ready to be exchanged. Its default of 1 suits GPUs; on a CPU
-        # those looks take 8 % of a core from the computation (`make bench`, row "two ranks").
-        os.environ.setdefault("HOROVOD_CYCLE_TIME", "20")
+            f"Horovod cannot be used with this TensorFlow ({problem}): it was not compiled against it. "
+            "Run `make venv` again, or install it as docs/install.md says under 'By hand'"
+        ) from problem
     if group_size > 1:
         os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"
     hvd.init()
     launchers.check_world(os.environ, hvd.size())
+    _hvd = hvd
     _make_groups(group_size)
-    tf.get_logger().setLevel("ERROR")  # Keras' advice to programmers, such as on saving a model without metrics
-    threads = threads or own_cores(sorted(os.sched_getaffinity(0)), os.cpu_count() or 1)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    if is_root() and threads * local_size() > (os.cpu_count() or 1):
-        print(f"warning: {local_size()} ranks x {threads} threads on a node with {os.cpu_count()} cores", flush=True)
-    # Two, so that an input or allreduce operation never waits behind a long convolution; more only fight for cores.
-    tf.config.threading.set_inter_op_parallelism_threads(2)
-    return Placement(threads=threads, gpu=_own_gpu())
-
-
-def own_cores(allowed: list, node_cores: int) -> int:
-    """How many of the `allowed` cores are this rank's, and bind the process to them.
-
-    A launcher that has already bound each rank to cores of its own (mpirun, srun) leaves local_size * len(allowed)
-    cores or fewer than the node has; then all allowed ones are ours. Otherwise the ranks of the node see the same
-    cores and each takes a contiguous slice: left to themselves, their thread pools would fight over all of them.
-    """
-    ranks = local_size()
-    if ranks == 1 or ranks * len(allowed) <= node_cores:
-        return len(allowed)
-    share = max(1, len(allowed) // ranks)
-    first = local_rank() * share
-    if first + share <= len(allowed):
-        os.sched_setaffinity(0, allowed[first : first + share])
-    return share
 
 
 def _make_groups(size_of_group: int) -> None:
     global _group
-    ranks = hvd.size()
     if size_of_group == 1:
         return
+    ranks = size()
     if ranks % size_of_group:
         raise UserError(
             f"training.batchnorm_group_size {size_of_group} does not divide the {ranks} ranks: use a divisor, or 1",
             on_all_ranks=True,
         )
     if size_of_group == ranks:
-        _group = hvd.global_process_set
+        _group = _hvd.global_process_set
         return
     for first in range(0, ranks, size_of_group):
         # A collective call: every rank makes every group, in the same order.
-        made = hvd.add_process_set(range(first, first + size_of_group))
-        if first <= hvd.rank() < first + size_of_group:
-            _group = made
-
-
-def _own_gpu() -> Optional[str]:
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return None
-    # Under jsrun and some srun set-ups each rank sees only its own GPU, whatever its local rank.
-    if len(gpus) > 1 and local_rank() >= len(gpus):
-        raise UserError(
-            f"{local_size()} ranks on this node but only {len(gpus)} GPUs: start at most one rank a GPU "
-            f"(horovodrun -np {len(gpus)})"
-        )
-    gpu = gpus[0] if len(gpus) == 1 else gpus[local_rank()]
-    tf.config.set_visible_devices(gpu, "GPU")
-    tf.config.experimental.set_memory_growth(gpu, True)
-    return gpu.name
+        group = _hvd.add_process_set(range(first, first + size_of_group))
+        if first <= rank() < first + size_of_group:
+            _group = group
 
 
 def _started() -> bool:
-    return hvd is not None and hvd.is_initialized()
+    return _hvd is not None
 
 
 def rank() -> int:
-    return hvd.rank() if _started() else 0
+    return _hvd.rank() if _started() else 0
 
 
 def size() -> int:
-    return hvd.size() if _started() else 1
+    return _hvd.size() if _started() else 1
 
 
 def local_rank() -> int:
-    return hvd.local_rank() if _started() else 0
+    return _hvd.local_rank() if _started() else 0
 
 
 def local_size() -> int:
-    return hvd.local_size() if _started() else 1
+    return _hvd.local_size() if _started() else 1
 
 
 def nodes() -> int:
-    return hvd.cross_size() if _started() else 1
+    return _hvd.cross_size() if _started() else 1
 
 
 def is_root() -> bool:
@@ -160,12 +99,12 @@ def barrier() -> None:
 
 def broadcast_object(value: Result) -> Result:
     """Rank 0's value (anything that can be pickled), on every rank."""
-    return hvd.broadcast_object(value, root_rank=0) if size() > 1 else value
+    return _hvd.broadcast_object(value, root_rank=0) if size() > 1 else value
 
 
 def gather_objects(value: Result) -> list:
     """Every rank's value, in rank order, on every rank."""
-    return hvd.allgather_object(value) if size() > 1 else [value]
+    return _hvd.allgather_object(value) if size() > 1 else [value]
 
 
 def on_root(function: Callable[[], Result]) -> Result:
@@ -208,7 +147,7 @@ def sum_over_ranks(values: np.ndarray) -> np.ndarray:
 def broadcast_variables(variables: list) -> None:
     """Give every rank rank 0's values of these tf.Variables."""
     if size() > 1:
-        hvd.broadcast_variables(variables, root_rank=0)
+        _hvd.broadcast_variables(variables, root_rank=0)
 
 
 def average_over_ranks(tensors: list, compress: bool = False) -> list:
@@ -219,10 +158,10 @@ def average_over_ranks(tensors: list, compress: bool = False) -> list:
     """
     if size() == 1:
         return tensors
-    compression = hvd.Compression.fp16 if compress else hvd.Compression.none
-    return [hvd.allreduce(tensor, op=hvd.Average, compression=compression) for tensor in tensors]
+    compression = _hvd.Compression.fp16 if compress else _hvd.Compression.none
+    return [_hvd.allreduce(tensor, op=_hvd.Average, compression=compression) for tensor in tensors]
 
 
-def average_over_group(tensor: tf.Tensor) -> tf.Tensor:
+def average_over_group(tensor: "tf.Tensor") -> "tf.Tensor":
     """Mean of a tensor over the ranks of this rank's group, differentiable, inside a training step."""
-    return tensor if _group is None else hvd.allreduce(tensor, op=hvd.Average, process_set=_group)
+    return tensor if _group is None else _hvd.allreduce(tensor, op=_hvd.Average, process_set=_group)

@@ -15,34 +15,10 @@ the published v3.0 result logs reach it. Cosine: Loshchilov and Hutter, arXiv:16
 """
 
 import math
-from typing import Literal
 
 import tensorflow as tf
-from pydantic import Field, model_validator
 
-from common.config.settings import Settings
-
-
-class ScheduleSettings(Settings):
-    lr_schedule: Literal["constant", "multistep", "cosine_annealing"] = Field(
-        "constant", description="shape of the learning rate after warm-up: constant | multistep | cosine_annealing"
-    )
-    milestones: tuple[int, ...] = Field((), description="multistep: updates after warm-up at which the rate drops")
-    decay_rate: float = Field(0.1, gt=0, le=1, description="multistep: factor applied at each milestone")
-    t_max: int = Field(9600, gt=0, description="cosine_annealing: updates from the target to eta_min")
-    eta_min: float = Field(0.0, ge=0, description="cosine_annealing: lowest learning rate")
-    lr_warmup_steps: int = Field(0, ge=0, description="updates of linear warm-up; 0 is none")
-    lr_warmup_factor: float = Field(
-        1.0, ge=1, description="the rate rises to start_lr times this; at 1 it rises from 0 to start_lr"
-    )
-
-    @model_validator(mode="after")
-    def _milestones_rise(self):
-        if any(later <= earlier for earlier, later in zip((0, *self.milestones), self.milestones)):
-            raise ValueError(f"milestones must be positive and rising, found {list(self.milestones)}")
-        if self.lr_schedule == "multistep" and not self.milestones:
-            raise ValueError("lr_schedule: multistep needs milestones")
-        return self
+from common.optim.settings import ScheduleSettings
 
 
 class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):

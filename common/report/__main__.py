@@ -12,15 +12,17 @@ import csv
 import html
 import sys
 from pathlib import Path
+from typing import Optional
 
 from rich.table import Table
 
-from common.errors import UserError
+from common.benchmarks import BENCHMARKS
+from common.errors import UserError, storage_problem
 from common.program import run_program
-from common.report import compliance, forms, mlperf_logs
+from common.report import compliance, forms, mlperf_logs, scaling
 from common.report import plots as curves
 from common.report.tables import as_html, markdown, show, table
-from common.runs.folder import read_records
+from common.runs.records import read_records
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1150px; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -35,11 +37,12 @@ img { max-width: 100%; } p { color: #555; }
 
 def load(paths: list) -> tuple:
     """(runs, {run's name: its inference record}) of run folders and logs. Raises UserError."""
-    runs, inferences = [], {}
+    runs: list[mlperf_logs.RunLog] = []
+    inferences: dict[str, forms.Inference] = {}
     for path in map(Path, paths):
         log = path / "mlperf.log" if path.is_dir() else path
         if path.is_dir() and not log.is_file():
-            raise UserError(f"{path}: is no run folder (it holds no mlperf.log)")
+            raise UserError(f"{path}: is not a run folder (it holds no mlperf.log)")
         found = mlperf_logs.read(log)
         taken = {run.name for run in runs}
         for run in found:
@@ -49,7 +52,7 @@ def load(paths: list) -> tuple:
         if path.is_dir() and records.is_file():
             inference = [record for record in read_records(records) if record["kind"] == "inference"]
             if inference:
-                inferences[found[-1].name] = inference[-1]
+                inferences[found[-1].name] = forms.Inference.of(inference[-1])
         runs += found
     return runs, inferences
 
@@ -62,21 +65,15 @@ def compliance_table(runs: list) -> Table:
     return made
 
 
-def tables(runs: list, inferences: dict, target: float, epochs: int) -> list:
+def tables(runs: list, asked: forms.Asked) -> list:
     """All that apply to these runs."""
-    deepcam = [run for run in runs if run.value("submission_benchmark") == "deepcam"]
-    cloudmask = [run for run in runs if run.value("submission_benchmark") == "cloudmask"]
-    found = [forms.runs_table(runs, target, epochs)]
-    if deepcam:
-        found += [
-            forms.esif_table(deepcam, target),
-            forms.nersc_table(deepcam, epochs),
-            forms.epcc_table(deepcam, target, epochs),
-        ]
-    if cloudmask:
-        found.append(forms.cloudmask_table(cloudmask, inferences))
-    found += [forms.scaling_table(group) for group in forms.scaling_groups(runs)]
-    found += [forms.olympic_table(runs, target), forms.problems_table(runs)]
+    found: list[Optional[Table]] = [forms.runs_table(runs, asked)]
+    for benchmark in BENCHMARKS.values():
+        own = [run for run in runs if run.benchmark is benchmark]
+        if own:
+            found += [forms.FORMS[name](own, asked) for name in benchmark.forms]
+    found += [scaling.scaling_table(group) for group in scaling.scaling_groups(runs)]
+    found += [forms.olympic_table(runs, asked), forms.problems_table(runs)]
     return [made for made in [*found, compliance_table(runs)] if made is not None]
 
 
@@ -123,7 +120,7 @@ def main() -> int:
     if page and page.exists() and "<title>Benchmark runs</title>" not in page.read_text("utf-8", "replace")[:500]:
         raise UserError(f"{page}: exists and is no report; choose another --html")
     runs, inferences = load(options.paths)
-    made = tables(runs, inferences, options.target, options.epochs)
+    made = tables(runs, forms.Asked(options.target, options.epochs, inferences))
     if options.format == "csv":
         _print_csv(made[0])
     elif options.format == "markdown":
@@ -132,12 +129,12 @@ def main() -> int:
         show(*made, width=150)
     if page:
         pictures = {"Training": curves.training_curves(runs)}
-        for group in forms.scaling_groups(runs):
-            pictures[forms.scaling_title(group)] = curves.scaling_picture(group)
+        for group in scaling.scaling_groups(runs):
+            pictures[scaling.scaling_title(group)] = curves.scaling_picture(group)
         try:
             page.write_text(_page(made, {name: data for name, data in pictures.items() if data}), encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{page}: cannot be written ({error.strerror})") from error
+            raise UserError(f"{page}: cannot be written ({storage_problem(error, page.parent)})") from error
         print(f"written: {page}", file=sys.stderr)
     return 0
 

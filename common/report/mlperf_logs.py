@@ -6,12 +6,14 @@ passed over. A figure whose events are missing is None, never guessed, and what 
 """
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 
+from common.benchmarks import BENCHMARKS, Benchmark
 from common.errors import UserError
 
 _MARK = ":::MLLOG"
@@ -27,11 +29,11 @@ class Event:
 
     @property
     def epoch(self) -> Optional[int]:
-        return self.metadata.get("epoch_num", self.metadata.get("epoch"))
+        return _whole(self.metadata.get("epoch_num", self.metadata.get("epoch")))
 
     @property
     def step(self) -> Optional[int]:
-        return self.metadata.get("step_num", self.metadata.get("step"))
+        return _whole(self.metadata.get("step_num", self.metadata.get("step")))
 
 
 @dataclass
@@ -56,8 +58,8 @@ class RunLog:
             self.problems.append(f"breaks off: no run_stop; the last event is {last.key} in line {last.line}")
         elif not self.first("run_start"):
             self.problems.append("has no run_start: no run was timed")
-        if self.resumed:
-            start = self.first("epoch_start")
+        start = self.first("epoch_start")
+        if self.resumed and start is not None:
             self.problems.append(
                 f"begins in epoch {start.epoch} after update {start.step}: resumed, times of the whole are not known"
             )
@@ -72,6 +74,17 @@ class RunLog:
         """The value of the first of these keys that the log has."""
         return next((event.value for event in map(self.first, keys) if event and event.value is not None), None)
 
+    def number(self, *keys: str) -> Optional[float]:
+        """The first of these keys' values that is a finite number."""
+        return next(
+            (n for n in (finite(event.value) for event in map(self.first, keys) if event) if n is not None), None
+        )
+
+    def whole(self, *keys: str) -> Optional[int]:
+        """The same, of whole numbers above 0."""
+        value = _whole(self.number(*keys))
+        return value if value is not None and value > 0 else None
+
     def between(self, start: Optional[Event], end: Optional[Event]) -> Optional[float]:
         """Seconds, or None if one is missing or the clock steps back between them."""
         if start is None or end is None or any(start.line < line <= end.line for line in self._back):
@@ -84,10 +97,15 @@ class RunLog:
     # What the run was.
 
     @property
+    def benchmark(self) -> Optional[Benchmark]:
+        """None for one that is not of this project."""
+        return BENCHMARKS.get(str(self.value("submission_benchmark")))
+
+    @property
     def ranks(self) -> Optional[int]:
-        if self.value("number_of_ranks") is None and self.nodes and self.value("accelerators_per_node"):
-            return self.nodes * self.value("accelerators_per_node")
-        return self.value("number_of_ranks")
+        per_node = self.whole("accelerators_per_node")
+        ranks = self.whole("number_of_ranks")
+        return self.nodes * per_node if ranks is None and self.nodes and per_node else ranks
 
     @property
     def resumed(self) -> bool:
@@ -97,15 +115,15 @@ class RunLog:
 
     @property
     def nodes(self) -> Optional[int]:
-        return self.value("number_of_nodes")
+        return self.whole("number_of_nodes")
 
     @property
     def global_batch(self) -> Optional[int]:
-        return self.value("global_batch_size")
+        return self.whole("global_batch_size")
 
     @property
     def accumulation(self) -> int:
-        return self.value("gradient_accumulation_frequency") or 1
+        return self.whole("gradient_accumulation_frequency") or 1
 
     @property
     def local_batch(self) -> Optional[float]:
@@ -115,6 +133,12 @@ class RunLog:
         return int(local) if local == int(local) else local
 
     # What came of it.
+
+    @property
+    def status(self) -> Optional[str]:
+        """Of run_stop, such as success or aborted."""
+        stop = self.first("run_stop")
+        return None if stop is None or stop.metadata.get("status") is None else str(stop.metadata["status"])
 
     def epochs(self) -> list:
         """[(epoch, seconds, seconds of it for evaluation)] of the epochs that were finished."""
@@ -134,7 +158,7 @@ class RunLog:
 
     def evaluations(self) -> list:
         """Events whose value is a score."""
-        return [event for event in self.all("eval_accuracy") if isinstance(event.value, (int, float))]
+        return [event for event in self.all("eval_accuracy") if finite(event.value) is not None]
 
     def reached(self, target: Optional[float]) -> Optional[Event]:
         """The first evaluation at the target."""
@@ -149,15 +173,15 @@ class RunLog:
 
     def samples_per_second(self, training_only: bool = False) -> Optional[float]:
         """Over the finished epochs, from train_samples and their times, with or without evaluation."""
-        samples, epochs = self.value("train_samples"), self.epochs()
+        samples, epochs = self.whole("train_samples"), self.epochs()
         seconds = sum(whole - (pause if training_only else 0.0) for _, whole, pause in epochs)
         return samples * len(epochs) / seconds if samples and seconds > 0 else None
 
     def logged_samples_per_second(self) -> Optional[float]:
         """The median of the throughputs that the program itself logged."""
         stats = [event.value for event in self.all("tracked_stats") if isinstance(event.value, dict)]
-        found = [value["throughput"] for value in stats if "throughput" in value]
-        return float(np.median(found)) if found else None
+        rates = [rate for rate in (finite(value.get("throughput")) for value in stats) if rate is not None]
+        return float(np.median(rates)) if rates else None
 
 
 def read(path: Path) -> list:
@@ -166,16 +190,15 @@ def read(path: Path) -> list:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    events, bad = [], {}
+    events: list[Event] = []
+    bad: dict[int, str] = {}
     for number, line in enumerate(lines, 1):
         if _MARK not in line:
             continue
         try:
-            entry = json.loads(line.split(_MARK, 1)[1])
-            metadata = entry.get("metadata") or {}
-            events.append(Event(number, int(entry["time_ms"]), str(entry["key"]), entry["value"], metadata))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            bad[number] = f"line {number}: is no MLPerf event: {line.strip()[:60]}"
+            events.append(_event(number, json.loads(line.split(_MARK, 1)[1])))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            bad[number] = f"line {number}: is not an MLPerf event: {line.strip()[:60]}"
     if not events:
         raise UserError(f"{path}: holds no line with {_MARK}: neither a run folder nor an MLPerf log")
     runs = _split(events)
@@ -190,6 +213,34 @@ def read(path: Path) -> list:
             problems.append(f"the file holds {len(runs)} runs; this is the one that begins in line {part[0].line}")
         logs.append(RunLog(f"{name} #{number}" if len(runs) > 1 else name, path, part, problems))
     return logs
+
+
+def _event(line: int, entry: Any) -> Event:
+    """Raises ValueError, KeyError or TypeError for what is not an event."""
+    if not isinstance(entry, dict) or not isinstance(entry["key"], str):
+        raise ValueError("is not an object with a key")
+    ms = entry["time_ms"]
+    if finite(ms) is None or not 0 <= ms < 1e15:
+        raise ValueError("has no time")
+    metadata = entry.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise ValueError("has metadata that is not an object")
+    value = entry["value"]
+    if isinstance(value, float) and not math.isfinite(value):
+        value = None
+    return Event(line, int(ms), entry["key"], value, metadata)
+
+
+def finite(value: Any) -> Optional[float]:
+    """A finite number of a size that occurs, else None; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e18:
+        return None
+    return value
+
+
+def _whole(value: Any) -> Optional[int]:
+    number = finite(value)
+    return None if number is None or number != int(number) else int(number)
 
 
 def _split(events: list) -> list:

@@ -1,10 +1,9 @@
-"""The report of one run, made at its end: tables as report.md and curves as pictures/curves.png in the run's folder.
+"""The report of one run, built at its end: tables as report.md and curves as pictures/curves.png in the run's folder.
 
 Everything comes from the run's own files; a figure that is not there is left out, not guessed. Several runs, and logs
 of other programs, are compared by common.report.
 """
 
-import json
 from pathlib import Path
 
 import matplotlib
@@ -13,30 +12,30 @@ matplotlib.use("Agg")  # no screen on a compute node
 import matplotlib.pyplot as plt
 from rich.table import Table
 
+from common.benchmarks import BENCHMARKS
 from common.errors import UserError
 from common.report.tables import markdown, show, table
-from common.runs.folder import read_records
+from common.runs.records import read_lines, read_records
 
 SCORE_TITLES = {
-    "pixel_accuracy": "pixel accuracy",
+    **{benchmark.score: benchmark.score_title for benchmark in BENCHMARKS.values()},
     "f1": "F1",
     "precision": "precision",
     "recall": "recall",
-    "iou": "IoU",
     "log_loss": "log loss",
 }
 
 
 def report(folder: Path) -> None:
-    """Print the report of one run, and leave it in the run's folder. Raises UserError if it is no run folder."""
-    try:
-        environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: is no run folder (environment.json: {error})") from error
+    """Print the report of one run, and leave it in the run's folder. Raises UserError if it is not one."""
+    starts = read_lines(folder / "environment.jsonl")
+    if not starts:
+        raise UserError(f"{folder}: is not a run folder (it has no environment.jsonl)")
+    environment = starts[-1]
     records = read_records(folder / "metrics.jsonl")
-    tables = [made for made in _tables(environment, records) if made.row_count]
+    tables = [built for built in _tables(environment, records) if built.row_count]
     show(*tables)
-    text = [f"# {environment['command']}: {folder.name}", *(markdown(made) for made in tables)]
+    text = [f"# {environment['command']}: {folder.name}", *(markdown(built) for built in tables)]
     if _draw_curves(records, folder / "pictures"):
         text.append("![training](pictures/curves.png)")
     (folder / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
@@ -55,28 +54,29 @@ def _tables(environment: dict, records: list) -> list:
         _time_table(latest("inference")),
         _score_table(scores, latest("inference").get("rule", "")),
         _failure_table(records),
+        _skipped_table(records),
     ]
 
 
 def _run_table(environment: dict) -> Table:
-    made = table("Run", "what", "value", text=True)
+    built = table("Run", "what", "value", text=True)
     gpus = len(environment["gpus"])
     machine = f"{environment['host']}, {environment['processor']}, {environment['cores']} cores, {gpus} GPUs"
-    made.add_row("command", environment["command"])
-    made.add_row("machine", machine)
-    made.add_row("ranks, nodes", f"{environment['ranks']}, {environment['nodes']}")
+    built.add_row("command", environment["command"])
+    built.add_row("machine", machine)
+    built.add_row("ranks, nodes", f"{environment['ranks']}, {environment['nodes']}")
     packages = environment["packages"]
-    made.add_row(
+    built.add_row(
         "versions", ", ".join(f"{name} {packages[name]}" for name in ("tensorflow", "horovod") if name in packages)
     )
-    made.add_row("commit, started", f"{environment['commit'] or 'no git checkout'}, {environment['started']}")
-    return made
+    built.add_row("commit, started", f"{environment['commit'] or 'no git checkout'}, {environment['started']}")
+    return built
 
 
 def _training_table(epochs: list) -> Table:
     held_out = [name for name in ("loss", "pixel_accuracy", "iou") if epochs and name in epochs[-1]["evaluation"]]
     titles = {"loss": "loss", **SCORE_TITLES}
-    made = table(
+    built = table(
         "Training",
         "epoch",
         "updates",
@@ -86,7 +86,7 @@ def _training_table(epochs: list) -> Table:
         *(f"held-out\n{titles[name]}".replace(" ", "\n") for name in held_out),
     )
     for epoch in epochs:
-        made.add_row(
+        built.add_row(
             str(epoch["epoch"]),
             str(epoch["step"]),
             f"{epoch['seconds']:.1f}",
@@ -94,45 +94,53 @@ def _training_table(epochs: list) -> Table:
             f"{epoch['train'].get('loss', float('nan')):.4f}",
             *(f"{epoch['evaluation'][name]:.4f}" for name in held_out),
         )
-    return made
+    return built
 
 
 def _time_table(inference: dict) -> Table:
-    made = table("Time per inference", "seconds a scene", "mean", "median", "p95", "total")
-    made.min_width = 80
+    built = table("Time per inference", "seconds per scene", "mean", "median", "p95", "total")
+    built.min_width = 80
     if not inference:
-        return made
+        return built
     for part in ("read", "compute", "write"):
         values = inference[part]
-        made.add_row(part, *(f"{values[name]:.3f}" for name in ("mean", "median", "p95", "total")))
-    made.add_row(
+        built.add_row(part, *(f"{values[name]:.3f}" for name in ("mean", "median", "p95", "total")))
+    built.add_row(
         "end to end, all ranks", f"{inference['time_per_inference']:.3f}", "", "", f"{inference['seconds']:.3f}"
     )
-    made.caption = (
+    built.caption = (
         f"{inference['inferences']} scenes ({inference['mode']}, {inference['precision']}) on {inference['ranks']} "
         f"ranks: {inference['scenes_per_second']:.3f} scenes/s, {inference['megapixels_per_second']:.3f} megapixels/s. "
         "Reading and writing overlap computing; warm-up is left out."
     )
-    return made
+    return built
 
 
 def _score_table(scores: dict, rule: str) -> Table:
-    made = table("Scores against the labels", "", *SCORE_TITLES.values())
+    built = table("Scores against the labels", "", *SCORE_TITLES.values())
     for name, values in scores.items():
         shown = f"threshold baseline ({rule})" if name == "baseline" else name
-        made.add_row(shown, *(f"{values[score]:.4f}" for score in SCORE_TITLES))
+        built.add_row(shown, *(f"{values[score]:.4f}" for score in SCORE_TITLES))
     if {"network", "baseline"} <= scores.keys():
         gain = 100 * (scores["network"]["pixel_accuracy"] - scores["baseline"]["pixel_accuracy"])
-        made.add_row("network - baseline, points of accuracy", f"{gain:+.2f}", *[""] * (len(SCORE_TITLES) - 1))
-    return made
+        built.add_row("network - baseline, points of accuracy", f"{gain:+.2f}", *[""] * (len(SCORE_TITLES) - 1))
+    return built
 
 
 def _failure_table(records: list) -> Table:
-    made = table("Failed", "file", "why", text=True)
+    built = table("Failed", "file", "why", text=True)
     for record in records:
         if record["kind"] == "scene" and record.get("error"):
-            made.add_row(record["name"], record["error"])
-    return made
+            built.add_row(record["name"], record["error"])
+    return built
+
+
+def _skipped_table(records: list) -> Table:
+    shown = table("Samples left out", "file", "why", text=True)
+    latest = {record["file"]: record["why"] for record in records if record["kind"] == "skipped"}
+    for file, why in latest.items():
+        shown.add_row(Path(file).name, why)
+    return shown
 
 
 def _draw_curves(records: list, folder: Path) -> bool:

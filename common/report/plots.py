@@ -8,8 +8,8 @@ import matplotlib
 matplotlib.use("Agg")  # no screen on a compute node
 import matplotlib.pyplot as plt
 
-from common.report.forms import scaling_points, scaling_title
-from common.report.mlperf_logs import Event, RunLog
+from common.report.mlperf_logs import Event, RunLog, finite
+from common.report.scaling import scaling_points, scaling_title
 
 # Title of a row of pictures: the keys of its curves, solid and dashed.
 _ROWS = {
@@ -31,9 +31,7 @@ def _abscissa(run: RunLog, event: Event, column: str) -> Optional[float]:
 
 
 def _ordinate(event: Event) -> Optional[float]:
-    if isinstance(event.value, dict):
-        return event.value.get("throughput")
-    return event.value
+    return finite(event.value.get("throughput") if isinstance(event.value, dict) else event.value)
 
 
 def training_curves(runs: list) -> Optional[bytes]:

@@ -2,16 +2,27 @@
 
 import html
 import sys
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from common.errors import printable
 
 
-def table(title: str, *columns: str, text: bool = False) -> Table:
+class PlainTable(Table):
+    """Shows cells as they are: what a log or a file holds is never taken for markup or for a terminal's commands."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        super().add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
+def table(title: str, *columns: str, text: bool = False) -> PlainTable:
     """text: the columns hold words, not figures."""
-    made = Table(
-        title=title,
+    plain = PlainTable(
+        title=Text(printable(title)),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -21,8 +32,10 @@ def table(title: str, *columns: str, text: bool = False) -> Table:
     for number, column in enumerate(columns):
         words = text or number == 0
         # Figures are never broken; in a narrow terminal the words beside them are.
-        made.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
-    return made
+        plain.add_column(
+            Text(printable(column)), justify="left" if words else "right", overflow="fold", no_wrap=not words
+        )
+    return plain
 
 
 def show(*tables: Table, width: int = 110) -> None:

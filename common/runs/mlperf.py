@@ -9,18 +9,16 @@ from typing import Any, Optional
 
 from mlperf_logging.mllog import constants
 from mlperf_logging.mllog.mllog import MLLogger
-from pydantic import Field
 
 from common import distributed
-from common.config.settings import Settings
+from common.runs.settings import SubmissionSettings
 
 
-class SubmissionSettings(Settings):
-    organisation: str = Field("unnamed", description="who runs the benchmark (submission_org)")
-    division: str = Field("open", description="submission_division, such as open | closed")
-    status: str = Field("research", description="submission_status, such as onprem | cloud | research")
-    platform: str = Field("unnamed", description="machine (submission_platform)")
-    accelerators_per_node: int = Field(0, ge=0, description="GPUs a node; 0 logs what is found")
+class _LogFile(logging.FileHandler):
+    """Raises what writing raises, where Python's own prints it and goes on without the line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is Python's
+        raise
 
 
 class Log:
@@ -34,7 +32,7 @@ class Log:
         sink.propagate = False
         sink.setLevel(logging.INFO)
         if not sink.handlers:
-            sink.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
+            sink.addHandler(_LogFile(path, mode="a", encoding="utf-8"))
         root = str(Path(__file__).resolve().parents[2])
         self._logger = MLLogger(sink, default_stack_offset=2, root_dir=root)
 

@@ -25,7 +25,7 @@ def _link(path: Optional[str], values: Optional[list], name: str) -> Optional[Li
     try:
         return Link(**json.loads(Path(path).read_text(encoding="utf-8"))["float32"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: is no file of bench-allreduce ({error}); give --{name} LATENCY_US GB_S") from error
+        raise UserError(f"{path}: is not a file of bench-allreduce ({error}); give --{name} LATENCY_US GB_S") from error
 
 
 def _measured(texts: list) -> dict:

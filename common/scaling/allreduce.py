@@ -43,7 +43,7 @@ def bench(output: Optional[str]) -> int:
     if distributed.is_root():
         show(made)
         for name, link in zip(("float32", "as float16"), links):
-            print(f"{name}: latency {1e6 * link.latency:.0f} us, bandwidth {link.bandwidth / 1e9:.3f} GB/s a rank")
+            print(f"{name}: latency {1e6 * link.latency:.0f} us, bandwidth {link.bandwidth / 1e9:.3f} GB/s per rank")
         if output:
             content = {"ranks": distributed.size(), "nodes": distributed.nodes(), "rows": rows}
             _write(Path(output), {**content, "float32": vars(links[0]), "float16": vars(links[1])})

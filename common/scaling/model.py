@@ -13,7 +13,7 @@ The model, for p ranks in nodes of g, gradients of n bytes, latency a (s) and ba
                                         look at what is ready, every c seconds (HOROVOD_CYCLE_TIME)
   stragglers    s E[max of p standard normals]     the slowest of p ranks whose step times spread by s (s)
   compute       t + stragglers + exposed
-  input         p b d / F               b samples a rank of d bytes, from a file system that gives F bytes/s to all
+  input         p b d / F               b samples per rank of d bytes, from a file system that gives F bytes/s to all
   step          max(compute, input)     reading goes on beside computing
 
 Ring or hierarchical, whichever is faster. Efficiency is the step on one rank over the step on p: weak scaling, with the
@@ -97,7 +97,7 @@ def predict(job: Job, ranks: int) -> Prediction:
     compute = job.step + stragglers + exposed
     step = max(compute, reading)
     parts = {"compute": job.step, "allreduce": exposed, "stragglers": stragglers}
-    binds = "input" if reading > compute else max(parts, key=parts.get)
+    binds = "input" if reading > compute else max(parts, key=lambda part: parts[part])
     alone = max(job.step, job.local_batch * job.sample_bytes / job.file_system)
     rate = ranks * job.local_batch / step
     return Prediction(ranks, exchange, exposed, stragglers, reading, step, rate, alone / step, binds)
@@ -105,7 +105,7 @@ def predict(job: Job, ranks: int) -> Prediction:
 
 def fit(sizes: list, seconds: list, ranks: int) -> Link:
     """The link under a ring's times, by least squares of relative errors, latency not below 0."""
-    sizes, seconds = np.asarray(sizes, float), np.asarray(seconds, float)
-    columns = np.stack([np.full(len(sizes), 2.0 * (ranks - 1)), 2 * (ranks - 1) / ranks * sizes], axis=1)
-    latency, inverse = np.linalg.lstsq(columns / seconds[:, None], np.ones(len(sizes)), rcond=None)[0]
+    size, second = np.array(sizes, np.float64), np.array(seconds, np.float64)
+    columns = np.stack([np.full(len(size), 2.0 * (ranks - 1)), 2 * (ranks - 1) / ranks * size], axis=1)
+    latency, inverse = np.linalg.lstsq(columns / second[:, None], np.ones(len(size)), rcond=None)[0]
     return Link(max(float(latency), 0.0), 1 / float(inverse))

@@ -10,13 +10,17 @@ import json
 import os
 import re
 import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, storage_problem
+
+# What reading a damaged checkpoint raises.
+DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile)
 
 _NAME = re.compile(r"step-(\d{8,})$")
 
@@ -47,15 +51,16 @@ def save(folder: Path, step: int, arrays: dict, position: dict, keep: int) -> Pa
         with open(temporary / "manifest.json", "w", encoding="utf-8") as file:
             json.dump(manifest, file, indent=1)
             _flush(file)
+        _flush_folder(temporary)
         if final.exists():  # the same step again, after a resume from the checkpoint before it
             shutil.rmtree(final)
         os.replace(temporary, final)
         _flush_folder(folder)
+        _flush_folder(folder.parent)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(
-            f"{final}: checkpoint cannot be written ({error.strerror or error}); the older ones are kept"
-        ) from error
+        problem = storage_problem(error, folder.parent, sum(array.nbytes for array in arrays.values()))
+        raise UserError(f"{final}: checkpoint cannot be written ({problem}); the older ones are kept") from error
     for old in list_steps(folder)[:-keep]:
         shutil.rmtree(folder / f"step-{old:08d}", ignore_errors=True)
     return final
@@ -77,7 +82,7 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> Optional[Checkpoint
         path = folder / f"step-{step:08d}"
         try:
             return load(folder, step)
-        except (OSError, ValueError, KeyError) as error:
+        except DAMAGED as error:
             say(f"checkpoint {path} is damaged ({error}); trying the one before it")
     if steps:
         raise UserError(f"{folder}: all {len(steps)} checkpoints are damaged; start a new run")
@@ -85,15 +90,19 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> Optional[Checkpoint
 
 
 def load(folder: Path, step: int) -> Checkpoint:
-    """The checkpoint of `step`. Raises OSError, ValueError or KeyError if it is damaged or missing."""
+    """The checkpoint of `step`. Raises one of DAMAGED if it is damaged or missing."""
     path = folder / f"step-{step:08d}"
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    found = _checksum(path / "state.npz")
-    if found != manifest["sha256"]:
-        raise ValueError(f"checksum {found[:12]}, written as {manifest['sha256'][:12]}")
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("position"), dict):
+        raise ValueError("its manifest.json is not a manifest")
+    checksum = _checksum(path / "state.npz")
+    if checksum != manifest["sha256"]:
+        raise ValueError(f"checksum {checksum[:12]}, written as {str(manifest['sha256'])[:12]}")
+    if manifest["step"] != step:
+        raise ValueError(f"it is of step {manifest['step']}")
     with np.load(path / "state.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    return Checkpoint(path, manifest["step"], arrays, manifest["position"])
+    return Checkpoint(path, step, arrays, manifest["position"])
 
 
 def _checksum(path: Path) -> str:

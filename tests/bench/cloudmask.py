@@ -25,36 +25,40 @@ HEIGHT, WIDTH = 1200, 1500
 def forward(precision: str, target: float) -> None:
     """A whole scene in one pass."""
     tf = start(precision)
-    from cloudmask.network import unet as model
-    from common.training import loop as training
+    from cloudmask.network.unet import unet
+    from common.training.step import forward as compiled_forward
 
     work, gflop = gemm(tf, precision)
     image = tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
-    network = training.forward(model.unet())
+    network = compiled_forward(unet())
     scene, limit = in_turn(lambda: network(image).numpy(), work)
     rate = GFLOP_PER_PIXEL * HEIGHT * (WIDTH + 4) / scene
     row(f"forward, whole scene, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
 
 
+def training_step():
+    """The benchmark's network, loss and optimizer as one update."""
+    from cloudmask.network.unet import unet
+    from cloudmask.task import objective
+    from common.optim import optimizers
+    from common.optim.settings import OptimizerSettings, ScheduleSettings
+    from common.training.settings import TrainingSettings
+    from common.training.step import TrainingStep
+
+    adam = optimizers.build(OptimizerSettings(), ScheduleSettings())
+    return TrainingStep(unet(), adam, objective, TrainingSettings())
+
+
 def step(precision: str, target: float) -> None:
     """A training step of 4 patches of 256 x 256, everything included but reading."""
     tf = start(precision)
-    from cloudmask import train
-    from cloudmask.network import unet as model
-    from common.optim import optimizers
-    from common.optim.optimizers import OptimizerSettings
-    from common.optim.schedules import ScheduleSettings
-    from common.training import loop as training
 
     work, gflop = gemm(tf, precision)
-    trainer = training.Trainer(model.unet(), train.objective, training.TrainingSettings())
-    trainer.compile(optimizer=optimizers.build(OptimizerSettings(), ScheduleSettings()))
-    training.State(trainer)
+    update = training_step()
     rng = np.random.default_rng(0)
     image = tf.constant(rng.normal(size=(4, 256, 256, 9)), tf.float32)
     cloud = tf.constant(rng.integers(0, 2, (4, 256, 256, 1)), tf.uint8)
-    update = tf.function(trainer.train_step)
-    seconds, limit = in_turn(lambda: update((image, cloud, tf.ones_like(cloud)))["loss"].numpy(), work)
+    seconds, limit = in_turn(lambda: update((image, cloud, tf.ones_like(cloud))).terms["loss"].numpy(), work)
     rate = 3 * 4 * 21.5 / seconds
     row(f"training step, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
 
@@ -62,18 +66,18 @@ def step(precision: str, target: float) -> None:
 def tiling_modes() -> None:
     """One pass against the reference's 63 tiles."""
     start()
-    from cloudmask.network import tiling
-    from cloudmask.network import unet as model
-    from common.training import loop as training
+    from cloudmask.config import DataSettings, InferenceSettings
+    from cloudmask.network.networks import NETWORKS
+    from cloudmask.network.tiling import Tiling
+    from common.training.step import forward as compiled_forward
 
-    network = training.forward(model.unet())
-    axes = tiling.axes(HEIGHT, WIDTH, 256, 80)
+    reference = NETWORKS["reference"]
+    network = compiled_forward(reference.build())
 
     def work(mode: str):
-        above, below, left, right = tiling.padding(*axes, mode)
-        shape = (1, HEIGHT + above + below, WIDTH + left + right, 9)
-        image = np.random.default_rng(0).random(shape, dtype=np.float32)
-        return lambda: tiling.mask_scene(network, image, *axes, mode, 512)
+        tiles = Tiling.of(DataSettings(), InferenceSettings(mode=mode), reference)
+        image = np.random.default_rng(0).random((1, *tiles.padded_shape, 9), dtype=np.float32)
+        return lambda: tiles.mask(network, image)
 
     whole, reference = in_turn(work("whole"), work("reference"), 3)
     # Here the "limit" is the reference's way, to be beaten by the factor in `ratio`.
@@ -92,14 +96,17 @@ def reading() -> None:
     """Scenes as training reads them, HDF5 to normalised patches in TensorFlow, against bare reading of the files."""
     tf = start()
     from cloudmask.config import DataSettings
-    from cloudmask.data import scenes as data
+    from cloudmask.data.patches import training_patches
+    from cloudmask.data.scenes import list_scenes
+    from common.data.batches import Reading
 
     count = 24  # enough that hardly a file is still in memory when its turn comes again
     with tempfile.TemporaryDirectory() as folder:
         paths = scenes(Path(folder), count)
-        files = data.list_scenes(folder)
+        files = list_scenes(folder)
         patches_a_scene = 20
-        batches = data.patch_batches(files, DataSettings(shuffle_files=2), patches_a_scene, True, seed=0, threads=CORES)
+        settings = DataSettings(shuffle_files=2)
+        batches = training_patches(files, settings, patches_a_scene, seed=0, reading=Reading(settings, CORES))
         buffer = np.empty(paths[0].stat().st_size, np.uint8)
 
         def raw() -> None:
@@ -120,12 +127,12 @@ def end_to_end() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = scenes(Path(folder) / "scenes", 6)
         tf = start()
-        from cloudmask.network import unet as model
-        from common.training import loop as training
+        from cloudmask.network.unet import unet
+        from common.training.step import forward as compiled_forward
 
-        network = model.unet()
+        network = unet()
         network.save(Path(folder) / "model.keras")
-        compiled, image = training.forward(network), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
+        compiled, image = compiled_forward(network), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
         before = repeat(lambda: compiled(image).numpy(), 4)
         settings = [f"inference.inference_dir={paths[0].parent}", f"inference.model_file={folder}/model.keras"]
         settings += [f"output.folder={folder}/runs", "output.run_name=bench", "inference.pictures=0"]
@@ -173,20 +180,11 @@ def _two_processes(kind: str) -> float:
 def one_rank() -> None:
     """Steps of one process, alone or as a rank; prints its patches a second."""
     tf = start()
-    from cloudmask import train
-    from cloudmask.network import unet as model
     from common import distributed
-    from common.optim import optimizers
-    from common.optim.optimizers import OptimizerSettings
-    from common.optim.schedules import ScheduleSettings
-    from common.training import loop as training
 
-    trainer = training.Trainer(model.unet(), train.objective, training.TrainingSettings())
-    trainer.compile(optimizer=optimizers.build(OptimizerSettings(), ScheduleSettings()))
-    training.State(trainer)
+    update = training_step()
     image, cloud = tf.random.normal((4, 256, 256, 9)), tf.ones((4, 256, 256, 1), tf.uint8)
-    update = tf.function(trainer.train_step)
-    work = lambda: update((image, cloud, cloud))["loss"].numpy()  # noqa: E731
+    work = lambda: update((image, cloud, cloud)).terms["loss"].numpy()  # noqa: E731
     repeat(work, 1, 1)
     if len(sys.argv) > 2:  # both processes begin at the same moment
         time.sleep(max(0.0, float(sys.argv[2]) - time.time()))

@@ -19,15 +19,15 @@ SHAPE = (768, 1152, 16)
 
 def forward(precision: str, target: float) -> None:
     tf = start(precision)
-    from common.training import loop as training
-    from tf_deepcam.network import deeplab as model
+    from common.training.step import forward as compiled_forward
+    from tf_deepcam.network import deeplab
 
     work, gflop = gemm(tf, precision)
-    network = model.deeplab()
+    network = deeplab.deeplab()
     fields = tf.random.normal((1, *SHAPE))
-    compiled = training.forward(network)
+    compiled = compiled_forward(network)
     seconds, limit = in_turn(lambda: compiled(fields).numpy(), work, 3)
-    rate = model.forward_gflop(network, SHAPE) / seconds
+    rate = deeplab.forward_gflop(network, SHAPE) / seconds
     row(f"forward, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
 
 
@@ -35,20 +35,18 @@ def step(precision: str, target: float) -> None:
     """A training step of one sample, everything included but reading."""
     tf = start(precision)
     from common.optim import optimizers
-    from common.training import loop as training
-    from tf_deepcam import config, train
-    from tf_deepcam.network import deeplab as model
+    from common.training.step import TrainingStep
+    from tf_deepcam import config, task
+    from tf_deepcam.network import deeplab
 
     work, gflop = gemm(tf, precision)
     settings = config.Config()
-    network = model.deeplab()
-    trainer = training.Trainer(network, train.objective(settings), settings.training)
-    trainer.compile(optimizer=optimizers.build(settings.optimizer, settings.schedule))
-    training.State(trainer)
+    network = deeplab.deeplab()
+    optimizer = optimizers.build(settings.optimizer, settings.schedule)
+    update = TrainingStep(network, optimizer, task.objective(settings.loss), settings.training)
     fields, labels = tf.random.uniform((1, *SHAPE)), tf.zeros((1, *SHAPE[:2]), tf.uint8)
-    update = tf.function(trainer.train_step)
-    seconds, limit = in_turn(lambda: update((fields, labels))["loss"].numpy(), work, 3)
-    rate = 3 * model.forward_gflop(network, SHAPE) / seconds
+    seconds, limit = in_turn(lambda: update((fields, labels)).terms["loss"].numpy(), work, 3)
+    rate = 3 * deeplab.forward_gflop(network, SHAPE) / seconds
     row(f"training step, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of the step in {precision}: {peak:.1f} GiB", file=sys.stderr)
@@ -58,9 +56,11 @@ def reading() -> None:
     """Samples from HDF5 files to normalised tensors, and from staged files, against bare reading of the files."""
     tf = start()
     from common.config.settings import check
+    from common.training.settings import BatchSizes
     from tf_deepcam import config
     from tf_deepcam.data import samples as data
     from tf_deepcam.data import staging
+    from tf_deepcam.data.sample_batches import sample_batches
     from tf_deepcam.tools import synthesize
 
     count = 24  # so many that the page cache holds them all, but hardly a processor's cache one
@@ -71,11 +71,11 @@ def reading() -> None:
         sys.stdout = sys.__stdout__
         settings = check(config.DataSettings, {"data_dir_prefix": folder, "stage_dir": f"{folder}/stage"}, {}, "bench")
         samples = data.list_samples(settings, "train")
-        read = data.reader(samples, settings)
-        source = data.sample_batches(samples, read, settings, 1, True, 0, CORES)
+        sizes = BatchSizes(1, 1, 1)
+        (source, _), read, _ = sample_batches(settings, sizes, seed=0, threads=CORES)
         place = staging.Staging(settings, SHAPE, read)
         place.stage(samples, CORES)
-        staged = place.batches(source, 0)
+        staged = place.batches(source, seed=0)
         buffer = np.empty(os.path.getsize(samples[0].path), np.uint8)
 
         def raw() -> None:

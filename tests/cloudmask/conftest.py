@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cloudmask.network import unet as model
+from cloudmask.network import unet
 from tests.helpers import GOLDEN, write_hdf
 
 SEED = 2018
@@ -40,6 +40,6 @@ def set_golden_weights(network) -> None:
 
 @pytest.fixture
 def golden_network():
-    network = model.unet()
+    network = unet.unet()
     set_golden_weights(network)
     return network

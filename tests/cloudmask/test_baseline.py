@@ -5,8 +5,10 @@ import pytest
 
 from cloudmask import baseline
 from cloudmask.config import DataSettings
+from cloudmask.data import patches
 from cloudmask.data import scenes as data
-from tests.helpers import HEIGHT, PATCH, WIDTH, write_scenes
+from common.errors import UserError
+from tests.helpers import HEIGHT, PATCH, WIDTH, scene_arrays, write_hdf, write_scenes
 
 SETTINGS = DataSettings(image_h=HEIGHT, image_w=WIDTH, patch_size=PATCH)
 
@@ -22,7 +24,7 @@ def test_it_predicts_as_it_was_fitted(tmp_path):
     write_scenes(tmp_path, 1)
     scenes = data.list_scenes(str(tmp_path))
     rule = baseline.fit(scenes, SETTINGS)
-    images, cloud, _ = data.read_patches(scenes[0].path, SETTINGS)
+    images, cloud, _ = patches.read_patches(scenes[0].path, SETTINGS)
     assert np.mean(rule.predict(images) == cloud[..., 0]) == pytest.approx(rule.training_accuracy, abs=2e-3)
 
 
@@ -34,3 +36,16 @@ def test_by_hand_with_cloud_above():
     assert (rule.channel, rule.cloud_above, rule.training_accuracy) == (4, True, 0.9)
     edges = -5 + 10 / baseline._BINS * np.array([101, 200])
     assert edges[0] <= rule.value <= edges[1]
+
+
+def test_scenes_without_a_measurement_are_said_and_if_all_are_it_is_an_error(tmp_path):
+    write_scenes(tmp_path, 2)
+    empty = scene_arrays(5)
+    empty["bts"][:] = np.nan
+    write_hdf(tmp_path / "S3A_900.hdf", empty)
+    said: list = []
+    baseline.fit(data.list_scenes(str(tmp_path)), SETTINGS, said.append)
+    assert len(said) == 1
+    assert "S3A_900.hdf: nothing was measured in its patches" in said[0]
+    with pytest.raises(UserError, match="there is nothing to train on"):
+        baseline.fit(data.list_scenes(str(tmp_path))[2:], SETTINGS, said.append)

@@ -69,7 +69,9 @@ def trained(tmp_path_factory):
 def test_a_run_leaves_everything_in_its_folder(trained):
     folder, _ = trained
     left = {path.name for path in (folder / "runs" / "first").iterdir()}
-    expected = "config.yaml environment.json mlperf.log metrics.jsonl cloudmask.log checkpoints model.keras saved_model"
+    expected = (
+        "config.yaml environment.jsonl mlperf.log metrics.jsonl cloudmask.log checkpoints model.keras saved_model"
+    )
     assert left >= set(f"{expected} baseline.json masks pictures report.md tensorboard".split())
     assert (folder / "runs" / "first" / "pictures" / "curves.png").stat().st_size > 5000
     assert len(list((folder / "runs" / "first" / "pictures").glob("S3A*.png"))) == 2
@@ -113,11 +115,16 @@ def test_the_mlperf_log_tells_the_run(trained):
     assert values["submission_org"] == "some centre"
     assert (values["global_batch_size"], values["train_samples"], values["eval_samples"]) == (6, 48, 12)
     keys = [event["key"] for event in events]
-    for interval, count in {"init": 1, "run": 1, "epoch": 3, "eval": 4}.items():
+    for interval, count in {"init": 1, "run": 1, "epoch": 3, "eval": 3, "inference": 1}.items():
         assert keys.count(f"{interval}_start") == keys.count(f"{interval}_stop") == count
-    assert events[-1]["key"] == "run_stop"
-    assert events[-1]["metadata"]["status"] == "aborted"  # a scene failed
-    assert events[0]["metadata"]["file"] == "cloudmask/benchmark.py"
+    first, last = keys.index("run_start"), keys.index("run_stop")
+    assert keys.index("init_stop") < first
+    assert {"epoch_start", "eval_start", "eval_stop", "epoch_stop"} >= {
+        key for key in keys[first + 1 : last] if key.endswith(("_start", "_stop"))
+    }
+    assert last < keys.index("inference_start")
+    assert events[last]["metadata"]["status"] == "success"
+    assert events[0]["metadata"]["file"] == "common/session.py"
 
 
 def test_the_model_is_delivered_and_the_older_one_kept(trained):
@@ -148,7 +155,7 @@ def test_a_taken_run_name_and_a_second_inference(trained):
     assert (first.returncode, again.returncode, len(before)) == (1, 1, 3)
     assert "threshold baseline (S8" in first.stdout
     assert len(errors(again.stdout)) == 1
-    assert "this run exists already" in again.stdout
+    assert "second: exists already and is left as it is" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in masks.iterdir()} == before
 
 

@@ -28,13 +28,15 @@ def cluster():
         write_scenes(made.folder / "scenes", 5)  # 4 to train on: 24 patches
         write_samples(made.folder / "cam5", 4, 2)
         cloudmask = {
+            "benchmark": "cloudmask",
             "data": {"image_h": HEIGHT, "image_w": WIDTH, "patch_size": PATCH, "train_dir": f"{made.folder}/scenes"},
             "training": {"local_batch_size": 2, "epochs": 2},
             "threads": 1,  # sums are added up in the same order wherever the ranks are
         }
         deepcam = {
+            "benchmark": "deepcam",
             "data": {"data_dir_prefix": f"{made.folder}/cam5"},
-            "model": {"width": 0.05},
+            "model": {"width": 0.05, "middle_blocks": 1},
             "training": {"local_batch_size": 1, "max_epochs": 1, "target_iou": 0.0},
             "pictures": 1,
         }
@@ -64,7 +66,7 @@ def assert_same(ours: dict, theirs: dict) -> None:
 @pytest.fixture(scope="module")
 def by_srun(cluster) -> dict:
     """Final weights of the tiny run, started by srun on two nodes."""
-    job = cluster.submit(*SMALL, "jobs/rivanna.slurm", "cloudmask.yaml")
+    job = cluster.submit(*SMALL, "jobs/sites/rivanna.slurm", "cloudmask.yaml")
     output = completed(cluster, job)
     assert "2 ranks x" in output
     return weights(cluster.project / "runs" / f"cloudmask-{job}")
@@ -72,7 +74,7 @@ def by_srun(cluster) -> dict:
 
 @pytest.mark.parametrize("launcher", ["mpirun", "horovodrun"])
 def test_all_launchers_give_the_same_weights(cluster, by_srun, launcher):
-    job = cluster.submit(*SMALL, "jobs/rivanna.slurm", "cloudmask.yaml", LAUNCHER=launcher)
+    job = cluster.submit(*SMALL, "jobs/sites/rivanna.slurm", "cloudmask.yaml", LAUNCHER=launcher)
     assert "2 ranks x" in completed(cluster, job)
     assert_same(weights(cluster.project / "runs" / f"cloudmask-{job}"), by_srun)
 
@@ -87,50 +89,52 @@ def test_all_launchers_give_the_same_weights(cluster, by_srun, launcher):
     ],
 )
 def test_every_site_s_script_runs_the_same_training(cluster, by_srun, script, options):
-    job = cluster.submit(*options, f"jobs/{script}", "cloudmask.yaml")
+    job = cluster.submit(*options, f"jobs/sites/{script}", "cloudmask.yaml")
     completed(cluster, job)
     assert_same(weights(cluster.project / "runs" / f"cloudmask-{job}"), by_srun)
 
 
 @pytest.mark.parametrize("script", ["workstation.sh", "dgx.sh"])
 def test_scripts_without_a_scheduler_run_it_too(cluster, by_srun, script):
-    done = cluster.run("bash", f"jobs/{script}", "cloudmask.yaml", f"output.run_name={script}", RANKS="2")
+    done = cluster.run("bash", f"jobs/sites/{script}", "cloudmask.yaml", f"output.run_name={script}", RANKS="2")
     assert done.returncode == 0, done.stdout
     assert_same(weights(cluster.project / "runs" / script), by_srun)
 
 
 def test_deepcam_on_perlmutter_and_accumulated_on_cirrus(cluster):
-    job = cluster.submit(*SMALL, "jobs/perlmutter.slurm", "deepcam.yaml")
+    job = cluster.submit(*SMALL, "jobs/sites/perlmutter.slurm", "deepcam.yaml")
     assert "training on 4 samples of 32 x 48, 2 for validation; 2 ranks" in completed(cluster, job)
-    job = cluster.submit(*SMALL, "jobs/cirrus.slurm", "cloudmask.yaml", "training.gradient_accumulation_frequency=3")
+    job = cluster.submit(
+        *SMALL, "jobs/sites/cirrus.slurm", "cloudmask.yaml", "training.gradient_accumulation_frequency=3"
+    )
     assert "global batch 12" in completed(cluster, job)
 
 
 def test_summit_s_script_through_a_strict_jsrun(cluster, by_srun):
     shutil.copy(Path(__file__).with_name("jsrun"), cluster.folder / "bin" / "jsrun")
     sizes = {"NODES": "2", "RANKS_A_NODE": "1", "GPUS_A_SET": "0", "CORES_A_RANK": "1", "JSRUN_NODES": "node1,node2"}
-    done = cluster.run("bash", "jobs/summit.lsf", "cloudmask.yaml", LSB_JOBID="77", **sizes)
+    done = cluster.run("bash", "jobs/sites/summit.lsf", "cloudmask.yaml", LSB_JOBID="77", **sizes)
     assert done.returncode == 0, done.stdout
     assert_same(weights(cluster.project / "runs" / "cloudmask-77"), by_srun)
     sizes["CORES_A_RANK"] = "43"
-    done = cluster.run("bash", "jobs/summit.lsf", "cloudmask.yaml", LSB_JOBID="78", **sizes)
+    done = cluster.run("bash", "jobs/sites/summit.lsf", "cloudmask.yaml", LSB_JOBID="78", **sizes)
     assert done.returncode == 1
     assert "jsrun: 1 resource sets of 43 cores do not fit 42 cores" in done.stdout
 
 
 def test_a_typo_and_a_missing_gpu_fail_the_job_in_seconds(cluster):
-    job = cluster.submit(*SMALL, "jobs/kestrel.slurm", "cloudmask.yaml", "training.epoch=1")
+    job = cluster.submit(*SMALL, "jobs/sites/kestrel.slurm", "cloudmask.yaml", "training.epoch=1")
     state, output = cluster.finish(job)
     assert (state["JobState"], state["ExitCode"]) == ("FAILED", "1:0")
     assert "training.epoch" in output
-    job = cluster.submit(*SMALL, "jobs/kestrel.slurm", "cloudmask.yaml", GPUS="4")
+    job = cluster.submit(*SMALL, "jobs/sites/kestrel.slurm", "cloudmask.yaml", GPUS="4")
     state, output = cluster.finish(job)
     assert (state["JobState"], state["ExitCode"]) == ("FAILED", "1:0")
-    assert "job: 4 GPUs a node were asked for, 0 are found on node1" in output
+    assert "job: 4 GPUs per node were asked for, 0 are found on node1" in output
 
 
 def test_a_training_that_fails_is_a_failed_job(cluster):
-    job = cluster.submit(*SMALL, "jobs/rivanna.slurm", "cloudmask.yaml", "optimizer.start_lr=1e30")
+    job = cluster.submit(*SMALL, "jobs/sites/rivanna.slurm", "cloudmask.yaml", "optimizer.start_lr=1e30")
     state, output = cluster.finish(job)
     assert state["JobState"] == "FAILED"
     assert "error: the loss is not a number or infinite" in output
@@ -138,9 +142,9 @@ def test_a_training_that_fails_is_a_failed_job(cluster):
 
 def test_the_warning_leads_to_a_checkpoint_and_the_requeued_job_ends_as_if_nothing_had_been(cluster):
     long = ("training.epochs=12", "training.save_frequency=2")
-    whole = cluster.submit(*SMALL, "jobs/rivanna.slurm", "cloudmask.yaml", *long)
+    whole = cluster.submit(*SMALL, "jobs/sites/rivanna.slurm", "cloudmask.yaml", *long)
     completed(cluster, whole)
-    job = cluster.submit(*SMALL, "jobs/rivanna.slurm", "cloudmask.yaml", *long)
+    job = cluster.submit(*SMALL, "jobs/sites/rivanna.slurm", "cloudmask.yaml", *long)
     folder = cluster.project / "runs" / f"cloudmask-{job}" / "checkpoints"
     deadline = time.monotonic() + 240
     while not checkpoints.list_steps(folder):

@@ -10,8 +10,8 @@ from common import launch
 from common.errors import UserError
 from tests.helpers import ROOT, errors, run
 
-SCRIPTS = sorted(path for ending in ("*.sh", "*.slurm", "*.lsf") for path in (ROOT / "jobs").glob(ending))
-SITES = [ROOT / "jobs" / site.script for site in launch.SITES.values()]
+SCRIPTS = sorted(path for ending in ("*.sh", "*.slurm", "*.lsf") for path in (ROOT / "jobs").rglob(ending))
+SITES = launch.sites()
 
 # What bsub documents, with what its value looks like.
 BSUB = {
@@ -36,9 +36,9 @@ def test_shellcheck_finds_nothing():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("path", SITES, ids=lambda path: path.name)
-def test_every_site_s_script_is_short_and_says_what_it_is(path):
-    text = path.read_text()
+@pytest.mark.parametrize("name", SITES)
+def test_every_site_s_script_is_short_and_says_what_it_is(name):
+    text = SITES[name].script.read_text()
     assert len(text.splitlines()) < 60
     for head in ("# Machine:", "# Edit:", "# Expected:", "Source:"):
         assert head in text
@@ -48,54 +48,83 @@ def test_every_site_s_script_is_short_and_says_what_it_is(path):
 
 
 def test_bsub_s_directives_are_documented_ones():
-    lines = [line for line in (ROOT / "jobs" / "summit.lsf").read_text().splitlines() if line.startswith("#BSUB")]
+    lines = [
+        line for line in (ROOT / "jobs" / "sites" / "summit.lsf").read_text().splitlines() if line.startswith("#BSUB")
+    ]
     assert len(lines) > 5
     for line in lines:
         option, value = re.fullmatch(r"#BSUB -(\w+) (.+)", line).groups()
         assert re.fullmatch(BSUB[option], value), line
 
 
-@pytest.mark.parametrize("name", launch.SITES)
-def test_every_site_can_be_filled_in_and_is_a_script(name):
-    site = launch.SITES[name]
-    values = {"nodes": 1, "time": None, "account": None}
-    text = launch.script(site, values, ["config/deepcam/demo.yaml", "data.data_dir_prefix=a b"])
-    assert "\nset -- config/deepcam/demo.yaml 'data.data_dir_prefix=a b'\n" in text
-    assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
+def test_every_site_is_known_by_its_script():
+    assert len(SITES) == 10
+    assert SITES["perlmutter"] == launch.Site(launch.SITES_FOLDER / "perlmutter.slurm", 1792, 4, 128)
+    assert SITES["workstation"] == launch.Site(launch.SITES_FOLDER / "workstation.sh", 1, 0, 0)
 
 
-def test_nodes_time_and_account_stand_in_the_directives():
-    values = {"nodes": 16, "time": "00:20:00", "account": "m1234_g"}
-    text = launch.script(launch.SITES["perlmutter"], values, ["c.yaml"])
-    found = launch.directives(text, ".slurm")
-    assert (found["nodes"], found["time"], found["account"]) == ("16", "00:20:00", "m1234_g")
-    text = launch.script(launch.SITES["summit"], {"nodes": 3, "time": "1:00", "account": "X1"}, ["c.yaml"])
-    found = launch.directives(text, ".lsf")
-    assert (found["nnodes"], found["W"], found["P"]) == ("3", "1:00", "X1")
-    assert "export NODES=3" in text
+@pytest.mark.parametrize("name", SITES)
+def test_every_site_s_ranks_fit_its_nodes(name):
+    words = launch.command(SITES[name], launch.Asked(nodes=1), ["a.yaml", "x=a b"])
+    assert words[-3:] == [f"jobs/sites/{SITES[name].script.name}", "a.yaml", "x=a b"]
 
 
-def test_what_does_not_fit_the_site_is_refused():
-    none = {"nodes": None, "time": None, "account": None}
+def test_nodes_time_and_account_are_the_scheduler_s_own_options():
+    asked = launch.Asked(16, "00:20:00", "m1234_g")
+    words = launch.command(SITES["perlmutter"], asked, ["c.yaml"])
+    assert words == [
+        "sbatch",
+        "--nodes=16",
+        "--time=00:20:00",
+        "--account=m1234_g",
+        "jobs/sites/perlmutter.slurm",
+        "c.yaml",
+    ]
+    asked = launch.Asked(3, "1:00", "X1")
+    words = launch.command(SITES["summit"], asked, ["c.yaml"])
+    assert words == ["bsub", "-nnodes", "3", "-W", "1:00", "-P", "X1", "jobs/sites/summit.lsf", "c.yaml"]
+    assert launch.environment(SITES["summit"], asked) == {"NODES": "3"}
+
+
+def test_what_does_not_fit_the_site_is_refused(tmp_path):
     with pytest.raises(UserError, match="--nodes 3: pearl has 1 to 2"):
-        launch.script(launch.SITES["pearl"], {**none, "nodes": 3}, ["c.yaml"])
-    with pytest.raises(UserError, match="has no line for --account"):
-        launch.script(launch.SITES["pearl"], {**none, "account": "x"}, ["c.yaml"])
-    small = launch.Site("perlmutter.slurm", 10, 2, 128)
-    with pytest.raises(UserError, match="4 ranks a node, but 2 GPUs"):
-        launch.script(small, none, ["c.yaml"])
-    with pytest.raises(UserError, match="4 ranks x 32 cores do not fit 100 cores a node"):
-        launch.script(launch.Site("perlmutter.slurm", 10, 4, 100), none, ["c.yaml"])
+        launch.command(SITES["pearl"], launch.Asked(nodes=3), ["c.yaml"])
+    with pytest.raises(UserError, match="there is no scheduler to tell a time or an account"):
+        launch.command(SITES["workstation"], launch.Asked(account="x"), ["c.yaml"])
+    script = SITES["perlmutter"].script
+    with pytest.raises(UserError, match="4 ranks per node, but 2 GPUs"):
+        launch.command(launch.Site(script, 10, 2, 128), launch.Asked(), ["c.yaml"])
+    with pytest.raises(UserError, match="4 ranks x 32 cores do not fit 100 cores per node"):
+        launch.command(launch.Site(script, 10, 4, 100), launch.Asked(), ["c.yaml"])
+    (tmp_path / "new.slurm").write_text("#!/bin/sh\n")
+    with pytest.raises(UserError, match="has no line '# Shape: N nodes of G GPUs and C cores'"):
+        launch.read_site(tmp_path / "new.slurm")
 
 
-def test_the_command_checks_the_config_and_prints_the_script():
+def test_the_command_checks_the_config_and_prints_what_submits_it():
     arguments = ("--site", "kestrel", "--nodes", 8, "config/deepcam/esif_baseline.yaml")
-    output = run("-m", "common.launch", *arguments, "data.data_dir_prefix=/scratch/deepcam")
+    output = run("-m", "common.launch", *arguments, "data.data_dir_prefix=/scratch/a b")
     assert output.returncode == 0, output.stdout
-    assert "#SBATCH --nodes=8\n" in output.stdout
+    script, config = "jobs/sites/kestrel.slurm", "config/deepcam/esif_baseline.yaml"
+    assert output.stdout == f"sbatch --nodes=8 {script} {config} 'data.data_dir_prefix=/scratch/a b'\n"
     output = run("-m", "common.launch", *arguments, "training.max_epoch=3")
     assert output.returncode == 1
     assert "training.max_epoch" in errors(output.stdout)[0]
+
+
+def test_a_recipe_s_benchmark_is_said_in_it_not_guessed_from_its_path(tmp_path):
+    recipe = tmp_path / "deepcam" / "mine.yaml"
+    recipe.parent.mkdir()
+    recipe.write_text("benchmark: cloudmask\n")
+    assert run("-m", "common.config", "program", recipe).stdout == "cloudmask run\n"
+    output = run("-m", "tf_deepcam", "train", "--config", recipe)
+    assert errors(output.stdout) == [f"error: {recipe}:1: 'benchmark' should be 'deepcam' (found: 'cloudmask')"]
+    recipe.write_text("training: {}\n")
+    (line,) = errors(run("-m", "common.config", "program", recipe).stdout)
+    assert "begin it with `benchmark: deepcam | cloudmask`" in line
+    recipe.write_text("threads: 1\nbenchmark: deepcan\n")
+    (line,) = errors(run("-m", "common.config", "program", recipe).stdout)
+    assert f"{recipe}:2: there is no benchmark 'deepcan': did you mean 'deepcam'?" in line
 
 
 def test_a_workstation_runs_the_script_itself(tmp_path):
@@ -110,13 +139,13 @@ def test_the_scaling_helper_submits_n_2n_and_4n_and_names_the_runs(tmp_path):
     (tmp_path / "sbatch").write_text('#!/bin/sh\necho "$RUN_NAME: $*"\n')
     (tmp_path / "sbatch").chmod(0o755)
     done = subprocess.run(
-        ["bash", str(ROOT / "jobs" / "kestrel_scaling.sh"), "config/deepcam/esif_optimized.yaml", "a.b=1"],
+        ["bash", str(ROOT / "jobs" / "sites" / "kestrel_scaling.sh"), "config/deepcam/esif_optimized.yaml", "a.b=1"],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", "NODES": "2", "SBATCH_OPTIONS": "--account=x"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    arguments = "--account=x jobs/kestrel.slurm config/deepcam/esif_optimized.yaml a.b=1"
+    arguments = "--account=x jobs/sites/kestrel.slurm config/deepcam/esif_optimized.yaml a.b=1"
     assert done.stdout.splitlines() == [
         f"scaling-{nodes}: --export=ALL --nodes={nodes} {arguments}" for nodes in (2, 4, 8)
     ]

@@ -9,6 +9,7 @@ from tests.helpers import write_hdf
 HEIGHT, WIDTH = 32, 48
 TINY = [
     "model.width=0.05",
+    "model.middle_blocks=1",
     "training.local_batch_size=2",
     "training.target_iou=0",
     "pictures=1",

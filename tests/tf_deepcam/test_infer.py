@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import repeated
+from common import timing
 from common.errors import UserError
 from common.training import checkpoints
 from tests.helpers import errors, run
@@ -34,13 +34,13 @@ def inputs(tmp_path_factory) -> Path:
     samples = data.list_samples(settings, "train")
     place = staging.Staging(settings, (HEIGHT, WIDTH, 16), data.reader(samples, settings))
     assert place.stage(samples, 2) == 5
-    network = model.deeplab(width=0.05)
+    network = model.deeplab(width=0.05, middle_blocks=1)
     network.save(root / "model.keras")
     weights.save(network, root / "model.npz")
     return root
 
 
-def read_all(source: formats.Source) -> list:
+def read_all(source: formats.SampleSet) -> list:
     batches = [[array.numpy() for array in batch] for batch in source.batches(2, 2).dataset()]
     return [np.concatenate(arrays) for arrays in zip(*batches)]
 
@@ -114,13 +114,13 @@ def test_a_truncated_npy_file_is_named(inputs, tmp_path):
 def test_networks_come_from_keras_files_weights_and_run_folders(inputs, tmp_path):
     image = np.random.default_rng(0).random((1, HEIGHT, WIDTH, 16), dtype=np.float32)
     expected = tf.keras.models.load_model(inputs / "model.keras")(image)
-    settings = ModelSettings(width=0.05)
+    settings = ModelSettings(width=0.05, middle_blocks=1)
     for name in ("model.keras", "model.npz"):
         network = trained.load(str(inputs / name), settings, 16)
         np.testing.assert_allclose(network(image), expected, atol=1e-6)
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
-    (folder / "config.yaml").write_text("model: {width: 0.05}\n")
+    (folder / "config.yaml").write_text("model: {width: 0.05, middle_blocks: 1}\n")
     lines = []
     for step, score in ((10, 0.5), (20, 0.7), (30, 0.6)):
         for variable in network.variables:
@@ -147,18 +147,23 @@ def test_the_width_is_found_from_the_channels(width):
 
 def test_measured_runs_are_counted_from_barrier_to_slowest_rank():
     said = []
-    runs = repeated.measure(lambda: (4, 2_000_000_000), 2, 3, said.append)
+    runs = timing.measure(lambda: timing.Work(4, 2_000_000_000), 2, 3, said.append)
     assert (len(runs), len(said)) == (3, 5)
-    made = repeated.Measured(2.0, [1.5, 2.0], [3, 5], [10**9, 3 * 10**9])
+    made = timing.Measured(2.0, [1.5, 2.0], [3, 5], [10**9, 3 * 10**9])
     assert (made.samples_per_second, made.gigabytes_per_second, made.slowest_rank) == (4.0, 2.0, 1)
-    found = repeated.statistics([made, repeated.Measured(4.0, [4.0, 3.0], [3, 5], [10**9, 3 * 10**9])])
+    found = timing.statistics([made, timing.Measured(4.0, [4.0, 3.0], [3, 5], [10**9, 3 * 10**9])])
     assert found["seconds"]["mean"] == found["seconds"]["median"] == 3.0
     assert found["samples_per_second"]["standard_deviation"] == pytest.approx(2**0.5)
 
 
 def test_the_benchmark_on_two_ranks(inputs, tmp_path):
     settings = [f"inference.data_dirs=[{inputs}/float16]", f"output.folder={tmp_path}", "output.run_name=two"]
-    settings += [f"inference.model_file={inputs}/model.npz", "model.width=0.05", "inference.batch_size=4"]
+    settings += [
+        f"inference.model_file={inputs}/model.npz",
+        "model.width=0.05",
+        "model.middle_blocks=1",
+        "inference.batch_size=4",
+    ]
     settings += ["inference.num_runs=2", "inference.predictions=labels", f"inference.outputfile={tmp_path}/out"]
     output = run("-m", "tf_deepcam", "infer", *settings, ranks=2)
     assert output.returncode == 0, output.stdout
@@ -169,7 +174,7 @@ def test_the_benchmark_on_two_ranks(inputs, tmp_path):
     assert [(row["run"], row["rank"], row["samples"]) for row in rows[:2]] == [("1", "0", "2"), ("1", "1", "3")]
     written = sorted((tmp_path / "two" / "predictions").iterdir())
     assert len(written) == 5
-    network = trained.load(f"{inputs}/model.npz", ModelSettings(width=0.05), 16)
+    network = trained.load(f"{inputs}/model.npz", ModelSettings(width=0.05, middle_blocks=1), 16)
     fields, labels = read_all(formats.find((str(inputs / "float16"),), CHANNELS, ""))
     expected = np.argmax(network(fields), -1)
     found = np.stack([np.load(path) for path in written])
@@ -206,7 +211,7 @@ def test_the_grid_names_the_best_and_goes_on_after_a_failure(inputs, tmp_path):
 )
 def test_mistakes_end_with_one_line(inputs, tmp_path, setting, message):
     settings = [f"inference.data_dirs=[{inputs}/float16]", f"inference.model_file={inputs}/model.npz"]
-    settings += ["model.width=0.05", f"output.folder={tmp_path}"]
+    settings += ["model.width=0.05", "model.middle_blocks=1", f"output.folder={tmp_path}"]
     output = run("-m", "tf_deepcam", "infer", *settings, setting)
     assert output.returncode == 1
     (line,) = errors(output.stdout)

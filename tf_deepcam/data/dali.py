@@ -10,16 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from common import distributed
-from common.data.batches import share
+from common.data.order import share
 from common.errors import UserError
 from tf_deepcam.config import CHANNELS
-from tf_deepcam.data.formats import Source, label_of
+from tf_deepcam.data.formats import SampleSet, label_of
 
 
 class DaliBatches:
     """What the inference benchmark needs of common.data.batches.Batches: this rank's share of the samples, in order."""
 
-    def __init__(self, source: Source, batch_size: int, threads: int):
+    def __init__(self, source: SampleSet, batch_size: int, threads: int):
         """Raises UserError if DALI is not installed, or the samples are not .npy files of all channels."""
         self._dali = _installed()
         if source.form != "npy" or source.shape[-1] != CHANNELS:
@@ -28,6 +28,8 @@ class DaliBatches:
                 f"{source.shape[-1]}: `python -m tf_deepcam convert` makes them, or set inference.reader: tfdata",
                 True,
             )
+        assert source.read is not None  # as it is of .npy samples
+        self._normalisation = source.read.normalisation
         first, last = share(len(source.files), distributed.rank(), distributed.size())
         self._source, self._batch, self._threads = source, batch_size, threads
         self._own = source.files[first:last]
@@ -44,7 +46,7 @@ class DaliBatches:
         fn, types = self._dali.fn, self._dali.types
         gpu = bool(tf.config.list_physical_devices("GPU"))
         device = "gpu" if gpu else "cpu"
-        normalisation = self._source.read.normalisation
+        normalisation = self._normalisation
 
         @self._dali.pipeline_def(
             batch_size=self._batch, num_threads=self._threads, device_id=distributed.local_rank() if gpu else None
@@ -68,6 +70,8 @@ class DaliBatches:
 
     def dataset(self, parallel: int = 2):
         """Batches as tuples of tensors, one pass."""
+        if self._pipeline is None:
+            return
         for start in range(0, len(self._own), self._batch):
             count = min(self._batch, len(self._own) - start)  # the last batch is filled up with repetitions
             yield tuple(tf.convert_to_tensor(_array(output)[:count]) for output in self._pipeline.run())

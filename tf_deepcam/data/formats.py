@@ -7,49 +7,46 @@ writes them. Staged samples: tf_deepcam.staging.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
 import numpy as np
 
 from common import distributed
-from common.data import batches as pipeline
 from common.data import hdf5
+from common.data.batches import Batches, Reading, evaluation_batches
+from common.data.files import DataFile, list_files
+from common.data.order import EvaluationOrder
+from common.data.sources import ArraySpec, FileFormat
 from common.errors import UserError
 from tf_deepcam.config import CHANNELS
-from tf_deepcam.data import npy, staging
-from tf_deepcam.data import samples as data
+from tf_deepcam.data import npy, samples, staging
 
-_PATTERNS = {"hdf5": data.PATTERN, "npy": "data-*.npy", "staged": "*.index"}
+_PATTERNS = {"hdf5": samples.PATTERN, "npy": "data-*.npy", "staged": "*.index"}
 
 
-@dataclass
-class Source:
+@dataclass(frozen=True)
+class SampleSet:
     """Samples of one form."""
 
     form: str  # hdf5 | npy | staged
-    files: list  # DataFile
-    shape: tuple  # height, width, channels
+    files: list[DataFile]
+    shape: tuple[int, int, int]  # height, width, channels
     dtype: np.dtype  # of the fields as they come
     labels: bool
-    read: Optional[Callable]
-    read_in_graph: Optional[Callable]
+    read: Optional[samples.Reader]  # None for staged ones, which TensorFlow reads
 
-    def batches(self, batch_size: int, threads: int) -> pipeline.Batches:
+    def batches(self, batch_size: int, threads: int) -> Batches:
         """Every sample once over all ranks, fields and, where there are, labels [height, width] uint8."""
-        spec = [(self.shape, self.dtype), (self.shape[:2], np.uint8)]
-        return pipeline.Batches(
-            self.files,
-            self.read,
-            spec if self.labels else spec[:1],
-            1,
-            batch_size,
-            training=False,
-            threads=threads,
-            read_in_graph=self.read_in_graph,
-        )
+        if self.read is None:
+            order = EvaluationOrder(len(self.files), 1, distributed.rank(), distributed.size())
+            source = staging.staged_source(self.files, self.shape, self.dtype)
+            return Batches(self.files, source, order, batch_size, training=False)
+        arrays = (ArraySpec(self.shape, self.dtype), ArraySpec(self.shape[:2], np.uint8))
+        form = FileFormat(self.read, arrays if self.labels else arrays[:1])
+        return evaluation_batches(self.files, form, batch_size, Reading(threads=threads))
 
 
-class NpyReader(data.Reader):
+class NpyReader(samples.Reader):
     """Reads .npy samples; float16 ones are normalised already and are taken as they are."""
 
     def __call__(self, path: str, out: tuple) -> None:
@@ -60,16 +57,18 @@ class NpyReader(data.Reader):
             with npy.open_array(label_of(path)) as labels:
                 self.fill(fields, labels, out)
 
-    def _read_fields(self, fields: npy.Array, first: int, target: np.ndarray) -> None:
-        if fields.dtype != target.dtype:
-            raise UserError(f"{fields.where} holds {fields.dtype}, but the first file {target.dtype}")
-        if fields.dtype != np.float16:
-            super()._read_fields(fields, first, target)
-        elif self._channels is None:
-            fields.read_rows(first, target)
+    def _read_fields(self, data: hdf5.Rows, first: int, target: np.ndarray) -> None:
+        if data.dtype != target.dtype:
+            raise UserError(f"{data.where} holds {data.dtype}, but the first file {target.dtype}")
+        if data.dtype != np.float16:
+            super()._read_fields(data, first, target)
+            return
+        if self._channels is None:
+            data.read_rows(first, target)
         else:
-            block = fields.read_rows(first, self._scratch((len(target), self.width, CHANNELS), fields.dtype))
+            block = data.read_rows(first, self._scratch((len(target), self.width, CHANNELS), data.dtype))
             target[...] = block[..., self._channels]
+        self.check_finite(target.reshape(-1, target.shape[-1]), data.where)
 
 
 def label_of(path: str) -> str:
@@ -78,13 +77,13 @@ def label_of(path: str) -> str:
     return str(place.with_name(f"label-{place.name.removeprefix('data-')}"))
 
 
-def find(folders: tuple, channels: tuple, stats: str) -> Source:
+def find(folders: tuple, channels: tuple, stats: str) -> SampleSet:
     """The samples of all folders, which must be of one form. Raises UserError. A collective call.
 
     stats: stats.h5, where fields are to be normalised; empty looks into the folders and those above them.
     """
 
-    def look() -> tuple:
+    def look() -> str:
         if not folders:
             raise UserError("inference.data_dirs is not set: the folders of samples")
         forms = {}
@@ -96,33 +95,33 @@ def find(folders: tuple, channels: tuple, stats: str) -> Source:
             forms[found[0]] = folder
         if len(forms) > 1:
             raise UserError(f"inference.data_dirs: {' and '.join(forms)} samples cannot be mixed in one run")
-        return next(iter(forms))
+        return str(next(iter(forms)))
 
     form = distributed.on_root(look)
-    files = [file for folder in folders for file in pipeline.list_files(folder, _PATTERNS[form])]
+    files = [file for folder in folders for file in list_files(folder, _PATTERNS[form])]
     if form == "staged":
         files = [_staged(file) for file in files]
         shape, dtype = distributed.on_root(lambda: staging.staged_form(files[0].path))
-        return Source(form, files, shape, dtype, True, None, staging.read_in_graph(shape, dtype))
+        return SampleSet(form, files, shape, dtype, labels=True, read=None)
     size, dtype, labels = distributed.on_root(lambda: _examine(form, files[0].path))
-    normalisation = data.Normalisation.none(len(channels))
+    normalisation = samples.Normalisation.none(len(channels))
     if dtype == np.float32:
-        normalisation = distributed.on_root(lambda: data.read_normalisation(_find_stats(folders, stats), channels))
-    reader = (data.Reader if form == "hdf5" else NpyReader)(size, channels, normalisation)
-    return Source(form, files, (*size, len(channels)), dtype, labels, reader, None)
+        normalisation = distributed.on_root(lambda: samples.read_normalisation(_find_stats(folders, stats), channels))
+    reader = (samples.Reader if form == "hdf5" else NpyReader)(size, channels, normalisation)
+    return SampleSet(form, files, (*size, len(channels)), dtype, labels, reader)
 
 
-def _staged(index: pipeline.DataFile) -> pipeline.DataFile:
+def _staged(index: DataFile) -> DataFile:
     path = index.path.removesuffix(".index")
     data_file = Path(f"{path}.data-00000-of-00001")
-    return pipeline.DataFile(path, data_file.stat().st_size if data_file.exists() else 0, index.modified_ns)
+    return DataFile(path, data_file.stat().st_size if data_file.exists() else 0, index.modified_ns)
 
 
 def _examine(form: str, path: str) -> tuple:
     """((height, width), type of the fields, whether there are labels) of the first sample."""
     if form == "hdf5":
         with hdf5.open_file(path) as file:
-            return data.sample_shape(path), np.dtype(np.float32), file.has(data.LABELS)
+            return samples.sample_shape(path), np.dtype(np.float32), file.has(samples.LABELS)
     with npy.open_array(path) as array:
         fits = len(array.shape) == 3 and array.shape[2] == CHANNELS and array.dtype in (np.float16, np.float32)
         if not fits or array.shape[0] % 16 or array.shape[1] % 16:
@@ -134,4 +133,4 @@ def _examine(form: str, path: str) -> tuple:
 
 
 def _find_stats(folders: tuple, stats: str) -> Path:
-    return data.first_stats([stats] if stats else [f"{f}/{up}stats.h5" for f in folders for up in ("", "../")])
+    return samples.first_stats([stats] if stats else [f"{f}/{up}stats.h5" for f in folders for up in ("", "../")])

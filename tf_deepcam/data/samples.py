@@ -10,13 +10,15 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
 from common import distributed
-from common.data import batches as pipeline
 from common.data import hdf5
 from common.data.buffers import pool
+from common.data.files import DataFile, list_files
+from common.data.sources import ArraySpec, FileFormat
 from common.errors import UserError
 from tf_deepcam.config import CHANNELS, DataSettings
 
@@ -101,39 +103,55 @@ class Reader:
         self._shift = np.tile(normalisation.shift, self.width)
         self._scale = np.tile(normalisation.scale, self.width)
         self._local = threading.local()
-        parts = (np.int64(channels), normalisation.shift, normalisation.scale)
+        parts = (np.asarray(channels, np.int64), normalisation.shift, normalisation.scale)
         self.key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]  # of what it computes
 
     def __call__(self, path: str, out: tuple) -> None:
         """out: fields [1, height, width, channels] float32 and, if wanted, labels [1, height, width] uint8."""
         with hdf5.open_file(path) as file:
-            marks = file.dataset(LABELS, "iu") if len(out) > 1 else None
+            marks = file.dataset(LABELS, "fiu") if len(out) > 1 else None
             self.fill(file.dataset(DATA, "f"), marks, out)
 
-    def fill(self, data, marks, out: tuple) -> None:
+    def fill(self, data: hdf5.Rows, marks: Optional[hdf5.Rows], out: tuple) -> None:
         """data, marks: open datasets (common.data.hdf5, tf_deepcam.data.npy) of fields and, or None, of labels."""
-        wanted = [(data, (self.height, self.width, CHANNELS)), (marks, (self.height, self.width))]
-        for dataset, shape in wanted[: len(out)]:
-            if dataset.shape != shape:
-                raise UserError(f"{dataset.where} has shape {dataset.shape}, but the first file's is {shape}")
+        shape = (self.height, self.width)
+        _check_shape(data, (*shape, CHANNELS))
         if marks is not None:
+            _check_shape(marks, shape)
             self._read_labels(marks, out[1][0])
         # A compressed dataset is decoded by whole chunks, so it is read as one.
         rows = _ROWS if data.contiguous else self.height
         for first in range(0, self.height, rows):
             self._read_fields(data, first, out[0][0][first : first + rows])
 
-    def _read_fields(self, data: hdf5.Dataset, first: int, target: np.ndarray) -> None:
+    def _read_fields(self, data: hdf5.Rows, first: int, target: np.ndarray) -> None:
         block = data.read_rows(first, self._scratch((len(target), self.width, CHANNELS), data.dtype))
         if self._channels is not None:
             block = block[..., self._channels]
         target = target.reshape(len(target), -1)
         np.subtract(block.reshape(len(target), -1), self._shift, out=target)
         np.multiply(target, self._scale, out=target)
+        # A sum over the block, still in the processor's cache, is not finite if a value is not (or by overflow).
+        if not np.isfinite(target.sum()):
+            self.check_finite(target.reshape(-1, len(self.normalisation.shift)), data.where)
 
-    def _read_labels(self, marks: hdf5.Dataset, labels: np.ndarray) -> None:
+    def check_finite(self, fields: np.ndarray, where: str) -> None:
+        """Raises UserError for NaN and infinite values in `fields` [pixels, channels]: one would leave NaN in every
+        weight, which the ReLUs may hide from the loss."""
+        bad = ~np.isfinite(fields)
+        if bad.any():
+            channel = int(bad.any(0).argmax())
+            number = channel if self._channels is None else self._channels[channel]
+            raise UserError(
+                f"{where} holds {int(bad[:, channel].sum())} NaN or infinite values in channel {number}: mend or "
+                "remove the sample, or set data.on_bad_sample: skip"
+            )
+
+    def _read_labels(self, marks: hdf5.Rows, labels: np.ndarray) -> None:
         raw = marks.read_rows(0, pool.empty(marks.shape, marks.dtype))
         low, high = raw.min(), raw.max()
+        if raw.dtype.kind == "f" and not np.array_equal(raw, np.floor(raw)):  # also if one is NaN
+            raise UserError(f"{marks.where} holds values that are not whole numbers; classes are 0 to {CLASSES - 1}")
         if low < 0 or high >= CLASSES:
             raise UserError(f"{marks.where} holds {low if low < 0 else high}; classes are 0 to {CLASSES - 1}")
         np.copyto(labels, raw, casting="unsafe")
@@ -146,16 +164,23 @@ class Reader:
         return kept
 
 
-def list_samples(settings: DataSettings, part: str) -> list:
+def _check_shape(array: hdf5.Rows, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise UserError(f"{array.where} has shape {array.shape}, but the first file's is {shape}")
+
+
+def list_samples(settings: DataSettings, part: str) -> list[DataFile]:
     """The samples (DataFile) of train, validation or test, sorted by name. Collective; UserError if none."""
     if not settings.data_dir_prefix:
         raise UserError("data.data_dir_prefix is not set: the folder with train/, validation/ and stats.h5")
-    return pipeline.list_files(str(Path(settings.data_dir_prefix).expanduser() / part), PATTERN)
+    return list_files(str(Path(settings.data_dir_prefix).expanduser() / part), PATTERN)
 
 
-def sample_spec(shape: tuple, channels: tuple) -> list:
-    """Shape and type of a sample's fields and labels."""
-    return [((*shape, len(channels)), np.float32), (shape, np.uint8)]
+def sample_format(read: "Reader") -> FileFormat:
+    """A file as one sample: fields [height, width, channels] float32 and labels [height, width] uint8."""
+    shape = (read.height, read.width)
+    fields = ArraySpec((*shape, len(read.normalisation.shift)), np.float32)
+    return FileFormat(read, (fields, ArraySpec(shape, np.uint8)))
 
 
 def reader(samples: list, settings: DataSettings) -> Reader:
@@ -167,30 +192,3 @@ def reader(samples: list, settings: DataSettings) -> Reader:
 
     shape, normalisation = distributed.on_root(prepare)
     return Reader(shape, settings.channels, normalisation)
-
-
-def sample_batches(
-    samples: list,
-    read: Reader,
-    settings: DataSettings,
-    batch_size: int,
-    training: bool,
-    seed: int,
-    threads: int,
-) -> pipeline.Batches:
-    """Batches of (fields [batch, height, width, channels] float32, labels [batch, height, width] uint8).
-
-    With data.stage_dir a rank keeps its share in every epoch, since it stages no more than that.
-    """
-    return pipeline.Batches(
-        samples,
-        read,
-        sample_spec((read.height, read.width), settings.channels),
-        1,
-        batch_size,
-        training,
-        seed,
-        settings,
-        threads,
-        fixed_share=bool(settings.stage_dir),
-    )

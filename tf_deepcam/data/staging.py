@@ -22,9 +22,12 @@ import numpy as np
 import tensorflow as tf
 
 from common import distributed
-from common.data.batches import Batches, DataFile
+from common.data.batches import Batches
 from common.data.buffers import pool
-from common.errors import UserError, reason
+from common.data.files import DataFile
+from common.data.order import EvaluationOrder, Order, TrainingOrder
+from common.data.sources import ArraySpec, GraphSource
+from common.errors import UserError, storage_problem
 from tf_deepcam.config import DataSettings
 from tf_deepcam.data.samples import Reader
 
@@ -54,7 +57,7 @@ def staged_form(path: str) -> tuple:
         found = tf.train.load_checkpoint(path)
         return tuple(found.get_variable_to_shape_map()["fields"]), found.get_variable_to_dtype_map()["fields"]
     except (tf.errors.OpError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: is no staged sample ({error})") from error
+        raise UserError(f"{path}: is not a staged sample ({error})") from error
 
 
 class Staging:
@@ -80,6 +83,7 @@ class Staging:
         Raises UserError on every rank if the folder cannot be written, has no room for what all ranks of the node
         bring, or a source is bad. The index takes its name last, when all is whole; sources are only read.
         """
+        self._clean()
         missing = [source for source in sources if not _index(self.place(source).path).is_file()]
         distributed.raise_together(self._check_room(len(missing) * self.bytes))
         problem = None
@@ -91,6 +95,14 @@ class Staging:
                 problem = error
         distributed.raise_together(problem)
         return len(missing)
+
+    def _clean(self) -> None:
+        """Remove what a staging that was killed has left: temporary files of processes that are no more."""
+        if distributed.local_rank() == 0:
+            for left in self.folder.glob("*.*.tmp*"):
+                number = left.name.split(".tmp")[0].rsplit(".", 1)[-1]
+                if number.isdigit() and not Path(f"/proc/{number}").exists():
+                    left.unlink(missing_ok=True)
 
     def _check_room(self, needed: int):
         try:
@@ -120,22 +132,25 @@ class Staging:
             for ending in _ENDINGS:
                 os.replace(temporary + ending, target + ending)
         except (OSError, tf.errors.OpError) as error:
-            raise UserError(f"{target}: cannot be staged ({reason(error)}); the source is as it was") from error
+            problem = storage_problem(error, self.folder, self.bytes)
+            raise UserError(f"{target}: cannot be staged ({problem}); the source is as it was") from error
         finally:
             for left in self.folder.glob(f"{Path(temporary).name}*"):
                 left.unlink()
 
-    def batches(self, source: Batches, seed: int) -> Batches:
+    def batches(self, source: Batches, *, seed: int) -> Batches:
         """Batches like `source`, of staged files; each rank keeps its share in every epoch."""
-        height, width, _ = self._shape
-        return Batches(
-            [self.place(file) for file in source.files],
-            None,
-            [(self._shape, self.dtype), ((height, width), np.uint8)],
-            1,
-            source.batch_size,
-            source.training,
-            seed,
-            read_in_graph=read_in_graph(self._shape, self.dtype),
-            fixed_share=True,
-        )
+        files = [self.place(file) for file in source.files]
+        rank, size = distributed.rank(), distributed.size()
+        order: Order
+        if source.training:
+            order = TrainingOrder(len(files), 1, seed, rank, size, window=1, fixed_share=True)
+        else:
+            order = EvaluationOrder(len(files), 1, rank, size)
+        return Batches(files, staged_source(files, self._shape, self.dtype), order, source.batch_size, source.training)
+
+
+def staged_source(files: list[DataFile], shape: tuple[int, int, int], dtype: np.dtype) -> GraphSource:
+    """What reads staged samples of this shape (height, width, channels) and type of fields."""
+    arrays = (ArraySpec(shape, dtype), ArraySpec(shape[:2], np.uint8))
+    return GraphSource(files, arrays, read_in_graph(shape, dtype), "delete {path}.*, stage it again")

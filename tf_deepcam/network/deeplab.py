@@ -20,7 +20,7 @@ from tf_deepcam.network.convolutions import Convolution, Deconvolution, on_cpu
 from tf_deepcam.network.normalization import GroupBatchNormalization
 
 _RATES = {16: (1, 6, 12, 18), 8: (1, 12, 24, 36)}  # of the pyramid, by output stride
-_MIDDLE_BLOCKS = range(4, 20)
+_FIRST_MIDDLE_BLOCK = 4
 _LOW_LEVEL = 48
 
 
@@ -109,7 +109,7 @@ class _Builder:
         return tf.keras.layers.Add()([x, shortcut])
 
 
-def _xception(build: _Builder, x, wide, output_stride: int) -> tuple:
+def _xception(build: _Builder, x, wide, output_stride: int, middle_blocks: int) -> tuple:
     """Features [h / output_stride, w / output_stride, 2048] and, from the first block, [h / 4, w / 4, 128]."""
     stride, middle_rate, exit_rates = (2, 1, (1, 2)) if output_stride == 16 else (1, 2, (2, 4))
     top = "xception_features"
@@ -118,7 +118,7 @@ def _xception(build: _Builder, x, wide, output_stride: int) -> tuple:
     first = build.block(x, f"{top}.block1", (wide(128),) * 2, 2, first_relu=False, last=True)
     x = build.block(first, f"{top}.block2", (wide(256),) * 2, 2, last=True)
     x = build.block(x, f"{top}.block3", (wide(728),) * 2, stride, last=True)
-    for number in _MIDDLE_BLOCKS:
+    for number in range(_FIRST_MIDDLE_BLOCK, _FIRST_MIDDLE_BLOCK + middle_blocks):
         x = build.block(x, f"{top}.block{number}", (wide(728),) * 3, rate=middle_rate)
     x = build.block(x, f"{top}.block20", (wide(728), wide(1024)), rate=exit_rates[0], last=True)
     for number, channels in ((3, 1536), (4, 1536), (5, 2048)):
@@ -171,12 +171,19 @@ def _decoder(build: _Builder, x, low_level, wide, classes: int, output_stride: i
 
 
 def deeplab(
-    channels: int = 16, classes: int = 3, output_stride: int = 16, width: float = 1.0, batchnorm_group_size: int = 1
+    channels: int = 16,
+    classes: int = 3,
+    *,
+    output_stride: int = 16,
+    width: float = 1.0,
+    middle_blocks: int = 16,
+    batchnorm_group_size: int = 1,
 ) -> tf.keras.Model:
     """[batch, height, width, channels] float32, normalised, to logits [batch, height, width, classes] float32.
 
     Height and width are multiples of 16. width: factor on all inner channel numbers (rounded to multiples of 8), for
-    small machines; the benchmark's network is 1. batchnorm_group_size: above 1, batch statistics are those of this
+    small machines; the benchmark's network is 1. middle_blocks: its number of equal blocks in the middle, 16 in the
+    benchmark's; fewer are compiled sooner. batchnorm_group_size: above 1, batch statistics are those of this
     rank's group (common.distributed.init).
     """
 
@@ -185,7 +192,7 @@ def deeplab(
 
     build = _Builder(batchnorm_group_size)
     inputs = tf.keras.layers.Input((None, None, channels))
-    features, low_level = _xception(build, inputs, wide, output_stride)
+    features, low_level = _xception(build, inputs, wide, output_stride, middle_blocks)
     features = _pyramid(build, features, wide, output_stride)
     return tf.keras.Model(inputs, _decoder(build, features, low_level, wide, classes, output_stride), name="deepcam")
 
@@ -195,7 +202,8 @@ def forward_gflop(network: tf.keras.Model, shape: tuple) -> float:
 
     shape: (height, width, channels). A multiplication and an addition count as two.
     """
-    graph = tf.function(network).get_concrete_function(tf.TensorSpec((1, *shape), tf.float32), training=False).graph
+    inference = tf.function(lambda fields: network(fields, training=False), autograph=False)
+    graph = inference.get_concrete_function(tf.TensorSpec((1, *shape), tf.float32)).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder(tf.compat.v1.profiler.ProfileOptionBuilder.float_operation())
     found = tf.compat.v1.profiler.profile(graph, options=options.with_empty_output().build())
     return found.total_float_ops / 1e9

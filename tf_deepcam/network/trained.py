@@ -1,17 +1,20 @@
 """Trained networks from wherever they come: a Keras file, a run's folder, or a file of weights."""
 
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from common.errors import UserError
-from common.runs.folder import read_records
+from common.keras_files import layer_settings, load_weights
+from common.runs.records import read_records
 from common.training import checkpoints
 from tf_deepcam import config
 from tf_deepcam.data.samples import CLASSES
-from tf_deepcam.network import deeplab as model
-from tf_deepcam.network import weights
+from tf_deepcam.network import deeplab, weights
+from tf_deepcam.network.normalization import GroupBatchNormalization
 
+_BLOCK = "xception_features.block"
 # Layers and their channels at width 1: one of every number that there is.
 _CHANNELS = {
     "xception_features.conv1": 32,
@@ -39,7 +42,7 @@ def load(path: str, settings: config.ModelSettings, channels: int) -> tf.keras.M
         return _from_run(place, channels)
     if place.suffix == ".keras":
         return _from_keras(place, channels)
-    network = model.deeplab(channels, CLASSES, settings.output_stride, settings.width)
+    network = deeplab.deeplab(channels, CLASSES, **settings.form())
     weights.load(network, place)
     return network
 
@@ -48,7 +51,7 @@ def _from_run(folder: Path, channels: int) -> tf.keras.Model:
     settings = config.load(str(folder / "config.yaml"))
     if len(settings.data.channels) != channels:
         raise UserError(f"{folder}: was trained on {len(settings.data.channels)} channels, the samples have {channels}")
-    network = model.deeplab(channels, CLASSES, settings.model.output_stride, settings.model.width)
+    network = deeplab.deeplab(channels, CLASSES, **settings.model.form())
     arrays = best_checkpoint(folder).arrays
     found = [array for name, array in arrays.items() if name.startswith("network/")]
     if [array.shape for array in found] != [tuple(variable.shape) for variable in network.variables]:
@@ -68,27 +71,34 @@ def best_checkpoint(folder: Path) -> checkpoints.Checkpoint:
     step = max(scores, key=lambda step: (scores[step], step)) if scores else steps[-1]
     try:
         return checkpoints.load(folder / "checkpoints", step)
-    except (OSError, ValueError, KeyError) as error:
+    except checkpoints.DAMAGED as error:
         raise UserError(f"{folder}: the checkpoint of update {step} is damaged ({error})") from error
 
 
 def _from_keras(path: Path, channels: int) -> tf.keras.Model:
-    """Built anew from the file's own description, so that the precision is today's and not the training's."""
+    """Built by us in the form that the file describes, in today's precision, with the file's weights."""
+    described = layer_settings(path)
     try:
-        saved = tf.keras.models.load_model(path, compile=False)
-        width = _width({base: saved.get_layer(name).filters for name, base in _CHANNELS.items()})
-        rate = saved.get_layer("bottleneck.aspp2.atrous_convolution").rate
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path}: cannot be read as a network of this program ({str(error).splitlines()[0]})"
-        ) from error
-    if saved.input_shape[-1] != channels:
-        raise UserError(f"{path}: takes {saved.input_shape[-1]} channels, the samples have {channels}")
-    network = model.deeplab(channels, CLASSES, {6: 16, 12: 8}[rate], width)
-    if [w.shape for w in network.get_weights()] != [w.shape for w in saved.get_weights()]:
-        raise UserError(f"{path}: is a network of another form: load its weights (model.npz) with model.width set")
-    network.set_weights(saved.get_weights())
-    return network
+        form: dict[str, Any] = {
+            "width": _width({base: described[name]["filters"] for name, base in _CHANNELS.items()}),
+            "output_stride": {6: 16, 12: 8}[described["bottleneck.aspp2.atrous_convolution"]["rate"]],
+            # Of blocks 4 to 19 the first so many.
+            "middle_blocks": sum(f"{_BLOCK}{n}.rep.0.conv1" in described for n in range(4, 20)),
+        }
+        takes = next(entry["batch_input_shape"][-1] for entry in described.values() if "batch_input_shape" in entry)
+    except (KeyError, TypeError, StopIteration, IndexError) as error:
+        raise UserError(f"{path}: is not a network of this program ({error!r} is missing)") from error
+    if takes != channels:
+        raise UserError(f"{path}: takes {takes} channels, the samples have {channels}")
+    # Files name layers by their class, so weights are read into the class that was saved.
+    grouped = any(entry["class_name"] == GroupBatchNormalization.__name__ for entry in described.values())
+    network = deeplab.deeplab(channels, CLASSES, **form, batchnorm_group_size=2 if grouped else 1)
+    load_weights(network, path)
+    if not grouped:
+        return network
+    plain = deeplab.deeplab(channels, CLASSES, **form)
+    plain.set_weights(network.get_weights())
+    return plain
 
 
 def _width(found: dict) -> float:

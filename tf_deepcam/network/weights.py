@@ -12,12 +12,12 @@ import importlib
 import os
 import zipfile
 from pathlib import Path
-from typing import Union
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow as tf
 
-from common.errors import UserError
+from common.errors import UserError, storage_problem
 from tf_deepcam.network.convolutions import Convolution, Deconvolution
 from tf_deepcam.network.deeplab import Affine
 
@@ -30,20 +30,30 @@ _TO_TORCH = {
 }
 
 
-def _entries(network: tf.keras.Model) -> list:
-    """(reference's name, tf.Variable, axes of it in PyTorch's order or None) of every array, in the network's order."""
-    entries = []
+class _Entry(NamedTuple):
+    """An array: the reference's name, its variable, and its axes in PyTorch's order, None if they are the same."""
+
+    name: str
+    variable: tf.Variable
+    axes: Optional[tuple[int, ...]]
+
+
+def _entries(network: tf.keras.Model) -> list[_Entry]:
+    """Of every array, in the network's order."""
+    entries: list[_Entry] = []
+    names: tuple[str, ...]
     for layer in network.layers:
         axes = _TO_TORCH[type(layer)] if hasattr(layer, "kernel_size") else None
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             names = ("weight", "bias", "running_mean", "running_var")
-            variables = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
+            variables = [layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance]
         elif isinstance(layer, Affine):
-            names, variables = ("weights", "bias"), (layer.scale, layer.shift)
+            names, variables = ("weights", "bias"), [layer.scale, layer.shift]
         else:
             names, variables = ("weight", "bias"), layer.weights
         entries += [
-            (f"{layer.name}.{name}", v, axes if name == "weight" else None) for name, v in zip(names, variables)
+            _Entry(f"{layer.name}.{name}", variable, axes if name == "weight" else None)
+            for name, variable in zip(names, variables)
         ]
     return entries
 
@@ -120,7 +130,7 @@ def save(network: tf.keras.Model, path: Union[str, Path]) -> None:
             raise UserError(f"{path}: weights are written as .npz, .safetensors, .cpt or .pth")
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise UserError(f"{path}: cannot be written ({storage_problem(error, path.parent)})") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -141,7 +151,7 @@ def _read_torch(path: Path) -> dict:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle's errors are of many kinds
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: is no PyTorch checkpoint of plain tensors ({reason})") from error
+        raise UserError(f"{path}: is not a PyTorch checkpoint of plain tensors ({reason})") from error
     state = found.get("model", found) if isinstance(found, dict) else None
     if not isinstance(state, dict) or not all(hasattr(value, "numpy") for value in state.values()):
         raise UserError(f"{path}: holds no state dict: expected {{'model': {{name: tensor}}}} or {{name: tensor}}")

@@ -9,12 +9,13 @@ import numpy as np
 from rich.progress import track
 
 from common import distributed
-from common.data import batches as pipeline
 from common.data import hdf5
 from common.data.buffers import pool
-from common.errors import UserError
+from common.data.files import DataFile, list_files
+from common.data.order import share
+from common.errors import UserError, storage_problem
 from tf_deepcam.config import CHANNELS
-from tf_deepcam.data import samples as data
+from tf_deepcam.data import samples
 from tf_deepcam.data.formats import label_of
 
 
@@ -24,7 +25,7 @@ def main(source: str, target: str, dtype: str) -> int:
     dtype: float32 keeps the values, float16 normalises them with the stats.h5 in `source` or above it. A collective
     call: ranks share the files. Raises UserError.
     """
-    files = pipeline.list_files(source, data.PATTERN)
+    files = list_files(source, samples.PATTERN)
     folder = Path(target).expanduser()
 
     def prepare() -> tuple:
@@ -32,14 +33,14 @@ def main(source: str, target: str, dtype: str) -> int:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
-        shape = data.sample_shape(files[0].path)
+        shape = samples.sample_shape(files[0].path)
         if dtype == "float32":
             return shape, None
-        stats = data.first_stats([f"{source}/stats.h5", f"{source}/../stats.h5"])  # float16 holds normalised fields
-        return shape, data.read_normalisation(stats, tuple(range(CHANNELS)))
+        stats = samples.first_stats([f"{source}/stats.h5", f"{source}/../stats.h5"])  # float16 holds normalised fields
+        return shape, samples.read_normalisation(stats, tuple(range(CHANNELS)))
 
     shape, normalisation = distributed.on_root(prepare)
-    first, last = pipeline.share(len(files), distributed.rank(), distributed.size())
+    first, last = share(len(files), distributed.rank(), distributed.size())
     made, problem = 0, None
     show = distributed.is_root() and sys.stdout.isatty()
     try:
@@ -54,15 +55,15 @@ def main(source: str, target: str, dtype: str) -> int:
     return 0
 
 
-def _convert(file: pipeline.DataFile, target: Path, shape: tuple, normalisation: Optional[data.Normalisation]) -> bool:
+def _convert(file: DataFile, target: Path, shape: tuple, normalisation: Optional[samples.Normalisation]) -> bool:
     """False if it was there. The fields take their name last."""
     if target.exists():
         return False
     with hdf5.open_file(file.path) as opened:
-        labelled = opened.has(data.LABELS)
+        labelled = opened.has(samples.LABELS)
         fields = pool.empty((1, *shape, CHANNELS), np.float32)
         labels = pool.empty((1, *shape), np.uint8)
-        reader = data.Reader(shape, tuple(range(CHANNELS)), normalisation or data.Normalisation.none(CHANNELS))
+        reader = samples.Reader(shape, tuple(range(CHANNELS)), normalisation or samples.Normalisation.none(CHANNELS))
         reader(file.path, (fields, labels) if labelled else (fields,))
     if labelled:
         _save(Path(label_of(str(target))), labels[0])
@@ -77,6 +78,7 @@ def _save(target: Path, array: np.ndarray) -> None:
             np.save(file, array)
         os.replace(temporary, target)
     except OSError as error:
-        raise UserError(f"{target}: cannot be written ({error.strerror}); the source is as it was") from error
+        problem = storage_problem(error, target.parent, array.nbytes)
+        raise UserError(f"{target}: cannot be written ({problem}); the source is as it was") from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -11,9 +11,10 @@ import numpy as np
 from rich.progress import track
 
 from common import distributed
-from common.data import batches as pipeline
 from common.data import hdf5
 from common.data.buffers import pool
+from common.data.files import list_files
+from common.data.order import share
 from common.errors import UserError
 from tf_deepcam.data.samples import DATA, PATTERN
 
@@ -54,8 +55,8 @@ def main(folder: str) -> int:
             raise UserError(f"{target}: exists already and is left as it is; move it away to make it anew")
 
     distributed.on_root(check)
-    files = pipeline.list_files(str(root / "train"), PATTERN)
-    first, last = pipeline.share(len(files), distributed.rank(), distributed.size())
+    files = list_files(str(root / "train"), PATTERN)
+    first, last = share(len(files), distributed.rank(), distributed.size())
     own, sums, problem = files[first:last], [], None
     show = distributed.is_root() and sys.stdout.isatty()
     try:

@@ -26,7 +26,7 @@ from common.data import hdf5
 from common.data.random_fields import fractal
 from common.errors import UserError
 from tf_deepcam.config import SynthesizeSettings
-from tf_deepcam.data import samples as data
+from tf_deepcam.data import samples
 from tf_deepcam.tools import summarize
 
 # Channels in the files' order, with units.
@@ -214,8 +214,8 @@ def sample_name(number: int) -> str:
 def write_sample(path: Path, fields: np.ndarray, labels: np.ndarray) -> None:
     """Write a sample as a new file. Raises UserError if one is there already."""
     with hdf5.write_file(path) as file:
-        file.create_dataset(data.DATA, data=fields)
-        file.create_dataset(data.LABELS, data=labels)
+        file.create_dataset(samples.DATA, data=fields)
+        file.create_dataset(samples.LABELS, data=labels)
         names = h5py.string_dtype()
         file["climate"].attrs.create("channels", list(NAMES), dtype=names)
         file["climate"].attrs.create("units", list(NAMES.values()), dtype=names)
@@ -228,7 +228,7 @@ def main(settings: SynthesizeSettings) -> int:
         raise UserError("synthesize.folder is not set: say where to write, such as synthesize.folder=data/cam5")
     root = Path(settings.folder).expanduser()
     started, made, total = time.perf_counter(), 0, settings.train + settings.validation
-    shares = np.zeros(data.CLASSES)
+    shares = np.zeros(samples.CLASSES)
     show = sys.stdout.isatty()
     for number in track(range(total), "samples", transient=True) if show else range(total):
         path = root / ("train" if number < settings.train else "validation") / sample_name(number)
@@ -240,7 +240,7 @@ def main(settings: SynthesizeSettings) -> int:
             raise UserError(f"{path.parent}: cannot be made ({error.strerror})") from error
         fields, labels = make_sample(settings.seed, number, settings.height, settings.width, settings.events)
         write_sample(path, fields, labels)
-        shares += np.bincount(labels.ravel(), minlength=data.CLASSES)
+        shares += np.bincount(labels.ravel(), minlength=samples.CLASSES)
         made += 1
     seconds = time.perf_counter() - started
     kept = f", {total - made} were there already" if made < total else ""

@@ -5,6 +5,7 @@ import pytest
 
 from cloudmask.config import DataSettings
 from cloudmask.data import scenes as data
+from cloudmask.data.patches import read_patches
 from common.data.batches import DataFile
 from common.errors import UserError
 from tests.helpers import HEIGHT, PATCH, WIDTH, scene_arrays, write_hdf
@@ -14,7 +15,7 @@ MISSING = data.Missing.of(SETTINGS)
 
 
 def test_the_training_patches_are_the_reference_s(golden, golden_scene):
-    images, cloud, weight = data.read_patches(golden_scene, DataSettings())
+    images, cloud, weight = read_patches(golden_scene, DataSettings())
     assert images.shape == (20, 256, 256, 9)
     np.testing.assert_allclose(images.mean((1, 2)), golden["train_patch_mean"], atol=1e-6)
     np.testing.assert_array_equal(images[:, :2, :2], golden["train_patch_corner"])
@@ -49,7 +50,7 @@ def test_a_scene_is_normalised_inside_its_padding(tmp_path, options):
 def test_patches_and_scene_agree_on_where_pixels_are(tmp_path):
     path = str(write_hdf(tmp_path / "S3A_1.hdf", scene_arrays(2)))
     image, _, cloud = data.read_scene(path, MISSING)
-    patches, patch_cloud, _ = data.read_patches(path, SETTINGS)
+    patches, patch_cloud, _ = read_patches(path, SETTINGS)
     assert patches.shape == (6, PATCH, PATCH, 9)
     for number, (row, column) in enumerate((r, c) for r in (4, 36) for c in (4, 36, 68)):
         place = np.s_[row : row + PATCH, column : column + PATCH]
@@ -100,7 +101,8 @@ def test_reflectances_on_the_half_kilometre_grid_are_averaged(tmp_path):
         ({"bts": np.zeros((HEIGHT, WIDTH), np.float32)}, r"'bts' has shape \(72, 104\)"),
         ({"refs": np.zeros((HEIGHT, 99, 6), np.float32)}, r"'refs' has shape \(72, 99, 6\).*0\.5 km grid"),
         ({"refs": np.zeros((HEIGHT, WIDTH, 6), np.int32)}, "'refs' holds int32, but floating point is needed"),
-        ({"bayes": np.zeros((HEIGHT, WIDTH, 1), np.float32)}, "'bayes' holds float32, but integer or unsigned integer"),
+        ({"bayes": np.full((HEIGHT, WIDTH, 1), np.nan)}, "'bayes' holds NaN or infinite labels"),
+        ({"bayes": np.zeros((HEIGHT, WIDTH, 1), "S1")}, r"'bayes' holds \|S1, but floating point or integer is needed"),
         ({"bayes": np.zeros((HEIGHT, 50, 1), np.uint8)}, r"'bayes' has shape \(72, 50, 1\)"),
     ],
 )
@@ -108,20 +110,20 @@ def test_a_bad_dataset_is_named_with_what_was_found(tmp_path, change, message):
     arrays = {name: array for name, array in {**scene_arrays(5), **change}.items() if array is not None}
     path = write_hdf(tmp_path / "S3A_1.hdf", arrays)
     with pytest.raises(UserError, match=rf"S3A_1\.hdf: dataset {message}|S3A_1\.hdf: {message}"):
-        data.read_patches(str(path), SETTINGS)
+        read_patches(str(path), SETTINGS)
 
 
 def test_a_scene_of_another_size_is_refused(tmp_path):
     path = write_hdf(tmp_path / "S3A_1.hdf", scene_arrays(6, 80, 104))
     with pytest.raises(UserError, match=r"has shape \(80, 104, 3\), \(72, 104, 3\) expected \(data\.image_h"):
-        data.read_patches(str(path), SETTINGS)
+        read_patches(str(path), SETTINGS)
 
 
 def test_a_truncated_scene_is_an_error(tmp_path):
     path = write_hdf(tmp_path / "S3A_1.hdf", scene_arrays(7))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=r"S3A_1\.hdf.*copy it again"):
-        data.read_patches(str(path), SETTINGS)
+        read_patches(str(path), SETTINGS)
 
 
 def test_a_scene_without_labels_can_be_masked_but_not_trained_on(tmp_path):
@@ -135,3 +137,11 @@ def test_a_split_that_leaves_a_side_empty_is_an_error():
     scenes = [DataFile("S3A_1.hdf", 0, 0)]
     with pytest.raises(UserError, match=r"1 scenes split at data\.train_split 0\.8 leave one side empty"):
         data.split(scenes, SETTINGS)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i2", "f4", "f8"])
+def test_labels_of_any_numeric_type_are_cloud_above_0(tmp_path, kind):
+    arrays = scene_arrays(3)
+    expected = arrays["bayes"][..., 0] > 0
+    path = str(write_hdf(tmp_path / "S3A_1.hdf", {**arrays, "bayes": (arrays["bayes"] * 50).astype(kind)}))
+    np.testing.assert_array_equal(data.read_scene(path, MISSING).cloud, expected)

@@ -4,32 +4,39 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cloudmask.config import DataSettings
-from cloudmask.data import scenes as data
+from cloudmask.config import DataSettings, InferenceSettings
+from cloudmask.data.scenes import Missing, read_scene
 from cloudmask.network import tiling
-from cloudmask.network.unet import RECEPTIVE_FIELD, unet
-from common.training import loop as training
+from cloudmask.network.networks import NETWORKS
+from cloudmask.network.tiling import Axis, Tiling
+from common.training.step import forward
 
-AXES = tiling.axes(1200, 1500, 256, 80)
+REFERENCE = NETWORKS["reference"]
+
+
+def tiling_of(mode: str, height: int = 1200, width: int = 1500, tile: int = 512) -> Tiling:
+    rows, columns = Axis(height, 256, 80, REFERENCE.factor), Axis(width, 256, 80, REFERENCE.factor)
+    return Tiling(rows, columns, REFERENCE, mode, tile)
 
 
 def test_the_reference_s_tiles(golden):
-    rows, columns = AXES
+    scene = Tiling.of(DataSettings(), InferenceSettings(), REFERENCE)
+    rows, columns = scene.rows, scene.columns
     assert [rows.tiles, columns.tiles] == golden["n_tiles"].tolist() == [7, 9]
     assert (rows.stride, rows.padding, rows.before) == (176, 112, 56)
     assert (columns.stride, columns.padding, columns.before) == (176, 164, 82)
 
 
 def test_two_columns_on_each_side_put_the_pooling_cells_where_the_reference_has_them():
-    assert tiling.padding(*AXES, "whole") == (0, 0, 2, 2)
-    assert tiling.padding(*AXES, "reference") == (56, 56, 82, 82)
+    assert tiling_of("whole").padding == (0, 0, 2, 2)
+    assert tiling_of("reference").padding == (56, 56, 82, 82)
 
 
 @pytest.mark.parametrize("mode", ["whole", "reference"])
 def test_a_scene_s_mask_is_the_reference_s(golden, golden_scene, golden_network, mode):
-    pad = tiling.padding(*AXES, mode)
-    image, _, cloud = data.read_scene(golden_scene, data.Missing.of(DataSettings()), pad)
-    mask = tiling.mask_scene(training.forward(golden_network), image, *AXES, mode, tile=512)
+    tiles = tiling_of(mode)
+    image, _, cloud = read_scene(golden_scene, Missing.of(DataSettings()), tiles.padding)
+    mask = tiles.mask(forward(golden_network), image)
     name = {"whole": "whole_scene", "reference": "reference_tiling"}[mode]
     np.testing.assert_allclose(mask[::8, ::8], golden[f"mask_{name}_every8"], atol=1e-5)
     accuracy = golden[f"scene_pixel_accuracy_{name.replace('_scene', '')}"]
@@ -38,19 +45,20 @@ def test_a_scene_s_mask_is_the_reference_s(golden, golden_scene, golden_network,
 
 @pytest.mark.parametrize(("height", "width", "tile"), [(300, 260, 128), (128, 410, 200)])
 def test_tiles_give_the_whole_scene_s_result(height, width, tile):
-    network = unet()
-    axes = tiling.axes(height, width, 256, 80)
-    top, bottom, left, right = tiling.padding(*axes, "tiles")
+    network = REFERENCE.build()
+    tiles = tiling_of("tiles", height, width, tile)
+    top, bottom, left, right = tiles.padding
     image = np.random.default_rng(1).normal(size=(1, height, width, 9)).astype(np.float32)
     image = np.pad(image, ((0, 0), (top, bottom), (left, right), (0, 0)))
-    forward = training.forward(network)
-    whole = tiling.mask_scene(forward, image, *axes, "whole", tile)
+    compiled = forward(network)
+    whole = tiling_of("whole", height, width).mask(compiled, image)
     assert whole.shape == (height, width)
-    np.testing.assert_allclose(tiling.mask_scene(forward, image, *axes, "tiles", tile), whole, atol=1e-6)
+    np.testing.assert_allclose(tiles.mask(compiled, image), whole, atol=1e-6)
 
 
-def test_no_pixel_sees_further_than_the_receptive_field():
-    network = unet()
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_pixel_sees_further_than_the_receptive_field(name):
+    network = NETWORKS[name].build()
     for weight in network.weights:  # positive kernels: whatever is seen shows
         weight.assign(np.abs(weight) * 0.3 + 1e-3)
     image = np.random.default_rng(2).random((1, 256, 16, 9), dtype=np.float32)
@@ -59,14 +67,14 @@ def test_no_pixel_sees_further_than_the_receptive_field():
     last = tf.keras.Model(network.input, network.layers[-1].input)  # before the sigmoid, which would saturate
     changed = np.abs(last(disturbed) - last(image))[0].max(axis=(1, 2)) > 0
     reach = int(np.nonzero(changed)[0].max()) - 127
-    assert 40 < reach <= RECEPTIVE_FIELD
+    assert 0.7 * NETWORKS[name].receptive_field < reach <= NETWORKS[name].receptive_field
 
 
 def test_the_reference_mode_keeps_each_tile_s_middle():
     # A "network" that returns its input's first channel makes the tiling the identity.
-    rows, columns = tiling.axes(300, 500, 64, 16)
+    rows, columns = Axis(300, 64, 16, 8), Axis(500, 64, 16, 8)
     image = np.random.default_rng(3).random((1, 300, 500, 9), dtype=np.float32)
-    top, bottom, left, right = tiling.padding(rows, columns, "reference")
+    top, bottom, left, right = Tiling(rows, columns, REFERENCE, "reference", 512).padding
     padded = np.pad(image, ((0, 0), (top, bottom), (left, right), (0, 0)))
     mask = tiling.reference_mask(lambda tiles: tiles[..., :1], padded, rows, columns)
     np.testing.assert_array_equal(mask, image[0, ..., 0])

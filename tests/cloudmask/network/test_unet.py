@@ -4,40 +4,41 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cloudmask import train
+from cloudmask import task
 from cloudmask.config import DataSettings
-from cloudmask.data import scenes as data
-from cloudmask.network import unet as model
+from cloudmask.data.patches import read_patches
+from cloudmask.network import networks, unet
 from common.errors import UserError
 from common.optim import optimizers
-from common.optim.optimizers import OptimizerSettings
-from common.optim.schedules import ScheduleSettings
-from common.training import loop as training
+from common.optim.settings import OptimizerSettings, ScheduleSettings
+from common.training.settings import TrainingSettings
+from common.training.step import TrainingStep
+from tests.helpers import GOLDEN
+
+REFERENCE = networks.NETWORKS["reference"]
 
 
 def test_it_is_the_reference_s_network():
-    network = model.unet()
+    network = unet.unet()
     assert (len(network.layers), network.count_params()) == (39, 1_948_609)
 
 
 def test_first_loss_and_accuracy_are_the_reference_s(golden, golden_scene, golden_network):
-    patches = data.read_patches(golden_scene, DataSettings())
+    patches = read_patches(golden_scene, DataSettings())
     sums = {name: [] for name in ("loss", "pixel_accuracy")}
     for first in range(0, 20, 5):  # five at a time, for memory
         part = tuple(array[first : first + 5] for array in patches)
-        for name, (value, weight) in train.objective(part, golden_network(part[0])).items():
+        for name, (value, weight) in task.objective(part, golden_network(part[0])).items():
             sums[name].append(float(value) / float(weight))
     assert np.mean(sums["loss"]) == pytest.approx(float(golden["train_loss_bce"]), rel=1e-5)
     assert np.mean(sums["pixel_accuracy"]) == pytest.approx(float(golden["train_pixel_accuracy"]), abs=1e-6)
 
 
 def test_five_steps_of_adam_are_the_reference_s(golden, golden_scene, golden_network):
-    batch = tuple(tf.constant(array[:4]) for array in data.read_patches(golden_scene, DataSettings()))
-    trainer = training.Trainer(golden_network, train.objective, training.TrainingSettings())
-    trainer.compile(optimizer=optimizers.build(OptimizerSettings(), ScheduleSettings()))
-    training.State(trainer)
-    step = tf.function(trainer.train_step)
-    losses = [float(step(batch)["loss"]) for _ in range(5)]
+    batch = tuple(tf.constant(array[:4]) for array in read_patches(golden_scene, DataSettings()))
+    adam = optimizers.build(OptimizerSettings(), ScheduleSettings())
+    step = TrainingStep(golden_network, adam, task.objective, TrainingSettings())
+    losses = [float(step(batch).terms["loss"]) for _ in range(5)]
     np.testing.assert_allclose(losses, golden["train_loss_adam_5steps"], rtol=1e-5)
 
 
@@ -46,38 +47,49 @@ def test_five_steps_of_adam_are_the_reference_s(golden, golden_scene, golden_net
 def test_saved_networks_load_with_their_weights(tmp_path, golden_network, name):
     save_format = {"model.keras": "keras", "model.h5": "h5", "saved_model": "tf"}[name]
     golden_network.save(tmp_path / name, save_format=save_format)
-    for ours, theirs in zip(model.load(str(tmp_path / name)).get_weights(), golden_network.get_weights()):
+    for ours, theirs in zip(networks.load(REFERENCE, str(tmp_path / name)).get_weights(), golden_network.get_weights()):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_network_trained_in_mixed_precision_infers_in_float32(tmp_path, golden_network):
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        mixed = model.unet()
+        mixed = unet.unet()
         mixed.set_weights(golden_network.get_weights())
         mixed.save(tmp_path / "model.keras")
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     image = np.random.default_rng(0).random((1, 16, 24, 9), dtype=np.float32)
     expected = golden_network(image)
-    np.testing.assert_allclose(model.load(str(tmp_path / "model.keras"))(image), expected, atol=1e-6)
+    np.testing.assert_allclose(networks.load(REFERENCE, str(tmp_path / "model.keras"))(image), expected, atol=1e-6)
     assert np.abs(mixed(image) - expected).max() > 1e-5
 
 
 def test_another_network_is_refused(tmp_path):
     inputs = tf.keras.layers.Input((None, None, 9))
     tf.keras.Model(inputs, tf.keras.layers.Conv2D(32, 5)(inputs)).save(tmp_path / "other.keras")
-    with pytest.raises(UserError, match=r"is another network: weight 0 is \(5, 5, 9, 32\), \(3, 3, 9, 32\) expected"):
-        model.load(str(tmp_path / "other.keras"))
+    with pytest.raises(UserError, match="holds no weights of this network"):
+        networks.load(REFERENCE, str(tmp_path / "other.keras"))
 
 
 def test_a_missing_or_broken_model_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no such model"):
-        model.load(str(tmp_path / "none.keras"))
+        networks.load(REFERENCE, str(tmp_path / "none.keras"))
     for name in ("broken.keras", "broken.h5"):
         (tmp_path / name).write_bytes(b"nonsense")
-        with pytest.raises(UserError, match="cannot be read as a Keras model"):
-            model.load(str(tmp_path / name))
+        with pytest.raises(UserError, match="holds no weights of this network"):
+            networks.load(REFERENCE, str(tmp_path / name))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="cannot be read as a Keras model"):
-        model.load(str(tmp_path / "empty"))
+    with pytest.raises(UserError, match="holds no weights of this network"):
+        networks.load(REFERENCE, str(tmp_path / "empty"))
+
+
+def test_a_file_that_was_saved_before_the_code_was_moved_still_loads():
+    network = networks.load(REFERENCE, str(GOLDEN / "cloudmask_flat_layout.keras"))
+    for number, weight in enumerate(network.get_weights()):
+        np.testing.assert_array_equal(weight, np.full(weight.shape, np.float32(0.001 * (number % 50 + 1))))
+
+
+def test_an_unknown_network_is_named_with_its_nearest():
+    with pytest.raises(UserError, match="there is no network 'referense': did you mean 'reference'"):
+        networks.find("referense")

@@ -80,7 +80,7 @@ def test_every_recipe_loads():
 
 
 def test_every_setting_is_documented():
-    rows = render.as_markdown(cloudmask_config.Config)
+    rows = render.setting_rows(cloudmask_config.Config)
     assert len(rows) > 50
     assert [row for row in rows if row.endswith("|  |")] == []
 

@@ -1,28 +1,28 @@
 """Which samples a rank sees, and when: every sample once, the same again for the same seed, nothing read twice."""
 
 import os
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.data.batches import (
-    Batches,
-    CacheSettings,
-    DataFile,
-    FileCache,
-    evaluation_order,
-    list_files,
-    share,
-    training_order,
-)
+from common.data.batches import Batches, Reading, evaluation_batches, training_batches
+from common.data.cache import CacheSettings, DiskCache, FileCache
+from common.data.files import DataFile, list_files
+from common.data.order import EvaluationOrder, TrainingOrder, share
+from common.data.sources import ArraySpec, FileFormat, GraphSource
 from common.errors import UserError
 
-ORDER = {"seed": 5, "epoch": 1, "fixed_share": False, "window": 3}
+
+def order(
+    files: int, per_file: int, rank: int, size: int, *, seed: int = 5, fixed_share: bool = False
+) -> TrainingOrder:
+    return TrainingOrder(files, per_file, seed, rank, size, window=3, fixed_share=fixed_share)
 
 
-def all_ranks(files: int, per_file: int, size: int, **settings) -> list:
-    parts = [training_order(files, per_file, rank=rank, size=size, **{**ORDER, **settings}) for rank in range(size)]
+def all_ranks(files: int, per_file: int, size: int, *, seed: int = 5, epoch: int = 1) -> list:
+    parts = [order(files, per_file, rank, size, seed=seed).epoch(epoch) for rank in range(size)]
     return [tuple(sample) for part in parts for sample in part.tolist()]
 
 
@@ -30,7 +30,7 @@ def all_ranks(files: int, per_file: int, size: int, **settings) -> list:
 def test_all_ranks_together_see_every_sample_once(files, per_file, size):
     every = sorted((file, sample) for file in range(files) for sample in range(per_file))
     assert sorted(all_ranks(files, per_file, size)) == every
-    held_out = [evaluation_order(files, per_file, rank, size) for rank in range(size)]
+    held_out = [EvaluationOrder(files, per_file, rank, size).epoch(0) for rank in range(size)]
     assert [tuple(sample) for part in held_out for sample in part.tolist()] == every
 
 
@@ -46,19 +46,17 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else():
 
 
 def test_a_fixed_share_keeps_its_samples_and_mixes_them_anew():
-    first, second = (
-        training_order(7, 6, rank=0, size=2, **{**ORDER, "epoch": epoch, "fixed_share": True}).tolist()
-        for epoch in (0, 1)
-    )
+    fixed = order(7, 6, 0, 2, fixed_share=True)
+    first, second = fixed.epoch(0).tolist(), fixed.epoch(1).tolist()
     assert first != second
     assert sorted(first) == sorted(second)
 
 
 def test_only_a_window_of_files_is_needed_at_a_time():
-    order = training_order(12, 6, rank=0, size=1, **ORDER)
-    for start in range(0, len(order), 18):
-        assert len(set(order[start : start + 18, 0].tolist())) == 3
-    alone = training_order(50, 1, rank=0, size=1, **ORDER)[:, 0]
+    samples = order(12, 6, 0, 1).epoch(1)
+    for start in range(0, len(samples), 18):
+        assert len(set(samples[start : start + 18, 0].tolist())) == 3
+    alone = order(50, 1, 0, 1).epoch(1)[:, 0]
     assert len(set(alone[:25].tolist()) & set(range(25))) not in (0, 25)  # files with one sample mix over the whole
 
 
@@ -72,8 +70,14 @@ def read(path: str, out: tuple) -> None:
     out[0][:] = np.load(path)
 
 
+FORM = FileFormat(read, (ArraySpec((), np.float32),), 3)
+
+
 def batches(files: list, training: bool, size: int = 4, **cache) -> Batches:
-    return Batches(files, read, [((), np.float32)], 3, size, training, 9, CacheSettings(**cache))
+    reading = Reading(CacheSettings(**cache))
+    if training:
+        return training_batches(files, FORM, size, seed=9, reading=reading)
+    return evaluation_batches(files, FORM, size, reading)
 
 
 @pytest.mark.parametrize("cache", ["none", "memory", "disk"])
@@ -111,10 +115,39 @@ def test_a_file_is_read_once_while_it_is_cached(tmp_path):
 
 def test_the_disk_cache_serves_a_later_run_without_reading_the_files(tmp_path):
     files = make_files(tmp_path, 2)
-    folder = tmp_path / "cache"
-    FileCache(lambda path: (np.load(path),), None, folder).get(files[1])
-    (values,) = FileCache(lambda path: pytest.fail("read again"), None, folder).get(files[1])
-    np.testing.assert_array_equal(values, [3, 4, 5])
+    FileCache(lambda path: (np.load(path),), disk=DiskCache(str(tmp_path), "recipe")).get(files[1])
+    again = FileCache(lambda path: pytest.fail("read again"), disk=DiskCache(str(tmp_path), "recipe"))
+    np.testing.assert_array_equal(again.get(files[1])[0], [3, 4, 5])
+
+
+def test_the_disk_cache_knows_other_settings_and_makes_torn_entries_anew(tmp_path):
+    files, reads = make_files(tmp_path, 1), []
+
+    def decode(path: str) -> tuple:
+        reads.append(path)
+        return (np.load(path),)
+
+    for recipe in ("one", "another"):
+        FileCache(decode, disk=DiskCache(str(tmp_path), recipe)).get(files[0])
+    assert len(reads) == 2
+    for entry in DiskCache(str(tmp_path), "").folder.glob("*/00.npy"):
+        entry.write_bytes(entry.read_bytes()[:-3])
+    (values,) = FileCache(decode, disk=DiskCache(str(tmp_path), "one")).get(files[0])
+    np.testing.assert_array_equal(values, [0, 1, 2])
+    assert len(reads) == 3
+
+
+def test_a_disk_cache_that_others_can_enter_is_not_trusted(tmp_path):
+    planted = tmp_path / "elsewhere"
+    planted.mkdir()
+    (tmp_path / f"samples-{os.getuid()}").symlink_to(planted)
+    with pytest.raises(UserError, match="is not a folder that only this user can enter"):
+        DiskCache(str(tmp_path), "")
+    (tmp_path / f"samples-{os.getuid()}").unlink()
+    (tmp_path / f"samples-{os.getuid()}").mkdir(mode=0o755)
+    with pytest.raises(UserError, match="is not a folder that only this user can enter"):
+        DiskCache(str(tmp_path), "")
+    assert list(planted.iterdir()) == []
 
 
 def test_a_file_that_changed_or_vanished_is_named(tmp_path):
@@ -130,9 +163,11 @@ def test_a_file_that_changed_or_vanished_is_named(tmp_path):
 def test_what_went_wrong_in_a_reader_thread_is_kept_for_the_training_loop(tmp_path):
     stream = batches(make_files(tmp_path, 2), False)
     (tmp_path / "f1.npy").unlink()
-    with pytest.raises(Exception, match="vanished"):
+    with pytest.raises(tf.errors.OpError) as raised:
         list(stream.dataset())
-    assert isinstance(stream.failure, UserError)
+    problem = stream.problem(raised.value)
+    assert isinstance(problem, UserError)
+    assert "f1.npy: vanished during the run" in str(problem)
 
 
 def test_missing_folders_and_empty_ones_are_named(tmp_path):
@@ -171,11 +206,17 @@ def test_files_of_one_sample_come_the_same_straight_from_a_cache_and_through_the
     def in_graph(path):
         return (tf.io.decode_raw(tf.io.read_file(path), tf.float32),)
 
-    found = []
-    for cache, graph in (("none", None), ("memory", None), ("none", in_graph)):
-        settings = CacheSettings(cache=cache)
-        stream = Batches(files, read, [((2,), np.float32)], 1, size, training, 9, settings, 2, graph, fixed_share=True)
-        found.append(np.concatenate([x.numpy() for (x,) in stream.dataset()]))
+    arrays = (ArraySpec((2,), np.float32),)
+    form, streams = FileFormat(read, arrays), []
+    for cache in ("none", "memory"):
+        reading = Reading(CacheSettings(cache=cache))
+        if training:
+            streams.append(training_batches(files, form, size, seed=9, reading=reading, fixed_share=True))
+        else:
+            streams.append(evaluation_batches(files, form, size, reading))
+    order = TrainingOrder(9, 1, 9, 0, 1, 1, fixed_share=True) if training else EvaluationOrder(9, 1, 0, 1)
+    streams.append(Batches(files, GraphSource(files, arrays, in_graph, "make it again"), order, size, training))
+    found = [np.concatenate([x.numpy() for (x,) in stream.dataset()]) for stream in streams]
     assert sorted(found[0][:, 0].tolist()) == sorted(set(found[0][:, 0].tolist()))
     assert len(found[0]) == (8 if training and size == 4 else 9)
     np.testing.assert_array_equal(found[0], found[1])
@@ -186,16 +227,15 @@ def test_a_file_that_the_graph_cannot_read_is_named(tmp_path):
     (tmp_path / "f1").touch()
     files = list_files(str(tmp_path), "f?")
     (tmp_path / "f1").unlink()
-    stream = Batches(
+    source = GraphSource(
         files,
-        None,
-        [((2,), np.float32)],
-        1,
-        1,
-        False,
-        read_in_graph=lambda path: (tf.io.decode_raw(tf.io.read_file(path), tf.float32),),
+        (ArraySpec((2,), np.float32),),
+        lambda path: (tf.io.decode_raw(tf.io.read_file(path), tf.float32),),
+        "make it again",
     )
+    stream = Batches(files, source, EvaluationOrder(1, 1, 0, 1), 1, training=False)
     with pytest.raises(tf.errors.OpError) as raised:
         list(stream.dataset())
-    assert isinstance(stream.problem(raised.value), UserError)
-    assert "f1; No such file" in str(stream.problem(raised.value))
+    problem = stream.problem(raised.value)
+    assert isinstance(problem, UserError)
+    assert re.search(r"f1: cannot be read \(.*No such file.*\): make it again", str(problem))

@@ -1,5 +1,6 @@
 """Reading by offset and through h5py give the same; writing never leaves half a file."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -19,15 +20,6 @@ def test_rows_are_the_same_however_they_are_stored(tmp_path, options, dtype):
         assert (dataset.shape, dataset.dtype) == ((7, 5, 3), np.dtype(dtype[1:]))
         np.testing.assert_array_equal(dataset.read(), VALUES)
         np.testing.assert_array_equal(dataset.read_rows(2, np.empty((4, 5, 3), dataset.dtype)), VALUES[2:6])
-
-
-def test_a_dataset_that_was_never_written_reads_as_zeros(tmp_path):
-    import h5py
-
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("x", (4, 2), np.float32)
-    with hdf5.open_file(tmp_path / "a.h5") as file:
-        np.testing.assert_array_equal(file.dataset("x", "f").read(), np.zeros((4, 2)))
 
 
 def test_a_missing_dataset_names_what_is_there(tmp_path):
@@ -77,3 +69,72 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 def test_an_unwritable_folder_is_one_line(tmp_path):
     with pytest.raises(UserError, match="cannot be written"), hdf5.write_file(tmp_path / "none" / "a.h5"):
         pass
+
+
+def external_link(file: h5py.File, folder) -> None:
+    write_hdf(folder / "other.h5", {"x": np.ones(9, np.float32)})
+    file["x"] = h5py.ExternalLink("other.h5", "/x")
+
+
+def soft_link_loop(file: h5py.File, folder) -> None:
+    file["x"] = h5py.SoftLink("/y")
+    file["y"] = h5py.SoftLink("/x")
+
+
+def soft_link_through_another_file(file: h5py.File, folder) -> None:
+    write_hdf(folder / "other.h5", {"g/x": np.ones(9, np.float32)})
+    file["g"] = h5py.ExternalLink("other.h5", "/g")
+    file["x"] = h5py.SoftLink("/g/x")
+
+
+def virtual(file: h5py.File, folder) -> None:
+    layout = h5py.VirtualLayout((9,), np.float32)
+    layout[:] = h5py.VirtualSource(str(folder / "gone.h5"), "x", (9,))
+    file.create_virtual_dataset("x", layout)
+
+
+def external_storage(file: h5py.File, folder) -> None:
+    (folder / "raw").write_bytes(bytes(36))
+    file.create_dataset("x", (9,), np.float32, external=[(str(folder / "raw"), 0, 36)])
+
+
+def null(file: h5py.File, folder) -> None:
+    file["x"] = h5py.Empty(np.float32)
+
+
+def no_elements(file: h5py.File, folder) -> None:
+    file.create_dataset("x", (0, 5), np.float32)
+
+
+def never_written(file: h5py.File, folder) -> None:
+    file.create_dataset("x", (9,), np.float32)
+
+
+def absurdly_large(file: h5py.File, folder) -> None:
+    file.create_dataset("x", (10**6, 10**6), np.float32, chunks=(1000, 1000))
+
+
+def group(file: h5py.File, folder) -> None:
+    file.create_group("x")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (external_link, "is a link into another file"),
+        (soft_link_through_another_file, "lies in another file"),
+        (soft_link_loop, "cannot be reached|is missing"),
+        (virtual, "keeps its values in other files"),
+        (external_storage, "keeps its values in other files"),
+        (null, "is empty"),
+        (no_elements, "is empty"),
+        (never_written, "was never written"),
+        (absurdly_large, "too large for a sample"),
+        (group, "is missing"),
+    ],
+)
+def test_a_dataset_without_values_of_its_own_is_refused_never_read_wrongly(tmp_path, make, message):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        make(file, tmp_path)
+    with hdf5.open_file(tmp_path / "a.h5") as file, pytest.raises(UserError, match=f"dataset 'x' .*({message})"):
+        file.dataset("x", "f").read()

@@ -49,9 +49,9 @@ def test_ranks_with_different_settings_stop(tmp_path):
     program = """
 import os, sys
 sys.argv = ['x', 'train', *sys.argv[1:], f"training.epochs={3 + int(os.environ['HOROVOD_RANK'])}"]
-from cloudmask.__main__ import main
-from common.program import run_program
-run_program(main)
+from cloudmask.__main__ import COMMANDS
+from common.program import run_commands
+run_commands("cloudmask", "", COMMANDS)
 """
     done = subprocess.run(
         command("-c", program, *settings, ranks=2),

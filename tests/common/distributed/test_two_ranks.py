@@ -113,4 +113,4 @@ def test_fewer_scenes_than_ranks_is_said_once(tmp_path):
     assert output.returncode != 0
     (line,) = errors(output.stdout)
     assert "1 training scenes in" in line
-    assert "for 2 ranks: start at most one rank a scene" in line
+    assert "for 2 ranks: start at most one rank per scene" in line

@@ -9,14 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
 
-from cloudmask import config, train
-from cloudmask.data import scenes as data
+from cloudmask import config, task
+from cloudmask.data.patches import evaluation_patches
+from cloudmask.data.scenes import list_scenes
 from common import distributed
+from common.data.batches import Reading
 from common.optim import optimizers
-from common.optim.optimizers import OptimizerSettings
-from common.optim.schedules import ScheduleSettings
+from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.program import run_program
-from common.training import loop as training
+from common.training.settings import TrainingSettings
+from common.training.state import State
+from common.training.step import TrainingStep, forward
 
 
 def small_network() -> tf.keras.Model:
@@ -32,25 +35,22 @@ def main() -> int:
     placement = distributed.init()
     # 40 x 104 pixels: 3 patches a scene, 15 in all, which does not divide by 2.
     settings = config.DataSettings(image_h=40, image_w=104, patch_size=32)
-    scenes = data.list_scenes(scenes_folder)
+    scenes = list_scenes(scenes_folder)
     network = small_network()
-    trainer = training.Trainer(network, train.objective, training.TrainingSettings())
-    clipped = OptimizerSettings(start_lr=0.01, max_grad_norm=0.05)
-    trainer.compile(optimizer=optimizers.build(clipped, ScheduleSettings()))
-    state = training.State(trainer)
-    distributed.broadcast_variables(list(state.variables.values()))
+    optimizer = optimizers.build(OptimizerSettings(start_lr=0.01, max_grad_norm=0.05), ScheduleSettings())
+    step = TrainingStep(network, optimizer, task.objective, TrainingSettings())
+    State(step).broadcast()
     # 12 of the samples are one global batch: 12 a rank on 1 rank, 6 on 2. Each rank takes its part of the same order.
-    batches = data.patch_batches(scenes[:4], settings, 12 // distributed.size(), False, seed=1)
+    batches = evaluation_patches(scenes[:4], settings, 12 // distributed.size(), Reading())
     batch = tuple(map(tf.constant, batches.load(0)))
-    step = tf.function(trainer.train_step)
-    losses = [float(step(batch)["loss"]) for _ in range(6)]
+    losses = [float(step(batch).terms["loss"]) for _ in range(6)]
     exact = [weight.copy() for weight in network.get_weights()]
-    trainer._compress = True  # one more step with float16 between the ranks, undone afterwards
-    tf.function(trainer.train_step)(batch)
+    # One more step with float16 between the ranks, undone afterwards.
+    TrainingStep(network, optimizer, task.objective, TrainingSettings(compress_allreduce=True))(batch)
     compressed = np.concatenate([weight.ravel() for weight in network.get_weights()])
     network.set_weights(exact)
-    held_out = data.patch_batches(scenes, settings, 4, False, seed=1)
-    scores = train.evaluate(network, training.forward(network), held_out, placement.threads)
+    held_out = evaluation_patches(scenes, settings, 4, Reading())
+    scores = task.evaluate(forward(network), held_out, placement.threads)
     everywhere = distributed.gather_objects(scores)
     weights = np.concatenate([weight.ravel() for weight in network.get_weights()])
     result = SimpleNamespace(weights=weights, compressed=compressed, losses=losses, scores=list(scores.values()))

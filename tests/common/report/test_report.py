@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import UserError
 from common.report import __main__ as report
-from common.report import forms, mlperf_logs
+from common.report import forms, mlperf_logs, scaling
 from tests.helpers import ROOT, run
 
 PUBLISHED = ROOT.parent / "shared" / "published-logs"
@@ -65,6 +65,10 @@ def read(path: Path) -> mlperf_logs.RunLog:
     return found
 
 
+def texts(column) -> list:
+    return [str(cell) for cell in column.cells]
+
+
 def test_figures_of_a_log(tmp_path):
     log = read(write_log(tmp_path / "a.log"))
     assert (log.ranks, log.local_batch, log.accumulation, log.global_batch) == (4, 2, 2, 16)
@@ -95,7 +99,7 @@ def test_a_log_that_breaks_off_is_said_and_not_guessed(tmp_path):
     assert log.interval("run") is None
     assert [epoch for epoch, _, _ in log.epochs()] == [1, 2]
     bad, off = log.problems
-    assert bad.startswith(f"line {log.events[-1].line + 1}: is no MLPerf event: :::MLLOG")
+    assert bad.startswith(f"line {log.events[-1].line + 1}: is not an MLPerf event: :::MLLOG")
     assert off == f"breaks off: no run_stop; the last event is eval_accuracy in line {log.events[-1].line}"
 
 
@@ -145,7 +149,7 @@ def test_what_is_no_log_is_an_error(tmp_path):
     (tmp_path / "x.txt").write_text("hello\n")
     with pytest.raises(UserError, match=r"x\.txt: holds no line with :::MLLOG"):
         report.load([tmp_path / "x.txt"])
-    with pytest.raises(UserError, match="is no run folder"):
+    with pytest.raises(UserError, match="is not a run folder"):
         report.load([tmp_path])
 
 
@@ -157,26 +161,26 @@ def test_scaling_tells_strong_from_weak_and_names_the_missing_size(tmp_path):
         ]
 
     strong = runs("strong", {1: (42.0, {}), 2: (22.0, {})})
-    ((group),) = forms.scaling_groups(strong)
-    assert forms.scaling_points(group)[:2] == ("nodes", "strong")
-    made = forms.scaling_table(group)
-    assert list(made.columns[2].cells) == ["1.00", "2.00"]
-    assert made.caption.endswith("; no run on 4 nodes")
+    ((group),) = scaling.scaling_groups(strong)
+    assert scaling.scaling_points(group)[:2] == ("nodes", "strong")
+    made = scaling.scaling_table(group)
+    assert texts(made.columns[2]) == ["1.00", "2.00"]
+    assert str(made.caption).endswith("; no run on 4 nodes")
     weak = runs("weak", {n: (12.0, {"global_batch_size": 8 * n, "train_samples": 90 * n}) for n in (1, 2, 4)})
-    ((group),) = forms.scaling_groups(weak)
-    assert forms.scaling_points(group)[1] == "weak"
-    assert list(forms.scaling_table(group).columns[4].cells) == ["100.0 %"] * 3
-    assert "no run on" not in forms.scaling_table(group).caption
+    ((group),) = scaling.scaling_groups(weak)
+    assert scaling.scaling_points(group)[1] == "weak"
+    assert texts(scaling.scaling_table(group).columns[4]) == ["100.0 %"] * 3
+    assert "no run on" not in scaling.scaling_table(group).caption
     other = read(write_log(tmp_path / "other.log", submission_org="another"))
-    assert forms.scaling_groups([strong[0], other]) == []
+    assert scaling.scaling_groups([strong[0], other]) == []
 
 
 def test_the_olympic_mean_drops_the_fastest_and_the_slowest_of_five(tmp_path):
     times = (10.0, 14.0, 18.0, 12.0, 40.0)
     runs = [read(write_log(tmp_path / f"{n}.log", epoch_s=seconds)) for n, seconds in enumerate(times)]
-    (score,) = forms.olympic_table(runs, None).columns[3].cells
+    (score,) = texts(forms.olympic_table(runs, forms.Asked()).columns[3])
     assert float(score) == pytest.approx((3 * (10 + 14 + 18 + 12 + 40 - 10 - 40) / 3 - 0.5) / 60, abs=5e-4)
-    (score,) = forms.olympic_table(runs[:4], None).columns[3].cells
+    (score,) = texts(forms.olympic_table(runs[:4], forms.Asked()).columns[3])
     assert score == "needs 5 runs"
 
 

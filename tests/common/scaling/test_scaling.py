@@ -8,6 +8,7 @@ from common.scaling.model import Job, Link
 from tests.helpers import errors, run
 
 LINK = Link(1e-5, 1e10)
+SIZES = tuple(4**n * 1024 for n in range(10))
 
 
 def test_a_ring_s_time():
@@ -52,7 +53,7 @@ def test_a_file_system_that_all_share_binds_from_some_size_on():
 
 
 def test_a_link_is_found_from_its_own_times():
-    sizes = scaling.BENCH_BYTES
+    sizes = SIZES
     assert (sizes[0], sizes[-1]) == (1024, 256 * 2**20)
     found = scaling.fit(sizes, [scaling.ring(size, 4, LINK) for size in sizes], 4)
     assert (found.latency, found.bandwidth) == (pytest.approx(1e-5), pytest.approx(1e10))

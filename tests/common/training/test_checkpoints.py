@@ -1,5 +1,7 @@
 """Checkpoints: complete or not there, the newest whole one is found, damage is noticed."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,9 @@ def test_only_the_newest_are_kept(tmp_path):
     assert checkpoints.list_steps(tmp_path) == [4, 30]
 
 
-@pytest.mark.parametrize("damage", ["torn", "flipped", "no state", "no manifest", "torn manifest"])
+@pytest.mark.parametrize(
+    "damage", ["torn", "flipped", "no state", "no manifest", "torn manifest", "another manifest", "another step"]
+)
 def test_a_damaged_one_is_passed_over_and_that_is_said(tmp_path, damage):
     save(tmp_path, 1, 2)
     state, manifest = tmp_path / "step-00000002" / "state.npz", tmp_path / "step-00000002" / "manifest.json"
@@ -35,6 +39,10 @@ def test_a_damaged_one_is_passed_over_and_that_is_said(tmp_path, damage):
         content = bytearray(state.read_bytes())
         content[200] ^= 1
         state.write_bytes(bytes(content))
+    elif damage == "another manifest":
+        manifest.write_text('["valid JSON", "but no manifest"]')
+    elif damage == "another step":
+        manifest.write_text(manifest.read_text().replace('"step": 2', '"step": 7'))
     elif damage == "torn manifest":
         manifest.write_text(manifest.read_text()[:20])
     else:
@@ -71,7 +79,27 @@ def test_a_full_disk_is_one_line_and_keeps_the_older_ones(tmp_path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); the older"):
+    with pytest.raises(
+        UserError,
+        match=r"cannot be written \(No space left on device; 608 bytes were needed, \d+ bytes are free\); the older",
+    ):
         save(tmp_path, 2)
     assert checkpoints.load_newest(tmp_path, pytest.fail).step == 1
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_everything_is_flushed_to_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    flushed, replace = [], os.replace
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    def renamed(source, target) -> None:
+        flushed.append("renamed")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", renamed)
+    save(tmp_path / "checkpoints", 1)
+    last = [tmp_path.name, "checkpoints"][::-1]
+    assert flushed == ["state.npz", "manifest.json", ".step-00000001.tmp", "renamed", *last]

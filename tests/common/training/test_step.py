@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.optim import optimizers
-from common.optim.optimizers import OptimizerSettings
-from common.optim.schedules import ScheduleSettings
-from common.training import loop as training
+from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.training.checkpoints import Checkpoint
+from common.training.settings import TrainingSettings, batch_sizes
+from common.training.state import State
+from common.training.step import TrainingStep
 
 
 def small_network() -> tf.keras.Model:
@@ -35,26 +36,22 @@ def batch(size: int = 8) -> tuple:
     return image, truth, weight
 
 
-def trained(
-    steps: int, precision: str = "float32", scale_loss: bool = False, data=None, **settings
-) -> training.Trainer:
+def trained(updates: int, precision: str = "float32", scale_loss: bool = False, data=None, **settings) -> TrainingStep:
     tf.keras.mixed_precision.set_global_policy(precision)
     try:
         network = small_network()
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    trainer = training.Trainer(network, objective, training.TrainingSettings(**settings))
     optimizer = OptimizerSettings(start_lr=0.05, max_grad_norm=0.1)
-    trainer.compile(optimizer=optimizers.build(optimizer, ScheduleSettings(), scale_loss=scale_loss))
-    training.State(trainer)
-    step = tf.function(trainer.train_step)
-    for _ in range(steps):
-        trainer.last = step(tuple(map(tf.constant, data or batch())))
-    return trainer
+    built = optimizers.build(optimizer, ScheduleSettings(), scale_loss=scale_loss)
+    step = TrainingStep(network, built, objective, TrainingSettings(**settings))
+    for _ in range(updates):
+        step.last = step(tuple(map(tf.constant, data or batch()))).terms
+    return step
 
 
-def weights(trainer: training.Trainer) -> np.ndarray:
-    return np.concatenate([weight.ravel() for weight in trainer.network.get_weights()])
+def weights(step: TrainingStep) -> np.ndarray:
+    return np.concatenate([weight.ravel() for weight in step.network.get_weights()])
 
 
 @pytest.mark.parametrize("passes", [2, 4])
@@ -70,9 +67,9 @@ def test_xla_takes_the_same_step():
 
 @pytest.mark.parametrize(("precision", "scale_loss"), [("mixed_bfloat16", False), ("mixed_float16", True)])
 def test_mixed_precision_learns_with_float32_weights(precision, scale_loss):
-    trainer = trained(30, precision, scale_loss)
-    assert {weight.dtype for weight in trainer.network.weights} == {tf.float32}
-    assert float(trainer.last["loss"]) < 0.5 * float(trained(1).last["loss"])
+    step = trained(30, precision, scale_loss)
+    assert {weight.dtype for weight in step.network.weights} == {tf.float32}
+    assert float(step.last["loss"]) < 0.5 * float(trained(1).last["loss"])
 
 
 def test_pixels_without_weight_have_no_influence():
@@ -83,9 +80,9 @@ def test_pixels_without_weight_have_no_influence():
 
 def test_a_batch_without_any_weight_changes_nothing():
     image, truth, weight = batch()
-    trainer = trained(1, data=(image, truth, weight * 0))
-    np.testing.assert_array_equal(weights(trainer), weights(trained(0)))
-    assert float(trainer.last["loss"]) == 0.0
+    step = trained(1, data=(image, truth, weight * 0))
+    np.testing.assert_array_equal(weights(step), weights(trained(0)))
+    assert float(step.last["loss"]) == 0.0
 
 
 def test_clipping_bounds_the_step_s_gradient():
@@ -95,28 +92,20 @@ def test_clipping_bounds_the_step_s_gradient():
     np.testing.assert_allclose(clipped[0], [0.3, 0.4], rtol=1e-6)
 
 
-def test_the_first_bad_step_is_kept():
-    trainer = trained(2)
-    assert int(trainer.first_bad_step) == 0
+def test_the_first_bad_update_is_kept():
+    step = trained(2)
+    assert int(step.first_bad_update) == 0
     image, truth, weight = batch()
     for bad in (np.nan, np.inf):
-        trainer.train_step(tuple(map(tf.constant, (image, truth * np.float32(bad), weight))))
-    assert int(trainer.first_bad_step) == 3
-
-
-@pytest.mark.parametrize(
-    ("first", "calls"),
-    [(0, [(0, 4, 10)]), (10, [(1, 4, 10)]), (13, [(1, 2, 7), (2, 4, 10)]), (35, [(3, 4, 5)]), (40, [])],
-)
-def test_a_run_goes_on_in_the_middle_of_an_epoch(first, calls):
-    assert training.segments(first, steps_per_epoch=10, epochs=4) == calls
+        step(tuple(map(tf.constant, (image, truth * np.float32(bad), weight))))
+    assert int(step.first_bad_update) == 3
 
 
 def test_the_global_batch_is_shared_out_or_refused():
-    settings = training.TrainingSettings(global_batch_size=48, gradient_accumulation_frequency=2)
-    assert training.local_batch_size(settings, ranks=4) == 6
+    settings = TrainingSettings(global_batch_size=48, gradient_accumulation_frequency=2)
+    assert batch_sizes(settings, ranks=4) == (6, 12, 48)
     with pytest.raises(UserError, match="48 cannot be shared evenly by 5 ranks x 2 accumulated passes"):
-        training.local_batch_size(settings, ranks=5)
+        batch_sizes(settings, ranks=5)
 
 
 @pytest.mark.parametrize(("rule", "factor"), [("none", 1), ("linear", 9), ("sqrt", 3)])
@@ -127,13 +116,11 @@ def test_the_learning_rate_scales_with_ranks(rule, factor):
 
 def test_a_checkpoint_holds_the_loss_scale():
     image, truth, weight = batch()
-    trainer = trained(2, "mixed_float16", True)
-    trainer.train_step(
-        tuple(map(tf.constant, (image, truth * np.float32(np.inf), weight)))
-    )  # overflows: scale is halved
-    saved = Checkpoint(Path("memory"), 3, training.State(trainer).arrays(), {})
+    step = trained(2, "mixed_float16", True)
+    step(tuple(map(tf.constant, (image, truth * np.float32(np.inf), weight))))  # overflows: scale is halved
+    saved = Checkpoint(Path("memory"), 3, State(step).arrays(), {})
     other = trained(0, "mixed_float16", True)
-    assert float(other.optimizer.loss_scale) != float(trainer.optimizer.loss_scale)
-    training.State(other).restore(saved)
-    assert float(other.optimizer.loss_scale) == float(trainer.optimizer.loss_scale)
-    assert int(other.optimizer.dynamic_counter) == int(trainer.optimizer.dynamic_counter)
+    assert float(other.optimizer.loss_scale) != float(step.optimizer.loss_scale)
+    State(other).restore(saved)
+    assert float(other.optimizer.loss_scale) == float(step.optimizer.loss_scale)
+    assert int(other.optimizer.dynamic_counter) == int(step.optimizer.dynamic_counter)

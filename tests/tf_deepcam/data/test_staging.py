@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.data.batches import Reading, evaluation_batches, training_batches
 from common.errors import UserError
 from tests.helpers import errors, records, run, write_hdf
 from tests.tf_deepcam.samples import HEIGHT, TINY, WIDTH, sample_arrays, write_samples
@@ -21,10 +22,12 @@ def staged(root: Path, dtype: str = "float16", training: bool = False, **setting
         data_dir_prefix=str(root / "data"), stage_dir=str(root / "stage"), stage_dtype=dtype, **settings
     )
     samples = data.list_samples(settings, "train")
-    read = data.reader(samples, settings)
-    source = data.sample_batches(samples, read, settings, 2, training, 5, 2)
-    place = staging.Staging(settings, source.spec[0][0], read)
-    return place, source, samples
+    form = data.sample_format(read := data.reader(samples, settings))
+    if training:
+        source = training_batches(samples, form, 2, seed=5, reading=Reading(settings), fixed_share=True)
+    else:
+        source = evaluation_batches(samples, form, 2, Reading(settings))
+    return staging.Staging(settings, source.arrays[0].shape, read), source, samples
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 5e-4), ("float32", 0)])
@@ -33,7 +36,7 @@ def test_staged_samples_are_the_files_samples_in_the_same_order(tmp_path, dtype,
     write_samples(tmp_path / "data", 5, 1)
     place, source, samples = staged(tmp_path, dtype, training, channels=(0, 8, 3))
     assert place.stage(source.own_files(), 2) == 5
-    batches = place.batches(source, 5)
+    batches = place.batches(source, seed=5)
     first, last = (source.steps_per_epoch, 2 * source.steps_per_epoch) if training else (0, None)
     count = 0
     for ours, theirs in zip(batches.dataset(first, last), source.dataset(first, last)):
@@ -65,7 +68,10 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_behind(tmp_path, monkey
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20000, hard))  # the kernel refuses in the middle, as on a full disk
     try:
-        with pytest.raises(UserError, match=r"cannot be staged \(File too large\); the source is as it was"):
+        with pytest.raises(
+            UserError,
+            match=r"cannot be staged \(File too large; 50688 bytes were needed, \d+ bytes are free\)",
+        ):
             place.stage(samples, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -99,12 +105,12 @@ def test_a_damaged_staged_sample_is_named(tmp_path, damage):
     place.stage(samples, 1)
     path = place.place(samples[3]).path
     damage(path)
-    batches = place.batches(source, 5)
+    batches = place.batches(source, seed=5)
     with pytest.raises(tf.errors.OpError) as raised:
         list(batches.dataset())
     problem = batches.problem(raised.value)
     assert isinstance(problem, UserError)
-    assert str(problem).startswith(f"{path}: the staged sample cannot be read (")
+    assert str(problem).startswith(f"{path}: cannot be read (")
     assert str(problem).endswith(f": delete {path}.*, stage it again")
 
 

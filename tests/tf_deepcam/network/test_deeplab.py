@@ -12,8 +12,8 @@ from common.optim.optimizers import OptimizerSettings
 from common.optim.schedules import ScheduleSettings
 from tests.helpers import GOLDEN, run
 from tf_deepcam import losses
-from tf_deepcam.network import deeplab as model
-from tf_deepcam.network import weights
+from tf_deepcam.config import ModelSettings
+from tf_deepcam.network import deeplab, trained, weights
 
 SEED = 2018
 
@@ -45,7 +45,7 @@ def golden() -> dict:
 
 @pytest.fixture(scope="module")
 def network() -> tf.keras.Model:
-    made = model.deeplab()
+    made = deeplab.deeplab()
     arrays = {f"module.{name}": golden_array(name, shape) for name, shape in weights.shapes(made).items()}
     weights.from_arrays(made, arrays, "golden")
     return made
@@ -95,14 +95,14 @@ def test_weighted_cross_entropy(golden):
 
 @pytest.mark.parametrize(("output_stride", "shape"), [(16, (48, 80)), (8, (32, 64))])
 def test_any_size_that_divides_by_16_and_any_channels(output_stride, shape):
-    small = model.deeplab(channels=4, output_stride=output_stride, width=0.05)
+    small = deeplab.deeplab(channels=4, output_stride=output_stride, width=0.05, middle_blocks=1)
     assert small(np.zeros((1, *shape, 4), np.float32)).shape == (1, *shape, 3)
 
 
 def test_weights_go_out_and_come_back(network):
-    small = model.deeplab(width=0.05)
+    small = deeplab.deeplab(width=0.05, middle_blocks=1)
     arrays = weights.to_arrays(small)
-    other = model.deeplab(width=0.05)
+    other = deeplab.deeplab(width=0.05, middle_blocks=1)
     weights.from_arrays(other, arrays, "memory")
     for ours, theirs in zip(other.get_weights(), small.get_weights()):
         np.testing.assert_array_equal(ours, theirs)
@@ -117,7 +117,7 @@ def test_weights_go_out_and_come_back(network):
     ],
 )
 def test_arrays_that_do_not_fit_are_named_and_nothing_is_changed(change, message):
-    small = model.deeplab(width=0.05)
+    small = deeplab.deeplab(width=0.05, middle_blocks=1)
     before = small.get_weights()
     arrays = {name: array * 0 for name, array in weights.to_arrays(small).items()}
     arrays = {name: array for name, array in {**arrays, **change}.items() if array is not None}
@@ -128,11 +128,19 @@ def test_arrays_that_do_not_fit_are_named_and_nothing_is_changed(change, message
 
 
 def test_it_is_saved_and_loaded(tmp_path):
-    small = model.deeplab(width=0.05)
+    small = deeplab.deeplab(width=0.05, middle_blocks=1)
     small.save(tmp_path / "model.keras")
     image = np.random.default_rng(0).random((1, 32, 48, 16), dtype=np.float32)
     loaded = tf.keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded(image), small(image), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["deepcam_flat_layout", "deepcam_groups_flat_layout"])
+def test_a_file_that_was_saved_before_the_code_was_moved_still_loads(name):
+    found = trained.load(str(GOLDEN / f"{name}.keras"), ModelSettings(), 16)
+    for number, weight in enumerate(found.get_weights()):
+        np.testing.assert_array_equal(weight, np.full(weight.shape, np.float32(0.001 * (number % 50 + 1))))
+    assert found.get_layer("xception_features.conv3.pointwise").filters == 80  # width 0.05
 
 
 SETTINGS = {"optimizer_betas": (0.9, 0.999), "eps": 1e-6, "eps_form": "pytorch", "weight_decay": 0.01}
@@ -173,8 +181,8 @@ def test_small_steps_of_one_sample_do_not_write_outside_their_memory():
     """A 1 x 1 convolution of stride 2 made TensorFlow's oneDNN kernels corrupt the heap within some ten steps."""
     code = """
 import tensorflow as tf
-from tf_deepcam import model
-network = model.deeplab(width=0.05)
+from tf_deepcam.network import deeplab
+network = deeplab.deeplab(width=0.05, middle_blocks=1)
 images = tf.random.normal((1, 32, 48, 16))
 @tf.function
 def step():

@@ -192,7 +192,7 @@ def test_a_file_of_another_size_is_left_alone(server, tmp_path):
     assert (tmp_path / "stats.h5").read_text() == "mine"
 
 
-@pytest.mark.parametrize(("fault", "message"), [("portal", "it is no HDF5 file"), ("gone", "HTTP 404")])
+@pytest.mark.parametrize(("fault", "message"), [("portal", "it is not an HDF5 file"), ("gone", "HTTP 404")])
 def test_what_is_no_sample_is_not_kept(server, tmp_path, fault, message):
     server.faults = {"stats.h5": [fault]}
     with pytest.raises(UserError, match=message):

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Submits jobs/kestrel.slurm on N, 2N and 4N nodes, as the ESIF procurement wants them, and names the runs.
+# Submits jobs/sites/kestrel.slurm on N, 2N and 4N nodes, as the ESIF procurement wants them, and names the runs.
 # Run:      NODES=4 bash jobs/kestrel_scaling.sh config/deepcam/esif_optimized.yaml data.data_dir_prefix=...
 # Then:     python -m common.report runs/scaling-4 runs/scaling-8 runs/scaling-16 --html scaling.html
 # SBATCH_OPTIONS in the environment go to sbatch. Source: ESIF procurement, DeepCAM benchmark.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 first=${NODES:-4}
 read -ra options <<<"${SBATCH_OPTIONS:-}"
 for nodes in "$first" "$((2 * first))" "$((4 * first))"; do
-    RUN_NAME=scaling-$nodes sbatch --export=ALL --nodes="$nodes" "${options[@]}" jobs/kestrel.slurm "$@"
+    RUN_NAME=scaling-$nodes sbatch --export=ALL --nodes="$nodes" "${options[@]}" jobs/sites/kestrel.slurm "$@"
 done

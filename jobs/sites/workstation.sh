@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Machine:  a workstation or server, with or without NVIDIA GPUs; as many ranks as GPUs, else RANKS (2).
+# Shape:    1 node
 # Edit:     nothing; activate the environment first (. .venv/bin/activate).
-# Run:      bash jobs/workstation.sh config/deepcam/demo.yaml [key=value ...]
+# Run:      bash jobs/sites/workstation.sh config/deepcam/demo.yaml [key=value ...]
 # Expected: the demo's config 1.5 minutes on 2 cores (README.md). Source: our own.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 . jobs/common.sh
 parse "$@"
 gpus=0

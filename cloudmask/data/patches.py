@@ -1,0 +1,75 @@
+"""The patches of scenes that networks are trained on, cut as the reference program cuts them."""
+
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from cloudmask.config import DataSettings
+from cloudmask.data.scenes import CHANNELS, ROWS, Missing, SceneReader
+from common.data import hdf5
+from common.data.batches import Batches, Reading, evaluation_batches, training_batches
+from common.data.cache import Arrays
+from common.data.files import DataFile
+from common.data.sources import ArraySpec, FileFormat
+
+
+class Grid(NamedTuple):
+    """Patches down and across a scene, and its first row and column that is in one."""
+
+    down: int
+    across: int
+    top: int
+    left: int
+
+
+def patch_grid(settings: DataSettings) -> Grid:
+    """As many whole patches as fit, from the middle of the scene."""
+    size = settings.patch_size
+    down, across = settings.image_h // size, settings.image_w // size
+    return Grid(down, across, settings.image_h % size // 2, settings.image_w % size // 2)
+
+
+def read_patches(path: str, settings: DataSettings, out: Optional[Arrays] = None) -> Arrays:
+    """A scene's training patches, row by row from the top left.
+
+    Returns `out`, or new arrays: images [n, size, size, 9] float32, cloud [n, size, size, 1] uint8,
+    weight [n, size, size, 1] uint8; n = 20 and size = 256 for the benchmark's scenes.
+    """
+    size = settings.patch_size
+    down, across, top, left = patch_grid(settings)
+    if out is None:
+        out = patch_format(settings).empty(down * across)
+    images = out[0].reshape(down, across, size, size, CHANNELS)
+    cloud, weight = (array.reshape(down, across, size, size) for array in out[1:])
+    with hdf5.open_file(path) as file:
+        scene = SceneReader(file, Missing.of(settings), settings.image_h, settings.image_w)
+        for band in range(down):
+            for row in range(0, size, ROWS):
+                place = np.s_[:, row : row + ROWS]
+                rows = min(ROWS, size - row)
+                first = top + band * size + row
+                block = (first, rows, left, across * size)
+                # [across, rows, size] seen as [rows, across, size]: the order in which the file has the pixels
+                scene.image_rows(*block, images[band][place].swapaxes(0, 1), weight[band][place].swapaxes(0, 1))
+                scene.cloud_rows(*block, cloud[band][place].swapaxes(0, 1))
+    return out
+
+
+def patch_format(settings: DataSettings) -> FileFormat:
+    """A scene's file as the patches of one batch: image, cloud, weight."""
+    size, grid = settings.patch_size, patch_grid(settings)
+    label = ArraySpec((size, size, 1), np.uint8)
+    arrays = (ArraySpec((size, size, CHANNELS), np.float32), label, label)
+    return FileFormat(lambda path, out: read_patches(path, settings, out), arrays, grid.down * grid.across)
+
+
+def training_patches(
+    scenes: list[DataFile], settings: DataSettings, batch_size: int, *, seed: int, reading: Reading
+) -> Batches:
+    """Shuffled batches of (image, cloud, weight) over the patches of these scenes."""
+    return training_batches(scenes, patch_format(settings), batch_size, seed=seed, reading=reading)
+
+
+def evaluation_patches(scenes: list[DataFile], settings: DataSettings, batch_size: int, reading: Reading) -> Batches:
+    """The same in file order, every patch once."""
+    return evaluation_batches(scenes, patch_format(settings), batch_size, reading)

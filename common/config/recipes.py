@@ -1,0 +1,21 @@
+"""Which benchmark a YAML file is for, by its `benchmark:` key, and the settings of that benchmark."""
+
+import importlib
+from typing import Any
+
+from common.benchmarks import BENCHMARKS, Benchmark, find
+from common.config.yaml_files import read_yaml
+from common.errors import UserError
+
+
+def benchmark_of(path: str) -> Benchmark:
+    """Raises UserError for a file without the key, or with an unknown name."""
+    tree, lines = read_yaml(path)
+    if "benchmark" not in tree:
+        raise UserError(f"{path}: says not what it is for: begin it with `benchmark: {' | '.join(BENCHMARKS)}`")
+    return find(tree["benchmark"], f"{path}:{lines[('benchmark',)]}")
+
+
+def settings_of(benchmark: Benchmark) -> Any:
+    """The benchmark's config module: `Config`, the model of its settings, and `load`."""
+    return importlib.import_module(f"{benchmark.package}.config")

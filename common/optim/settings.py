@@ -1,0 +1,65 @@
+"""Settings of the optimizer and of the learning rate's schedule."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from common.config.settings import Settings
+
+
+class OptimizerSettings(Settings):
+    optimizer: Literal["Adam", "AdamW", "LAMB"] = Field("Adam", description="Adam | AdamW | LAMB")
+    start_lr: float = Field(1e-3, gt=0, description="learning rate before warm-up factor and rank scaling")
+    optimizer_betas: tuple[float, float] = Field(
+        (0.9, 0.999), description="decay of the gradient's two running moments"
+    )
+    eps: float = Field(1e-7, gt=0, description="added to the root of the second moment")
+    eps_form: Literal["keras", "pytorch"] = Field(
+        "keras", description="Adam, AdamW: eps is added before (keras) or after (pytorch) the moment's bias correction"
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, description="Adam: L2, added to the gradient; AdamW: decoupled; LAMB: added to the update; 0 is none"
+    )
+    max_grad_norm: float = Field(
+        0.0,
+        ge=0,
+        description="global gradient norm above which gradients are scaled down, after the reduction; 0 is never",
+    )
+    larc_eta: float = Field(
+        0.0, ge=0, description="LARC: a tensor's step is kept below this share of its norm (0.002); 0 is no LARC"
+    )
+    larc_mode: Literal["clip", "scale"] = Field(
+        "clip", description="LARC: clip only lowers a tensor's rate, scale sets it"
+    )
+    learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
+        "none", description="start_lr is multiplied by 1 (none), the number of ranks (linear), or its root (sqrt)"
+    )
+
+    @field_validator("optimizer_betas")
+    @classmethod
+    def _betas_below_one(cls, betas: tuple) -> tuple:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("both must be at least 0 and below 1")
+        return betas
+
+
+class ScheduleSettings(Settings):
+    lr_schedule: Literal["constant", "multistep", "cosine_annealing"] = Field(
+        "constant", description="shape of the learning rate after warm-up: constant | multistep | cosine_annealing"
+    )
+    milestones: tuple[int, ...] = Field((), description="multistep: updates after warm-up at which the rate drops")
+    decay_rate: float = Field(0.1, gt=0, le=1, description="multistep: factor applied at each milestone")
+    t_max: int = Field(9600, gt=0, description="cosine_annealing: updates from the target to eta_min")
+    eta_min: float = Field(0.0, ge=0, description="cosine_annealing: lowest learning rate")
+    lr_warmup_steps: int = Field(0, ge=0, description="updates of linear warm-up; 0 is none")
+    lr_warmup_factor: float = Field(
+        1.0, ge=1, description="the rate rises to start_lr times this; at 1 it rises from 0 to start_lr"
+    )
+
+    @model_validator(mode="after")
+    def _milestones_rise(self):
+        if any(later <= earlier for earlier, later in zip((0, *self.milestones), self.milestones)):
+            raise ValueError(f"milestones must be positive and rising, found {list(self.milestones)}")
+        if self.lr_schedule == "multistep" and not self.milestones:
+            raise ValueError("lr_schedule: multistep needs milestones")
+        return self

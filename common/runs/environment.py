@@ -1,0 +1,65 @@
+"""Where a run's figures come from: machine, versions, commit, command line."""
+
+import hashlib
+import platform
+import socket
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import tensorflow as tf
+
+from common import distributed
+from common.benchmarks import BENCHMARKS
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(command: str) -> dict:
+    """What a reader of the figures needs to know about where they came from."""
+    packages = ("tensorflow", "horovod", "h5py", "numpy", "scikit-learn", "mlperf-logging")
+    return {
+        "command": command,
+        "command_line": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": socket.gethostname(),
+        "operating_system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "processor": _processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpus": [gpu.name for gpu in tf.config.list_physical_devices("GPU")],
+        "ranks": distributed.size(),
+        "nodes": distributed.nodes(),
+        "commit": commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def commit() -> str:
+    """The code's commit, with + if the working tree differs from it; empty outside a git checkout."""
+    try:
+        ask = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(ask, capture_output=True, text=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def code_checksum() -> str:
+    """Of what computes: the source files and TensorFlow's version."""
+    digest = hashlib.sha256(tf.__version__.encode())
+    for package in ("common", *(benchmark.package for benchmark in BENCHMARKS.values())):
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            digest.update(str(path.relative_to(_ROOT)).encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,26 @@
+"""Settings of a run's folder and of what its MLPerf log says about the submission."""
+
+from pydantic import Field, field_validator
+
+from common.config.settings import Settings
+
+
+class OutputSettings(Settings):
+    folder: str = Field("runs", description="folder in which every run makes a folder of its own")
+    run_name: str = Field("", description="name of the run's folder; empty makes one from date and time")
+    tensorboard: bool = Field(True, description="write TensorBoard event files")
+
+    @field_validator("run_name")
+    @classmethod
+    def _one_name(cls, name: str) -> str:
+        if "/" in name or name in (".", "..") or len(name.encode()) > 200:
+            raise ValueError("must be the name of one folder, of at most 200 bytes, not a path")
+        return name
+
+
+class SubmissionSettings(Settings):
+    organisation: str = Field("unnamed", description="who runs the benchmark (submission_org)")
+    division: str = Field("open", description="submission_division, such as open | closed")
+    status: str = Field("research", description="submission_status, such as onprem | cloud | research")
+    platform: str = Field("unnamed", description="machine (submission_platform)")
+    accelerators_per_node: int = Field(0, ge=0, description="GPUs per node; 0 logs what is found")

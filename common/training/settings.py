@@ -1,0 +1,57 @@
+"""Settings of training that benchmarks share, and the batch sizes that follow from them."""
+
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+
+from common.config.settings import Settings
+from common.errors import UserError
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]  # Keras' names
+
+
+class TrainingSettings(Settings):
+    local_batch_size: int = Field(
+        32, gt=0, description="samples in one forward pass of one rank; the global batch is this x accumulation x ranks"
+    )
+    global_batch_size: int = Field(
+        0, ge=0, description="samples in one weight update over all ranks; if set, local_batch_size follows from it"
+    )
+    gradient_accumulation_frequency: int = Field(1, gt=0, description="forward and backward passes per weight update")
+    precision: Precision = Field(
+        "float32", description="arithmetic of layers; weights stay float32: float32 | mixed_bfloat16 | mixed_float16"
+    )
+    xla: bool = Field(False, description="compile forward and backward pass with XLA")
+    compress_allreduce: bool = Field(False, description="exchange gradients between ranks as float16")
+    seed: int = Field(1234, ge=0, le=2**32 - 1, description="of initial weights and data order")
+    deterministic: bool = Field(
+        False, description="use only operations whose result never varies from run to run (slower)"
+    )
+    save_frequency: int = Field(
+        0, ge=0, description="updates between checkpoints, besides one after each epoch; 0 is none"
+    )
+    keep_checkpoints: int = Field(3, gt=0, description="newest checkpoints that are kept")
+    logging_frequency: int = Field(10, gt=0, description="updates between records in metrics.jsonl")
+
+
+class BatchSizes(NamedTuple):
+    """In samples. local: a forward pass of a rank; per_update: its accumulated passes; total: those of all ranks."""
+
+    local: int
+    per_update: int
+    total: int
+
+
+def batch_sizes(settings: TrainingSettings, ranks: int) -> BatchSizes:
+    """Raises UserError if a given global batch cannot be shared out evenly."""
+    passes = settings.gradient_accumulation_frequency
+    local = settings.local_batch_size
+    if settings.global_batch_size:
+        local, remainder = divmod(settings.global_batch_size, ranks * passes)
+        if remainder:
+            raise UserError(
+                f"training.global_batch_size {settings.global_batch_size} cannot be shared evenly by {ranks} ranks x "
+                f"{passes} accumulated passes: use a multiple of {ranks * passes}",
+                on_all_ranks=True,
+            )
+    return BatchSizes(local, local * passes, local * passes * ranks)

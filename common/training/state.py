@@ -1,0 +1,57 @@
+"""Everything that a checkpoint holds of a training step: weights and optimizer variables, as numpy arrays by name."""
+
+import tensorflow as tf
+
+from common import distributed
+from common.errors import UserError
+from common.training.checkpoints import Checkpoint
+from common.training.step import TrainingStep
+
+
+class State:
+    """The variables of a step, to be saved, restored and made the same on all ranks."""
+
+    def __init__(self, step: TrainingStep):
+        optimizer = step.optimizer
+        groups = {"network": step.network.variables, "optimizer": list(optimizer.variables)}
+        if hasattr(optimizer, "dynamic_counter"):
+            # Keras does not count these among the optimizer's variables, nor give the scale's variable a public name.
+            groups["loss_scale"] = [optimizer._loss_scale.current_loss_scale, optimizer.dynamic_counter]
+        self.variables = {
+            f"{group}/{number:04d}/{variable.name}": variable
+            for group, variables in groups.items()
+            for number, variable in enumerate(variables)
+        }
+        self._statistics = step.network.non_trainable_variables
+
+    def arrays(self) -> dict:
+        return {name: variable.numpy() for name, variable in self.variables.items()}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Set all variables. Raises UserError if the checkpoint is of another network or optimizer."""
+        ours = [tuple(variable.shape) for variable in self.variables.values()]
+        theirs = [array.shape for array in checkpoint.arrays.values()]
+        if ours != theirs:
+            raise UserError(
+                f"{checkpoint.path}: is of another network or optimizer ({len(theirs)} arrays, {len(ours)} expected)"
+            )
+        for variable, array in zip(self.variables.values(), checkpoint.arrays.values()):
+            variable.assign(array)
+
+    def broadcast(self) -> None:
+        """Give every rank rank 0's values. A collective call."""
+        distributed.broadcast_variables(list(self.variables.values()))
+
+    def average_statistics(self) -> None:
+        """Give every rank the mean over ranks of the batch norms' running statistics. A collective call.
+
+        Ranks see different samples, so without it an evaluation would depend on which rank's statistics were taken.
+        """
+        if distributed.size() == 1 or not self._statistics:
+            return
+        # As one tensor: outside a graph every exchange is waited for, one Horovod cycle each.
+        flat = tf.concat([tf.reshape(variable, [-1]) for variable in self._statistics], 0)
+        (mean,) = distributed.average_over_ranks([flat])
+        parts = tf.split(mean, [variable.shape.num_elements() for variable in self._statistics])
+        for variable, part in zip(self._statistics, parts):
+            variable.assign(tf.reshape(part, variable.shape))

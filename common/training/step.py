@@ -1,0 +1,141 @@
+"""One weight update of all ranks.
+
+Gradients of each micro-batch, added up; one reduction over ranks; division by the summed weights; update. So k
+micro-batches of b on n ranks take the same step as one batch of k * b * n, whatever pixels carry no weight. The
+optimizer clips after the reduction, and its schedule counts updates.
+"""
+
+from typing import Callable, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from common import distributed
+from common.errors import UserError
+from common.training.settings import TrainingSettings
+from common.training.task import Objective
+
+
+def prepare(settings: TrainingSettings) -> None:
+    """Seeds, precision and determinism, before the network is built."""
+    tf.keras.utils.set_random_seed(settings.seed)
+    tf.keras.mixed_precision.set_global_policy(settings.precision)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def forward(network: tf.keras.Model, *, xla: bool = False) -> Callable[[np.ndarray], tf.Tensor]:
+    """The network's inference pass as a compiled function."""
+    return tf.function(
+        lambda images: network(images, training=False), jit_compile=xla or None, reduce_retracing=True, autograph=False
+    )
+
+
+class StepResult(NamedTuple):
+    """terms: the objective's means over the global batch, by name. stopped: share of ranks that were asked to stop."""
+
+    terms: dict[str, tf.Tensor]
+    stopped: tf.Tensor
+
+
+class TrainingStep:
+    """Called with a batch, a tuple of tensors [accumulation * local batch, ...] of which the first is the network's
+    input, it updates the network's weights. A collective call."""
+
+    def __init__(
+        self,
+        network: tf.keras.Model,
+        optimizer: tf.keras.optimizers.Optimizer,
+        objective: Objective,
+        settings: TrainingSettings,
+    ):
+        self.network, self.optimizer, self._objective = network, optimizer, objective
+        self._accumulate = settings.gradient_accumulation_frequency
+        self._compress = settings.compress_allreduce
+        self._gradients = (
+            tf.function(self._gradients_of, jit_compile=True, autograph=False) if settings.xla else self._gradients_of
+        )
+        self._scales_loss = hasattr(optimizer, "get_scaled_loss")
+        getattr(optimizer, "inner_optimizer", optimizer).build(network.trainable_variables)
+        self._terms: list[str] = []
+        # Number of the first update whose loss or gradient was not finite; 0 is none. Kept in the graph so that the
+        # host looks now and then and still names the update.
+        self.first_bad_update = tf.Variable(0, trainable=False, dtype=tf.int64, name="first_bad_update")
+        self._bad_loss = tf.Variable(False, trainable=False, name="bad_loss")
+        # 1 once this rank was asked to stop; its mean travels with the sums, so that all ranks stop at the same update.
+        self._asked_to_stop = tf.Variable(0.0, trainable=False, name="asked_to_stop")
+        # No Python statement in it depends on a tensor; looking for some is a third of the time that tracing takes.
+        self._compiled = tf.function(self._update, autograph=False)
+
+    def __call__(self, batch: tuple) -> StepResult:
+        return self._compiled(batch)
+
+    def ask_to_stop(self) -> None:
+        """Tell all ranks with the next update."""
+        self._asked_to_stop.assign(1.0)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the last update."""
+        return float(self.optimizer.learning_rate)
+
+    def check_finite(self) -> None:
+        """Raises UserError on every rank if a loss or a gradient was NaN or infinite: both are means over ranks, so
+        all see the same. A network with ReLUs can hide NaN weights from the loss, but not from the gradients."""
+        update = int(self.first_bad_update)
+        if update:
+            what = "the loss" if bool(self._bad_loss) else "the gradient, though not the loss,"
+            raise UserError(
+                f"{what} is not a number or infinite at update {update}: lower optimizer.start_lr, add warm-up, or set "
+                "optimizer.max_grad_norm; checkpoints before it are kept",
+                on_all_ranks=True,
+            )
+
+    def _gradients_of(self, *batch) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Gradients of one micro-batch's summed loss, and its sums and weights, [terms, 2]."""
+        with tf.GradientTape() as tape:
+            terms = self._objective(batch, self.network(batch[0], training=True))
+            loss = terms["loss"][0]
+            if self._scales_loss:
+                loss = self.optimizer.get_scaled_loss(loss)
+        gradients = tape.gradient(loss, self.network.trainable_variables)
+        if self._scales_loss:
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        self._terms = list(terms)
+        return gradients, tf.stack([tf.stack([tf.cast(x, tf.float32) for x in pair]) for pair in terms.values()])
+
+    def _accumulated(self, batch: tuple) -> tuple[list[tf.Tensor], tf.Tensor]:
+        micro = [tf.reshape(x, (self._accumulate, -1, *x.shape[1:])) for x in batch]
+        first = self._gradients(*(x[0] for x in micro))
+
+        def add(number, gradients, sums):
+            more_gradients, more_sums = self._gradients(*(x[number] for x in micro))
+            return number + 1, [a + b for a, b in zip(gradients, more_gradients)], sums + more_sums
+
+        _, gradients, sums = tf.while_loop(
+            lambda number, *_: number < self._accumulate, add, (1, *first), parallel_iterations=1
+        )
+        return gradients, sums
+
+    def _update(self, batch: tuple) -> StepResult:
+        gradients, sums = self._gradients(*batch) if self._accumulate == 1 else self._accumulated(batch)
+        gradients = distributed.average_over_ranks(gradients, compress=self._compress)
+        (sums,) = distributed.average_over_ranks([tf.concat([sums, [[self._asked_to_stop, 0.0]]], 0)])  # [terms + 1, 2]
+        stopped, sums = sums[-1, 0], sums[:-1]
+        weight = tf.maximum(sums[self._terms.index("loss"), 1], 1e-12)
+        gradients = [gradient / tf.cast(weight, gradient.dtype) for gradient in gradients]
+        self.optimizer.apply_gradients(zip(gradients, self.network.trainable_variables))
+        means = sums[:, 0] / tf.maximum(sums[:, 1], 1e-12)
+        terms = dict(zip(self._terms, tf.unstack(means)))
+        self._note_bad(terms["loss"], gradients)
+        return StepResult(terms, stopped)
+
+    def _note_bad(self, loss: tf.Tensor, gradients: list[tf.Tensor]) -> None:
+        bad_loss = ~tf.math.is_finite(loss)
+        bad = bad_loss
+        if not self._scales_loss:  # with loss scaling an overflow is expected now and then, and the update skipped
+            bad |= ~tf.math.is_finite(tf.linalg.global_norm(gradients))
+        new = bad & (self.first_bad_update == 0)
+        # `iterations` already counts this update (a float16 update that is skipped counts as the one after the last).
+        self._bad_loss.assign(tf.where(new, bad_loss, self._bad_loss))
+        self.first_bad_update.assign(tf.where(new, self.optimizer.iterations, self.first_bad_update))

@@ -1,0 +1,148 @@
+"""The loop on a small network: exact resume, what a continuation must not differ in, bad gradients that ReLUs hide."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common.config.settings import Settings
+from common.data.batches import Reading, training_batches
+from common.data.files import list_files
+from common.data.sources import ArraySpec, FileFormat
+from common.errors import UserError
+from common.optim import optimizers
+from common.optim.settings import OptimizerSettings, ScheduleSettings
+from common.runs.folder import open_run
+from common.runs.mlperf import Log
+from common.runs.records import read_records
+from common.runs.settings import OutputSettings
+from common.session import Session
+from common.training import checkpoints, loop
+from common.training.settings import TrainingSettings
+from common.training.task import Goal, Task
+
+
+class Config(Settings):
+    output: OutputSettings = OutputSettings()
+
+
+def read(path: str, out: tuple) -> None:
+    values = np.load(path)
+    out[0][0], out[1][0] = values, values.sum(keepdims=True)
+
+
+FORM = FileFormat(read, (ArraySpec((4,), np.float32), ArraySpec((1,), np.float32)))
+
+
+def write(folder: Path, count: int = 6) -> None:
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        np.save(folder / f"x{number}.npy", np.random.default_rng(number).random(4, dtype=np.float32))
+
+
+def objective(batch: tuple, outputs: tf.Tensor) -> dict:
+    return {"right": (tf.constant(1.0), tf.constant(2.0)), "loss": (tf.reduce_mean((outputs - batch[1]) ** 2), 1.0)}
+
+
+def task(folder: Path, epochs: int = 3, target: float = 0.0, scores=lambda: {"loss": 1.0, "right": 0.5}) -> Task:
+    tf.keras.utils.set_random_seed(1)
+    network = tf.keras.Sequential([tf.keras.layers.Dense(3, "relu", input_shape=(4,)), tf.keras.layers.Dense(1)])
+    batches = training_batches(list_files(str(folder), "x*.npy"), FORM, 2, seed=1, reading=Reading())
+    return Task(network, objective, batches, scores, Goal("right", target, epochs))
+
+
+def train(made: Task, folder: Path, name: str, resume=None, rate: float = 0.05, **settings) -> dict:
+    config = Config(output=OutputSettings(folder=str(folder), run_name=name))
+    run = open_run(config, config.output, "test train", resume)
+    session = Session(run, Log(run / "mlperf.log"), 1)
+    optimizer = optimizers.build(OptimizerSettings(start_lr=rate), ScheduleSettings())
+    try:
+        return loop.train(made, optimizer, TrainingSettings(**settings), session, tensorboard=False)
+    finally:
+        os.close(run._lock)  # as if the process had ended
+
+
+def final(folder: Path) -> list:
+    """Arrays in their order: Keras counts layers on in each network, so that their names differ."""
+    return list(checkpoints.load_newest(folder / "checkpoints", pytest.fail).arrays.values())
+
+
+def test_epochs_are_evaluated_recorded_and_saved_in_order(tmp_path):
+    write(tmp_path / "data")
+    summary = train(task(tmp_path / "data"), tmp_path, "a", save_frequency=2, logging_frequency=1)
+    assert (summary["updates"], summary["epochs"], summary["target_reached"]) == (9, 3.0, False)
+    kinds = [(record["kind"], record["step"]) for record in read_records(tmp_path / "a" / "metrics.jsonl")]
+    assert kinds[:6] == [("step", 1), ("step", 2), ("checkpoint", 2), ("step", 3), ("epoch", 3), ("checkpoint", 3)]
+    assert [step for kind, step in kinds if kind == "checkpoint"] == [2, 3, 4, 6, 8, 9]
+
+
+def test_what_is_minimised_is_the_loss_by_name_not_by_place(tmp_path):
+    write(tmp_path / "data")
+    train(task(tmp_path / "data", epochs=30), tmp_path, "a", logging_frequency=3)
+    losses = [record["loss"] for record in read_records(tmp_path / "a" / "metrics.jsonl") if record["kind"] == "step"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("stopped", [4, 6])
+def test_a_run_goes_on_in_the_middle_of_an_epoch_as_if_in_one_go(tmp_path, stopped):
+    write(tmp_path / "data")
+    train(task(tmp_path / "data", epochs=4), tmp_path, "whole", save_frequency=1)
+    made = task(tmp_path / "data", epochs=4)
+    steps = iter(range(1, stopped + 2))
+
+    def broken(batch: tuple, outputs: tf.Tensor) -> dict:
+        tf.py_function(lambda: 1 / 0 if next(steps) > stopped else 0, [], tf.int64)
+        return objective(batch, outputs)
+
+    with pytest.raises(tf.errors.OpError):
+        train(replace(made, objective=broken), tmp_path, "broken", save_frequency=1)
+    assert checkpoints.list_steps(tmp_path / "broken" / "checkpoints")[-1] == stopped
+    train(task(tmp_path / "data", epochs=4), tmp_path, "", resume=str(tmp_path / "broken"), save_frequency=1)
+    for ours, theirs in zip(final(tmp_path / "broken"), final(tmp_path / "whole")):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_training_stops_at_the_target_and_a_resumed_run_does_not_begin_again(tmp_path):
+    write(tmp_path / "data")
+    made = task(tmp_path / "data", epochs=9, target=0.4)
+    assert train(made, tmp_path, "a")["updates"] == 3
+    again = train(task(tmp_path / "data", epochs=9, target=0.4), tmp_path, "", resume=str(tmp_path / "a"))
+    assert (again["updates"], again["target_reached"], again["evaluation"]) == (3, True, {"loss": 1.0, "right": 0.5})
+
+
+def test_a_run_does_not_go_on_with_other_files(tmp_path):
+    write(tmp_path / "data")
+    train(task(tmp_path / "data", epochs=1), tmp_path, "a")
+    np.save(tmp_path / "data" / "x3.npy", np.ones(4, np.float32))
+    with pytest.raises(UserError, match="the training files are not those that the run began with"):
+        train(task(tmp_path / "data"), tmp_path, "", resume=str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "updates", "step", "allowed"), [(2, 3, 3, True), (2, 3, 4, False), (2, 6, 6, False), (1, 3, 4, True)]
+)
+def test_another_number_of_ranks_goes_on_only_where_it_sees_the_same_samples(tmp_path, ranks, updates, step, allowed):
+    checkpoint = checkpoints.Checkpoint(tmp_path, step, {}, {})
+    then, now = (loop.Progress(ranks=n, updates_per_epoch=u) for n, u in ((ranks, updates), (1, 3)))
+    if allowed:
+        loop._check_continuation(checkpoint, then, now)
+    else:
+        with pytest.raises(UserError, match=f"was saved on {ranks} ranks after update {step}"):
+            loop._check_continuation(checkpoint, then, now)
+
+
+def test_a_gradient_that_is_not_finite_behind_a_finite_loss_stops_the_run(tmp_path):
+    write(tmp_path / "data")
+
+    def hidden(batch: tuple, outputs: tf.Tensor) -> dict:
+        # The root's slope at 0 is infinite, its value is 0.
+        nothing = tf.sqrt(tf.reduce_sum(tf.square(outputs * 0.0)))
+        return {"loss": (tf.reduce_mean((outputs - batch[1]) ** 2) + nothing, tf.constant(1.0))}
+
+    made = replace(task(tmp_path / "data"), objective=hidden)
+    with pytest.raises(UserError, match="the gradient, though not the loss, is not a number or infinite at update 1"):
+        train(made, tmp_path, "a", logging_frequency=1)
+    assert not checkpoints.list_steps(tmp_path / "a" / "checkpoints")

@@ -1,0 +1,132 @@
+"""The house as docs/structure.md draws it: rooms import downwards only, and no file is in a circle."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT
+
+PACKAGES = ("common", "cloudmask", "tf_deepcam")
+
+# From the ground up: a room imports rooms that stand before it, and files of its own.
+COMMON = [
+    "errors",
+    "distributed",
+    "program",
+    "benchmarks",
+    "config",
+    "data",
+    "optim",
+    "runs",
+    "report",
+    "timing",
+    "session",
+    "training",
+    "keras_files",
+    "downloads",
+    "scaling",
+    "launch",
+    "run",
+]
+BENCHMARK = [
+    "config",
+    "losses",
+    "scores",
+    "data",
+    "network",
+    "baseline",
+    "reference_log",
+    "pictures",
+    "task",
+    "train",
+    "infer",
+    "tools",
+    "__main__",
+]
+
+
+def sources() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of this project that a file imports, wherever in it, for type checking too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for name in node.names:
+                module = f"{node.module}.{name.name}"
+                found.add(module if is_module(module) else str(node.module))
+        elif isinstance(node, ast.Import):
+            found.update(name.name for name in node.names)
+    return {name for name in found if name.split(".")[0] in PACKAGES}
+
+
+def is_module(name: str) -> bool:
+    place = ROOT / name.replace(".", "/")
+    return place.is_dir() or place.with_suffix(".py").is_file()
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(name: str) -> str:
+    """The second word of a module's name; a package itself is no room."""
+    return [*name.split("."), ""][1]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_import_downwards_only(package):
+    order = COMMON if package == "common" else BENCHMARK
+    for path in (path for path in sources() if module(path).split(".")[0] == package):
+        own = room(module(path))
+        assert not own or own in order, f"{path}: {own} has no place in the order of rooms"
+        for name in imports(path):
+            if name.split(".")[0] == package and room(name) and room(name) != own:
+                assert order.index(room(name)) < order.index(own), f"{path} imports {name}, which stands above it"
+
+
+def test_common_knows_no_benchmark_and_benchmarks_do_not_know_each_other():
+    for path in sources():
+        package = module(path).split(".")[0]
+        others = {name.split(".")[0] for name in imports(path)} - {package, "common"}
+        assert others == set(), f"{path} imports {others}"
+    for path in (path for path in sources() if module(path).split(".")[0] == "common"):
+        if path.name != "benchmarks.py":
+            code = ast.parse(path.read_text(encoding="utf-8"))
+            strings = [node.value for node in ast.walk(code) if isinstance(node, ast.Constant)]
+            named = [text for text in strings if text in ("deepcam", "cloudmask", "tf_deepcam")]
+            assert named == [], f"{path} names {named}"
+
+
+def test_no_file_is_in_a_circle_of_imports():
+    graph = {module(path): imports(path) for path in sources()}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple) -> None:
+        assert name not in above, f"a circle: {' -> '.join((*above, name))}"
+        if name not in done:
+            for other in graph.get(name, ()):
+                if other != name:
+                    visit(other, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_files_are_short():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in sources()}
+    assert {path: length for path, length in lengths.items() if length >= 300} == {}
+
+
+def test_only_one_room_imports_horovod():
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            if any(str(name).startswith("horovod") for name in names):
+                assert room(module(path)) == "distributed", path

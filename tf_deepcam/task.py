@@ -1,0 +1,71 @@
+"""What DeepCAM gives to the engine: network, loss, batches, evaluation, goal."""
+
+from typing import Callable
+
+import tensorflow as tf
+
+from common.data.batches import Batches
+from common.training.evaluate import sum_over_batches
+from common.training.task import Goal, Objective, Task
+from tf_deepcam.config import Config, LossSettings
+from tf_deepcam.data.sample_batches import BatchPair
+from tf_deepcam.data.samples import CLASSES
+from tf_deepcam.losses import pixel_loss
+from tf_deepcam.network import deeplab
+from tf_deepcam.scores import intersection_over_union
+
+SCORE = "iou"
+_BACKWARD = 2  # the backward pass costs twice the forward one
+
+
+def make_task(config: Config, batches: BatchPair, threads: int) -> Task:
+    """The network is drawn anew from the seed."""
+    shape = batches.training.arrays[0].shape  # [height, width, channels]
+    settings = config.training
+    network = deeplab.deeplab(
+        shape[-1], CLASSES, **config.model.form(), batchnorm_group_size=settings.batchnorm_group_size
+    )
+    return Task(
+        network,
+        objective(config.loss),
+        batches.training,
+        evaluator(network, config, batches.validation, threads),
+        Goal(SCORE, settings.target_iou, settings.max_epochs),
+        gflop_per_sample=(1 + _BACKWARD) * deeplab.forward_gflop(network, shape),
+    )
+
+
+def objective(settings: LossSettings) -> Objective:
+    """Loss and IoU of a training batch, each as (sum, weight): means over samples, so every rank weighs the same."""
+
+    def measure(batch: tuple, logits: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+        """batch: (fields, labels [batch, height, width]); logits: [batch, height, width, 3] float32."""
+        scores = intersection_over_union(tf.argmax(logits, -1), batch[1], CLASSES)
+        one = tf.constant(1.0)
+        return {
+            "loss": (tf.reduce_mean(pixel_loss(batch[1], logits, settings)), one),
+            SCORE: (tf.reduce_mean(scores), one),
+        }
+
+    return measure
+
+
+def evaluator(
+    network: tf.keras.Model, config: Config, batches: Batches, threads: int
+) -> Callable[[], dict[str, float]]:
+    """A collective call that gives {"loss", "iou"}: means over all samples, each counted once on whatever rank."""
+    # One trace for any number of samples: the last batch may be smaller.
+    signature = [tf.TensorSpec((None, *spec.shape), spec.dtype) for spec in batches.arrays]
+
+    @tf.function(input_signature=signature, jit_compile=config.training.xla or None, autograph=False)
+    def sums(fields: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        logits = network(fields, training=False)
+        loss = tf.reduce_mean(pixel_loss(labels, logits, config.loss), (1, 2))
+        scores = intersection_over_union(tf.argmax(logits, -1), labels, CLASSES)
+        return tf.stack([tf.reduce_sum(loss), tf.reduce_sum(scores), tf.cast(tf.shape(labels)[0], tf.float32)])
+
+    def evaluate() -> dict[str, float]:
+        loss, score, samples = sum_over_batches(batches, lambda batch: sums(*batch).numpy(), 3, threads)
+        return {"loss": float(loss / samples), SCORE: float(score / samples)}
+
+    return evaluate
