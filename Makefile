@@ -5,10 +5,12 @@ GPU ?=
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed-$(if $(GPU),gpu,cpu)
 
-.PHONY: help demo test test-slow lint bench venv clean
+.PHONY: help demo test test-cluster fuzz test-slow lint bench venv clean
 help:
 	@echo "make demo       install, then train, infer and report on made-up scenes of the real size (2 ranks)"
-	@echo "make test       install, then check the style and run the tests"
+	@echo "make test       install, then check style and types and run the tests"
+	@echo "make test-cluster  the job scripts on a Slurm of three virtual hosts (root, Slurm, Open MPI; else skipped)"
+	@echo "make fuzz       a hundred times as many damaged files as 'make test' tries"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      measure speeds, each beside this machine's limit (writes bench/)"
 	@echo "make venv       install only, into $(VENV); 'make venv GPU=1' for NVIDIA GPUs with NCCL"
@@ -25,7 +27,13 @@ lint: $(INSTALLED)
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
 test: lint
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --ignore=tests/cluster
+
+test-cluster: $(INSTALLED)
+	@$(PYTHON) -m pytest tests/cluster
+
+fuzz: $(INSTALLED)
+	@LONG=1 $(PYTHON) -m pytest --timeout 7200 tests/test_damage.py
 
 test-slow: $(INSTALLED)
 	@$(PYTHON) -m pytest -m slow

@@ -92,26 +92,26 @@ def kill_after(arguments: list, run_folder: Path, step: int, ranks: int) -> None
     """Start `python ARGUMENTS` and kill -9 all of its processes once the run has a checkpoint of `step` or later."""
     with _trained_until(arguments, run_folder, step, ranks) as process:
         os.killpg(process.pid, signal.SIGKILL)
-        for rank in _processes_with(str(run_folder.parent)):
+        for rank in processes_with(str(run_folder.parent)):
             os.kill(rank, signal.SIGKILL)
 
 
 def warn_after(arguments: list, run_folder: Path, step: int, ranks: int) -> tuple:
     """The same with SIGUSR1 to one rank only; (exit code, output) of the whole."""
     with _trained_until(arguments, run_folder, step, ranks) as process:
-        programs = [rank for rank in _processes_with(str(run_folder.parent)) if _is_program(rank)]
+        programs = [rank for rank in processes_with(str(run_folder.parent)) if is_program(rank)]
         os.kill(programs[-1], signal.SIGUSR1)
         output = process.communicate(timeout=100)[0]
     return process.returncode, output
 
 
-def _is_program(process: int) -> bool:
+def is_program(process: int) -> bool:
     """Whether it is `python -m ...` itself, not a launcher that has that in its command line."""
     words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
     return b"python" in words[0] and words[1] == b"-m"
 
 
-def _processes_with(text: str) -> list:
+def processes_with(text: str) -> list:
     """Numbers of the processes that have `text` in their command line; horovodrun's ranks are in no common group."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):

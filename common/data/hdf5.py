@@ -46,6 +46,20 @@ class Rows(Protocol):
         ...
 
 
+# What h5py raises for files whose bytes are not what they should be.
+_DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, NotImplementedError, OverflowError, UnicodeError)
+
+
+@contextlib.contextmanager
+def _damage_named(where: str) -> Iterator[None]:
+    """Whatever h5py makes of a damaged file becomes a UserError that says where."""
+    try:
+        yield
+    except _DAMAGED as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{where} cannot be read ({said}): the file is damaged; copy it again") from error
+
+
 _KINDS = {"f": "floating point", "iu": "integer"}
 _MOST_BYTES = psutil.virtual_memory().total // 2  # of one dataset
 
@@ -57,16 +71,10 @@ def _own_dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
     """
     parts = name.split("/")
     for depth in range(1, len(parts) + 1):
-        try:
-            link = file.get("/".join(parts[:depth]), getlink=True)
-        except (KeyError, TypeError, RuntimeError):
-            link = None
+        link = file.get("/".join(parts[:depth]), getlink=True)
         if isinstance(link, h5py.ExternalLink):
             raise UserError(f"{where} is a link into another file ({link.filename}): refused; copy the data in")
-    try:
-        item = file.get(name)
-    except (KeyError, RuntimeError, OSError) as error:
-        raise UserError(f"{where} cannot be reached ({str(error).splitlines()[0]}): the file is damaged") from error
+    item = file.get(name)
     if not isinstance(item, h5py.Dataset):
         present = ", ".join(sorted(str(key) for key in file)) or "nothing"
         raise UserError(f"{where} is missing (the file holds: {present})")
@@ -94,17 +102,18 @@ class Dataset:
     """
 
     def __init__(self, file: h5py.File, path: Path, name: str, kind: str):
-        where = f"{path}: dataset '{name}'"
-        item = _own_dataset(file, name, where)
-        _check_storage(item, where)
-        if item.dtype.kind not in kind:
-            wanted = " or ".join(title for letters, title in _KINDS.items() if set(letters) & set(kind))
-            raise UserError(f"{where} holds {item.dtype}, but {wanted} is needed")
-        self.where, self.shape, self.dtype = where, item.shape, item.dtype.newbyteorder("=")
-        self._item = item
-        # None for a chunked or compressed dataset.
-        self._offset: Optional[int] = item.id.get_offset() if item.dtype.isnative else None
-        self._descriptor = file.id.get_vfd_handle() if self._offset is not None else -1
+        self.where = where = f"{path}: dataset '{name}'"
+        with _damage_named(where):
+            item = _own_dataset(file, name, where)
+            _check_storage(item, where)
+            if item.dtype.kind not in kind:
+                needed = " or ".join(title for letters, title in _KINDS.items() if set(letters) & set(kind))
+                raise UserError(f"{where} holds {item.dtype}, but {needed} is needed")
+            self.shape, self.dtype = item.shape, item.dtype.newbyteorder("=")
+            self._item = item
+            # None for a chunked or compressed dataset.
+            self._offset: Optional[int] = item.id.get_offset() if item.dtype.isnative else None
+            self._descriptor = file.id.get_vfd_handle() if self._offset is not None else -1
 
     @property
     def contiguous(self) -> bool:
@@ -114,10 +123,8 @@ class Dataset:
     def read_rows(self, first: int, out: np.ndarray) -> np.ndarray:
         """Fill `out` ([rows, ...], C order, the dataset's type) with the rows from `first` on."""
         if self._offset is None:
-            try:
+            with _damage_named(self.where):
                 self._item.read_direct(out, np.s_[first : first + len(out)])
-            except OSError as error:
-                raise UserError(f"{self.where} cannot be read ({error}): the file is damaged; copy it again") from error
             return out
         row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
         return read_at(self._descriptor, self._offset + first * row_bytes, out, self.where)
@@ -138,7 +145,8 @@ class Reader:
         return Dataset(self._file, self._path, name, kind)
 
     def has(self, name: str) -> bool:
-        return name in self._file
+        with _damage_named(f"{self._path}: '{name}'"):
+            return name in self._file
 
 
 @contextlib.contextmanager
@@ -150,7 +158,7 @@ def open_file(path: Union[str, Path]) -> Iterator[Reader]:
         file = h5py.File(path, "r", locking=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; did it vanish during the run?") from None
-    except OSError as error:
+    except _DAMAGED as error:
         size = path.stat().st_size if path.exists() else 0
         reason = str(error).split("(")[-1].rstrip(")")
         raise UserError(f"{path}: cannot be read as HDF5 ({reason}; {size} bytes): copy it again") from error

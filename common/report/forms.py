@@ -43,7 +43,7 @@ def show(value: Any, form: str = "") -> str:
         return "-"
     try:
         return format(value, form) if form else str(value)
-    except (TypeError, ValueError):  # a log may hold words or lists where a number belongs
+    except (TypeError, ValueError, OverflowError):  # a log may hold words or lists where a number belongs
         return str(value)
 
 

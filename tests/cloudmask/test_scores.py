@@ -5,8 +5,6 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from cloudmask.scores import BinaryCounts
-from tests.helpers import GOLDEN
-from tf_deepcam.scores import intersection_over_union
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +49,22 @@ def test_one_sure_mistake_is_finite():
     assert counts.log_loss_sum == pytest.approx(-np.log(1e-7))
 
 
-def test_intersection_over_union_is_the_reference_s():
-    golden = np.load(GOLDEN / "deepcam_seed2018.npz")
-    scores = intersection_over_union(golden["metric_pred"], golden["metric_labels"], 3)
-    np.testing.assert_allclose(scores, golden["metric_iou"].ravel(), atol=1e-6)
-    assert np.mean(scores) == pytest.approx(float(golden["metric_iou_batch"]), abs=1e-6)
-
-
-def test_intersection_over_union_by_hand():
-    truth = np.array([[[0, 0, 1], [1, 1, 1]], [[0, 0, 0], [0, 0, 0]]])
-    predicted = np.array([[[0, 1, 1], [1, 1, 2]], [[0, 0, 0], [0, 0, 0]]])
-    # first sample: 1 of 2, 3 of 5, 0 of 1; second: classes 1 and 2 are in neither and count as 1
-    np.testing.assert_allclose(intersection_over_union(predicted, truth, 3), [(1 / 2 + 3 / 5 + 0) / 3, 1.0])
+def test_by_hand():
+    """Positive is above the threshold, not at it; weights count pixels."""
+    probability = np.array([0.9, 0.5, 0.2, 0.7, 0.1, 0.8])
+    truth = np.array([1, 1, 1, 0, 0, 0])
+    weight = np.array([2, 1, 3, 1, 5, 0])
+    counts = BinaryCounts.of(probability, truth, weight, 0.5)
+    cells = (counts.true_positive, counts.false_positive, counts.false_negative, counts.true_negative)
+    assert cells == (2, 1, 4, 5)
+    expected = 2 * np.log(0.9) + np.log(0.5) + 3 * np.log(0.2) + np.log(0.3) + 5 * np.log(0.9)
+    assert counts.log_loss_sum == pytest.approx(-expected)
+    assert counts.pixels == 12
+    scores = counts.scores()
+    assert scores["pixel_accuracy"] == 7 / 12
+    assert scores["precision"] == 2 / 3
+    assert scores["recall"] == 2 / 6
+    assert scores["f1"] == 4 / 9
+    assert scores["iou"] == 2 / 7
+    assert scores["log_loss"] == pytest.approx(-expected / 12)
+    assert BinaryCounts.from_array(counts.as_array()) == counts

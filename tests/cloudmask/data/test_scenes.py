@@ -76,6 +76,24 @@ def test_missing_values_become_zero_and_pixels_outside_the_swath_lose_their_weig
     np.testing.assert_allclose(image[0], whole, atol=1e-6)
 
 
+def test_any_one_temperature_gives_a_pixel_its_weight(tmp_path):
+    arrays = scene_arrays(3)
+    for column in range(4):  # of the last pixel none is measured
+        absent = [channel for channel in range(3) if channel != column]
+        arrays["bts"][5, 7 + column, absent] = np.nan
+    _, weight, _ = data.read_scene(str(write_hdf(tmp_path / "S3A_1.hdf", arrays)), MISSING)
+    assert weight[5, 7:11].tolist() == [1, 1, 1, 0]
+
+
+def test_the_ends_of_the_valid_ranges_are_valid(tmp_path):
+    arrays = scene_arrays(3)
+    arrays["refs"][5, 7:11, 0] = (-1.0, 10.0, -1.0001, 10.0001)
+    arrays["bts"][5, 7:11, 0] = (100.0, 400.0, 99.99, 400.01)
+    image = data.read_scene(str(write_hdf(tmp_path / "S3A_1.hdf", arrays)), MISSING).image[0]
+    np.testing.assert_allclose(image[5, 7:11, 0], [-1.5, 9.5, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(image[5, 7:11, 6], [-170 / 22, 130 / 22, 0, 0], atol=1e-5)
+
+
 def test_reflectances_on_the_half_kilometre_grid_are_averaged(tmp_path):
     arrays = scene_arrays(4)
     rng = np.random.default_rng(0)

@@ -114,6 +114,16 @@ def test_the_learning_rate_scales_with_ranks(rule, factor):
     assert optimizers.scaled_learning_rate(settings, 9) == pytest.approx(0.01 * factor)
 
 
+def test_a_checkpoint_of_arrays_of_other_shapes_is_refused():
+    """As many arrays, in the same order, one of them turned."""
+    step = trained(1)
+    arrays = State(step).arrays()
+    turned = next(name for name, array in arrays.items() if array.ndim == 4)
+    arrays[turned] = arrays[turned].transpose(0, 1, 3, 2)
+    with pytest.raises(UserError, match="is of another network or optimizer"):
+        State(step).restore(Checkpoint(Path("memory"), 1, arrays, {}))
+
+
 def test_a_checkpoint_holds_the_loss_scale():
     image, truth, weight = batch()
     step = trained(2, "mixed_float16", True)

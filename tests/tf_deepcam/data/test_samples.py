@@ -84,6 +84,7 @@ def test_what_is_wrong_with_a_sample_is_named(tmp_path, name, change, message):
             r"channel 3 has minimum 0 and maximum 0, so it cannot be normalised",
         ),
         ("minval", [0.0] * 5 + [np.nan] + [0.0] * 10, r"dataset 'climate/minval': channel 5 is nan"),
+        ("maxval", [1.0] * 9 + [np.inf] + [1.0] * 6, r"dataset 'climate/maxval': channel 9 is inf"),
         ("maxval", [1.0] * 15, r"dataset 'climate/maxval' has 15 values, 16 expected"),
     ],
 )

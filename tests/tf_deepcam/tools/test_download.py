@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from common import downloads
 from common.errors import UserError
 from tests.helpers import errors, run
 from tf_deepcam.tools import download
@@ -77,13 +78,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault == "gone":
             self._answer(404, 0)
             return
+        if fault and fault.startswith("to "):
+            self._answer(302, 0, Location=fault[3:])
+            return
+        if fault == "gzip":
+            self._answer(200, 5, Content_Encoding="gzip")
+            self.wfile.write(b"12345")
+            return
         whole = b"<html>sign in</html>".ljust(FILES[name]) if fault == "portal" else content(name)
         start, wanted = 0, re.match(r"bytes=(\d+)-", self.headers.get("Range") or "")
         if wanted and self.server.ranges:
             start = int(wanted.group(1))
             self._answer(206, len(whole) - start, Content_Range=f"bytes {start}-{len(whole) - 1}/{len(whole)}")
         else:
-            self._answer(200, len(whole))
+            self._answer(200, len(whole) + (4 if fault == "more" else 0))
+        if fault == "more":
+            self.wfile.write(whole + b"more")
+            return
         if fault == "break":  # a third of what is missing, then the line is cut
             self.wfile.write(whole[start : start + (len(whole) - start) // 3])
             self.wfile.flush()
@@ -208,7 +219,7 @@ def test_more_than_four_streams_need_force(server, tmp_path):
 
 
 def test_a_full_disk_is_one_line(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10})())
     with pytest.raises(UserError, match="bytes are missing, 10 are free on this disk"):
         fetch(server.url, str(tmp_path), num_files=1)
 
@@ -220,3 +231,86 @@ def test_the_command_says_what_is_wrong_in_one_line(server, tmp_path):
     assert errors(output.stdout) == [
         f"error: {server.url}: this page links to no .h5 file; give the address of the folder that lists them"
     ]
+
+
+def test_a_longer_file_is_left_alone_and_a_longer_part_is_thrown_away(server, tmp_path):
+    name = "data-2003-01-01-00-1.h5"
+    (tmp_path / name).write_bytes(content(name) + b"more")
+    with pytest.raises(UserError, match=rf"exists with {FILES[name] + 4} bytes, the server's has {FILES[name]}"):
+        fetch(server.url, str(tmp_path))
+    assert (tmp_path / name).read_bytes() == content(name) + b"more"
+    (tmp_path / name).unlink()
+    for part in tmp_path.glob(".*.part"):
+        part.unlink()
+    server.faults = {name: ["break"] * 20}
+    with pytest.raises(UserError, match="gave up"):
+        fetch(server.url, str(tmp_path), first_pause=0.0)
+    (part,) = tmp_path.glob(f".{name}.*.part")
+    part.write_bytes(b"x" * (FILES[name] + 9))
+    server.faults = {}
+    fetch(server.url, str(tmp_path))
+    assert (tmp_path / name).read_bytes() == content(name)
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "message"),
+    [
+        ("http://localhost:99999/x/", {}, "is not an address"),
+        ("http://[::1/x/", {}, "is not an address"),
+        ("ftp://localhost/x/", {}, "an address that begins with http"),
+        ("http:///x/", {}, "an address that begins with http"),
+        ("http://localhost/\x1b[31m/", {}, "an address that begins with http"),
+        ("http://localhost/", {"num_streams": 0}, "--num-streams 0: at least 1"),
+        ("http://localhost/", {"num_files": -1}, "--num-files -1: at least 1"),
+        ("http://localhost/", {"num_files": 0}, "--num-files 0: at least 1"),
+    ],
+)
+def test_wrong_addresses_and_numbers_are_one_line_at_once(tmp_path, address, options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        fetch(address, str(tmp_path / "new"), **options)
+    assert "\x1b" not in str(caught.value)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("name", ["data-\x07.h5", "data-%0a.h5", "data-%1b[31m.h5", f"data-{'x' * 300}.h5"])
+def test_names_that_a_terminal_would_obey_or_no_disk_takes_are_refused(server, tmp_path, name):
+    server.links = [name]
+    with pytest.raises(UserError, match="refused, nothing was fetched") as caught:
+        fetch(server.url, str(tmp_path))
+    assert str(caught.value).isprintable()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_without_end_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("common.downloads._LONGEST_PAGE", 1000)
+    server.links = [f"data-{number}.h5" for number in range(500)]
+    with pytest.raises(UserError, match="the page is longer than 1000 bytes"):
+        fetch(server.url, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("more", "more than the .* bytes come that the server announced|it was thrown away"),
+        ("gzip", "sends it compressed"),
+    ],
+)
+def test_a_server_that_sends_other_bytes_than_it_announced_is_stopped(server, tmp_path, fault, message):
+    name = "data-2003-01-01-00-1.h5"
+    server.faults = {name: [fault] * 20}
+    with pytest.raises(UserError, match=message):
+        fetch(server.url, str(tmp_path), first_pause=0.0)
+    assert not (tmp_path / name).exists()
+
+
+def test_redirects_are_bounded_and_another_host_is_said(server, tmp_path, capsys):
+    port = server.server_address[1]
+    name = "data-2003-01-01-00-1.h5"
+    server.faults = {name: [f"to http://localhost:{port}/climate/{name}"] * 2}
+    fetch(server.url, str(tmp_path))
+    assert f"the server sends us on to localhost:{port}" in capsys.readouterr().out
+    assert (tmp_path / name).read_bytes() == content(name)
+    (tmp_path / name).unlink()
+    server.faults = {name: [f"to {server.url}{name}"] * 50}
+    with pytest.raises(UserError, match="Exceeded 5 redirects"):
+        fetch(server.url, str(tmp_path))

@@ -1,0 +1,105 @@
+"""common.run: a program on two ranks that ends with one line of its own and its own exit code."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from common import run as launcher
+from tests.helpers import ROOT, TINY, command, environment, is_program, processes_with, run, write_scenes
+
+
+def test_one_mistake_is_one_line_and_the_program_s_exit_code():
+    output = run("-m", "common.run", "-np", 2, "--", "cloudmask", "train", "data.train_dir=/nowhere")
+    assert output.returncode == 1
+    assert output.stdout.splitlines()[-1] == "error: /nowhere: no such folder (rank 0 of 2)"
+    assert "Traceback" not in output.stdout
+    assert len([line for line in output.stdout.splitlines() if line.startswith("error: ")]) == 1
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory) -> tuple:
+    folder = tmp_path_factory.mktemp("run")
+    write_scenes(folder / "scenes", 5)
+    settings = [*TINY, f"data.train_dir={folder}/scenes", f"output.folder={folder}/runs", "training.epochs=400"]
+    return folder, ["-m", "common.run", "-np", "2", "--", "cloudmask", "train", *settings]
+
+
+def started(folder: Path, words: list, name: str) -> subprocess.Popen:
+    process = subprocess.Popen(
+        command(*words, f"output.run_name={name}"),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list((folder / "runs" / name).glob("checkpoints/step-*")):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def test_ctrl_c_says_how_to_go_on(training):
+    folder, words = training
+    with started(folder, words, "interrupted") as process:
+        os.killpg(process.pid, signal.SIGINT)
+        for rank in filter(is_program, processes_with(f"{folder}/runs")):
+            os.kill(rank, signal.SIGINT)  # as a terminal does to all of its foreground
+        output = process.communicate(timeout=100)[0]
+    assert process.returncode == 130
+    again = f"python -m common.run -np 2 -- cloudmask train --resume {folder}/runs/interrupted"
+    assert output.splitlines()[-1].endswith(f"stopped by Ctrl-C; from its last checkpoint it goes on with: {again}")
+
+
+def test_a_killed_rank_is_named_with_its_host(training):
+    folder, words = training
+    with started(folder, words, "killed") as process:
+        ranks = [rank for rank in filter(is_program, processes_with("output.run_name=killed"))]
+        programs = [
+            rank for rank in ranks if b"cloudmask" in Path(f"/proc/{rank}/cmdline").read_bytes().split(b"\0")[2]
+        ]
+        os.kill(programs[-1], signal.SIGKILL)
+        output = process.communicate(timeout=100)[0]
+    assert process.returncode == 1
+    assert "was killed by SIGKILL without a word" in output.splitlines()[-1]
+    assert f"on {os.uname().nodename} " in output.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("stopped: after update 4 by SIGUSR1 with a checkpoint: go on with --resume x", 75),
+        ("error: stopped by Ctrl-C", 130),
+        ("error: anything else", 1),
+    ],
+)
+def test_exit_codes(line, code):
+    assert launcher.exit_code(line) == code
+
+
+def test_prefixes_noise_and_repetitions_are_left_out(capsys):
+    output = launcher.Output()
+    for line in (
+        "[0]<stdout>:run folder: runs/x",
+        "[1]<stderr>:[2026-11-21 23:41:15.634166: E /tmp/horovod/common/operations.cc:697] [1]: loop",
+        "[1]<stderr>:stopped: another rank failed; its message says why",
+        "[0]<stderr>:error: no room",
+        "[1]<stderr>:error: no room either",
+        "Traceback (most recent call last):",
+        "Process name: 3",
+        "Exit code: 137",
+        "Process name: 4",
+    ):
+        output.take(line)
+    assert capsys.readouterr().out == "run folder: runs/x\n"
+    assert (output.outcome, output.run_folder) == ("error: no room", "runs/x")
+    assert (output.dead_rank, output.dead_code) == (3, 137)
+    assert "rank 3 on b was killed by SIGKILL" in launcher.dead_line(3, 137, "a:2,b:2")
+    assert "rank 0 on a ended with exit code 3" in launcher.dead_line(0, 3, "a")
