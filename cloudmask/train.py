@@ -54,6 +54,7 @@ def train(config: Config, session: Session) -> dict:
 
 
 def _baseline(config: Config, data: TrainingData, run: Run) -> baseline.Threshold:
+    run.say("fitting the threshold baseline")
     rule = baseline.fit(data.scenes, config.data, run.say)
     run.say(f"threshold baseline: cloud where {rule}, right on {rule.training_accuracy:.2%} of the training pixels")
     run.record("baseline", rule=str(rule), **rule.as_dict())

@@ -16,7 +16,7 @@ from typing import Optional
 
 from common.config.recipes import benchmark_of, settings_of
 from common.errors import UserError
-from common.program import run_program
+from common.program import Parser, run_program
 
 _ROOT = Path(__file__).resolve().parents[1]
 SITES_FOLDER = _ROOT / "jobs" / "sites"
@@ -119,7 +119,7 @@ def submit(words: list[str], variables: dict[str, str]) -> int:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m common.launch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--site", required=True, choices=sorted(sites()))

@@ -10,13 +10,20 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, NoReturn, Optional
 
 from common import distributed
 from common.errors import InterruptedTrainingError, UserError, storage_problem
 
 _RANK_0_SPEAKS_SECONDS = 3.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Parser(argparse.ArgumentParser):
+    """Mistakes on the command line end as all others do: with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; `{self.prog} --help` says what it takes")
 
 
 class Command(NamedTuple):
@@ -39,7 +46,7 @@ def run_commands(package: str, text: Optional[str], commands: dict[str, Command]
             near = difflib.get_close_matches(name, commands, 1, 0.5)
             hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(commands)}"
             raise UserError(f"there is no command '{name}': {hint}")
-        parser = argparse.ArgumentParser(f"python -m {package} {name}")
+        parser = Parser(f"python -m {package} {name}")
         commands[name].arguments(parser)
         options = parser.parse_intermixed_args(words[1:])
         options.command = name

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Optional
 
 from common.errors import UserError
-from common.program import run_program
+from common.program import Parser, run_program
 
 _PREFIX = re.compile(r"^\[(\d+)\]<(?:stdout|stderr)>: ?")
 _OUTCOME = re.compile(r"^(error|stopped): ")
@@ -81,9 +81,7 @@ def _host(part: str) -> tuple[str, int]:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "python -m common.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("python -m common.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-np", type=int, required=True, metavar="N", help="ranks")
     parser.add_argument("-H", dest="hosts", default="", metavar="HOST:SLOTS,...", help="default: this machine")
     parser.add_argument(

@@ -98,6 +98,8 @@ def _stage(config: Config, samples: Samples, threads: int) -> _Staged:
 def _batches(config: Config, session: Session, sizes: BatchSizes) -> BatchPair:
     """Of the files or, with data.stage_dir, of what is staged first."""
     threads, run = config.data.max_inter_threads or session.threads, session.run
+    if config.data.on_bad_sample == "skip":
+        run.say("reading every sample once, to leave out bad ones")
     samples = sample_batches(config.data, sizes, seed=config.training.seed, threads=threads)
     for path, problem in samples.skipped.items():
         run.say(f"skipped: {problem}")
@@ -105,6 +107,7 @@ def _batches(config: Config, session: Session, sizes: BatchSizes) -> BatchPair:
     session.log.event("skipped_samples", len(samples.skipped))
     if not config.data.stage_dir:
         return samples.batches
+    run.say(f"staging to {config.data.stage_dir}")
     session.log.start("staging")
     staged = _stage(config, samples, threads)
     session.log.end("staging")

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import Optional
 
-from common.distributed import collectives
+from common.distributed import collectives, launchers
 from common.errors import UserError
 
 
@@ -28,7 +28,10 @@ def init(threads: int = 0, group_size: int = 1) -> Placement:
     Raises UserError if Horovod cannot be used or sees other ranks than were started, or the node has fewer GPUs than
     ranks.
     """
-    import tensorflow as tf  # takes seconds to load
+    promise = launchers.promised(os.environ)
+    if promise is None or promise.rank == 0:
+        print("starting: TensorFlow is loaded, which takes some seconds", flush=True)
+    import tensorflow as tf
 
     if not tf.config.list_physical_devices("GPU"):
         # Milliseconds between Horovod's looks at what is ready to be exchanged. Its default of 1 suits GPUs; on a CPU

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from common.benchmarks import BENCHMARKS
 from common.errors import UserError, storage_problem
-from common.program import run_program
+from common.program import Parser, run_program
 from common.report import compliance, forms, mlperf_logs, scaling
 from common.report import plots as curves
 from common.report.tables import as_html, markdown, show, table
@@ -101,7 +101,7 @@ def _print_csv(made: Table) -> None:
 
 
 def parse(arguments: list) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m common.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a run folder or an MLPerf log")

@@ -9,7 +9,7 @@ from typing import Optional
 import numpy as np
 
 from common.errors import UserError
-from common.program import run_program
+from common.program import Parser, run_program
 from common.report.tables import show
 from common.scaling import model
 from common.scaling.model import Job, Link, predict
@@ -36,7 +36,7 @@ def _measured(texts: list) -> dict:
 
 
 def parse(arguments: list) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m common.scaling", description=model.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)

@@ -1,5 +1,6 @@
 """Sums over all batches of all ranks, from which scores are divided once."""
 
+import time
 from typing import Callable
 
 import numpy as np
@@ -8,6 +9,8 @@ import tensorflow as tf
 from common import distributed
 from common.data.batches import Batches
 from common.errors import UserError
+
+_SILENCE_SECONDS = 30.0  # the longest time without a line
 
 
 def sum_over_batches(
@@ -18,9 +21,13 @@ def sum_over_batches(
     Raises UserError on every rank if any cannot read its batches.
     """
     sums, problem = np.zeros(entries), None
+    last_line = time.perf_counter()
     try:
-        for batch in batches.dataset(parallel=threads):
+        for number, batch in enumerate(batches.dataset(parallel=threads), 1):
             sums += measure(batch)
+            if distributed.is_root() and time.perf_counter() - last_line > _SILENCE_SECONDS:
+                print(f"  evaluated {number} of {batches.steps_per_epoch} batches of rank 0", flush=True)
+                last_line = time.perf_counter()
     except tf.errors.OpError as error:
         found = batches.problem(error)
         if not isinstance(found, UserError):

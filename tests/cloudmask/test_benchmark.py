@@ -181,6 +181,8 @@ def test_mistakes_end_with_one_line_and_exit_code_1(trained, tmp_path, arguments
     assert len(errors(output.stdout)) == 1, output.stdout
     assert message in errors(output.stdout)[0]
     assert "Traceback" not in output.stdout
+    began = "at update" in message
+    assert bool(list(tmp_path.iterdir())) is began  # a run that failed before its timed part leaves no folder
 
 
 def test_training_stops_at_the_target_and_resumes_there(trained, tmp_path):
@@ -202,8 +204,9 @@ def test_a_horovod_that_was_built_without_tensorflow_is_one_sentence(tmp_path):
     (broken / "__init__.py").write_text("raise ImportError('Extension horovod.tensorflow has not been built')")
     output = run("-m", "cloudmask", "train", PYTHONPATH=f"{tmp_path}:{os.getcwd()}")
     assert output.returncode == 1
-    assert output.stdout.startswith("error: Horovod cannot be used with this TensorFlow (Extension horovod.tensorflow")
-    assert len(output.stdout.splitlines()) == 1
+    starting, line = output.stdout.splitlines()
+    assert starting.startswith("starting: ")
+    assert line.startswith("error: Horovod cannot be used with this TensorFlow (Extension horovod.tensorflow")
 
 
 def test_a_file_that_vanishes_in_the_middle_ends_the_run(trained, tmp_path):

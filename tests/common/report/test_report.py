@@ -10,8 +10,8 @@ import pytest
 
 from common.errors import UserError
 from common.report import __main__ as report
-from common.report import forms, mlperf_logs, scaling
-from tests.helpers import ROOT, run
+from common.report import forms, mlperf_logs, scaling, tables
+from tests.helpers import GOLDEN, ROOT, run
 
 PUBLISHED = ROOT.parent / "shared" / "published-logs"
 
@@ -212,3 +212,28 @@ def test_published_logs_give_the_published_figures():
     assert (len(perlmutter.epochs()), round(perlmutter.evaluations()[-1].value, 4)) == (28, 0.8212)
     assert forms.epochs_to_target(eos, None) == 24
     assert eos.problems == perlmutter.problems == []
+
+
+def example_runs(folder: Path) -> tuple:
+    """Logs whose figures follow from write_log's by hand: strong scaling, five alike, one that missed its target, one
+    resumed, one of CloudMask, one of a benchmark that is not ours."""
+    logs = [
+        write_log(folder / f"n{n}.log", epoch_s=s, number_of_nodes=n, number_of_ranks=2 * n)
+        for n, s in ((1, 42), (2, 22))
+    ]
+    logs += [write_log(folder / f"same{n}.log", epoch_s=10.0 + n, submission_org="another") for n in range(5)]
+    logs.append(write_log(folder / "short.log", 1, submission_division="open", scheduler_type="cosine_annealing"))
+    logs.append(write_log(folder / "late.log", change=lambda lines: [t for t in lines if '"epoch_num": 1' not in t]))
+    logs.append(write_log(folder / "clouds.log", submission_benchmark="cloudmask", accelerators_per_node=0))
+    logs.append(write_log(folder / "other.log", submission_benchmark="cosmoflow", number_of_ranks=None))
+    runs = [read(path) for path in logs]
+    return runs, {"clouds": forms.Inference(1.25, 0.9018)}
+
+
+def test_the_tables_of_these_logs_are_these(tmp_path, monkeypatch):
+    """Looked at line by line when they were written; `python -m tests.common.report.golden` writes them anew."""
+    monkeypatch.setattr(report, "compliance_table", lambda runs: None)
+    runs, inferences = example_runs(tmp_path)
+    made = report.tables(runs, forms.Asked(None, 2, inferences))
+    found = "\n\n".join(map(tables.markdown, made)) + "\n"
+    assert found == (GOLDEN / "report.md").read_text(encoding="utf-8")
