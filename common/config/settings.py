@@ -126,7 +126,7 @@ def _describe(model: type[BaseModel], mistake: ErrorDetails, places: dict, sourc
         return f"{place}: unknown key '{name}': {hint}"
     if mistake["type"] == "missing":
         return f"{place}: '{name}' is missing and has no default"
-    value = "" if mistake["type"].startswith("model_") else f" (found: {mistake['input']!r:.80})"
+    value = "" if isinstance(mistake["input"], dict) else f" (found: {mistake['input']!r:.80})"
     reason = mistake["msg"].replace("Value error, ", "").replace("Input should be", "should be")
     return f"{place}: '{name}' {reason}{value}" if name else f"{place}: {reason}"
 
