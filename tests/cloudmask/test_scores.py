@@ -37,6 +37,7 @@ def test_halves_add_up_to_the_whole(example):
 def test_pixels_without_weight_may_be_nan():
     counts = BinaryCounts.of(np.array([0.9, np.nan]), np.array([1, 1]), np.array([1, 0]), 0.5)
     assert (counts.pixels, counts.scores()["pixel_accuracy"]) == (1.0, 1.0)
+    assert counts.log_loss_sum == pytest.approx(-np.log(0.9))
 
 
 def test_nothing_counted_is_nan_not_an_error():
@@ -68,3 +69,9 @@ def test_by_hand():
     assert scores["iou"] == 2 / 7
     assert scores["log_loss"] == pytest.approx(-expected / 12)
     assert BinaryCounts.from_array(counts.as_array()) == counts
+
+
+def test_counts_begin_at_nothing_and_cannot_be_changed():
+    assert BinaryCounts().as_array().tolist() == [0, 0, 0, 0, 0]
+    with pytest.raises(AttributeError):
+        BinaryCounts().true_positive = 1.0

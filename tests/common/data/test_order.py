@@ -67,5 +67,19 @@ def test_the_training_order_of_a_seed_never_changes():
     assert TrainingOrder(4, 1, seed=7, rank=0, size=1, window=1).epoch(2).tolist() == [[3, 0], [0, 0], [2, 0], [1, 0]]
 
 
+def test_the_files_of_a_share():
+    fixed = TrainingOrder(9, 2, seed=3, rank=0, size=3, window=2, fixed_share=True)
+    assert sorted({file for file, _ in fixed.epoch(0).tolist()}) == [0, 2, 7]
+    dealt = TrainingOrder(9, 2, seed=3, rank=0, size=3, window=2)
+    assert sorted({file for file, _ in dealt.epoch(0).tolist()}) == [1, 2, 5]
+    assert dealt == TrainingOrder(9, 2, 3, 0, 3, 2, False)
+    single = TrainingOrder(9, 1, seed=3, rank=0, size=1, window=2)
+    assert single.epoch(0)[:, 0].tolist() == [7, 1, 4, 3, 6, 0, 8, 5, 2]
+    with pytest.raises(AttributeError):
+        fixed.seed = 4
+    with pytest.raises(AttributeError):
+        EvaluationOrder(2, 3, 0, 2).rank = 1
+
+
 def test_ranks_of_more_than_there_are_samples_hold_nothing():
     assert TrainingOrder(1, 2, 1, rank=0, size=5, window=2).epoch(0).tolist() == []
