@@ -3,7 +3,6 @@
 # Arguments go to CloudMask's run, such as training.epochs=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export TF_CPP_MIN_LOG_LEVEL=3 # horovodrun loads TensorFlow too, and would show its start-up messages
 cloudmask=() deepcam=()
 if grep -qE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
     echo "This processor computes in bfloat16: using mixed_bfloat16, about twice as fast as float32."
@@ -14,10 +13,10 @@ echo "== 1 of 4: DeepCAM: make samples of 192 x 288 pixels, 16 channels"
 python -m tf_deepcam synthesize --config config/deepcam/demo.yaml
 echo "== 2 of 4: DeepCAM: train on 2 ranks to IoU 0.82, check the MLPerf log, report"
 run=deepcam-$(date +%Y%m%d-%H%M%S)
-horovodrun --gloo -np 2 python -m tf_deepcam train --config config/deepcam/demo.yaml output.run_name="$run" "${deepcam[@]}"
+python -m common.run -np 2 -- tf_deepcam train --config config/deepcam/demo.yaml output.run_name="$run" "${deepcam[@]}"
 python -m mlperf_logging.compliance_checker --usage hpc --ruleset 3.0.0 \
     --log_output "demo/runs/$run/compliance.log" "demo/runs/$run/mlperf.log"
 echo "== 3 of 4: CloudMask: make scenes of 1200 x 1500 pixels"
 python -m cloudmask synthesize --config config/cloudmask/demo.yaml
 echo "== 4 of 4: CloudMask: train on 2 ranks, mask the scenes held out, report"
-horovodrun --gloo -np 2 python -m cloudmask run --config config/cloudmask/demo.yaml "${cloudmask[@]}" "$@"
+python -m common.run -np 2 -- cloudmask run --config config/cloudmask/demo.yaml "${cloudmask[@]}" "$@"

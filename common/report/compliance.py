@@ -1,9 +1,11 @@
 """What mlperf-logging's own checker says about a log."""
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Optional
 
 from common.report.mlperf_logs import RunLog
 
@@ -19,9 +21,9 @@ def verdict(run: RunLog) -> list:
         return [f"not checked: MLPerf has no rules for {run.benchmark.title}"]
     ruleset = run.benchmark.ruleset if run.benchmark else _NEWEST
     command = [sys.executable, "-m", "mlperf_logging.compliance_checker", "--usage", "hpc", "--ruleset", ruleset]
-    with tempfile.TemporaryDirectory() as folder:  # it leaves a file where it runs
+    with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [*command, str(Path(run.path).resolve())],
+            [*command, "--log_output", str(_place(run) or Path(folder) / "compliance.log"), str(run.path.resolve())],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -31,3 +33,9 @@ def verdict(run: RunLog) -> list:
         return [f"SUCCESS (mlperf_logging.compliance_checker --usage hpc --ruleset {ruleset})"]
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     return lines or [f"the checker ended with exit code {done.returncode} and said nothing"]
+
+
+def _place(run: RunLog) -> Optional[Path]:
+    """For the checker's own log: beside the log of a run folder of ours."""
+    place = run.path.resolve().with_name("compliance.log")
+    return place if run.path.name == "mlperf.log" and os.access(place.parent, os.W_OK) else None
