@@ -237,3 +237,16 @@ def test_the_tables_of_these_logs_are_these(tmp_path, monkeypatch):
     made = report.tables(runs, forms.Asked(None, 2, inferences))
     found = "\n\n".join(map(tables.markdown, made)) + "\n"
     assert found == (GOLDEN / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_record_of_an_inference_gives_seconds_and_accuracy_or_nothing():
+    record = {"time_per_inference": 1.5, "scores": {"network": {"pixel_accuracy": 0.9}, "baseline": {}}}
+    assert forms.Inference.of(record) == (1.5, 0.9)
+    assert forms.Inference.of({}) == forms.Inference() == (None, None)
+    assert forms.Inference.of({"scores": {"baseline": 1}}) == (None, None)
+    assert forms.Asked() == (None, 16, {})
+
+
+def test_values_are_shown_as_they_are_or_as_a_dash():
+    assert [forms.show(value) for value in (None, 3, "x", 0.5)] == ["-", "3", "x", "0.5"]
+    assert [forms.show(value, ".2f") for value in (None, 3, "x", [1])] == ["-", "3.00", "x", "[1]"]

@@ -1,5 +1,6 @@
 """Checkpoints: complete or not there, the newest whole one is found, damage is noticed."""
 
+import hashlib
 import os
 
 import numpy as np
@@ -50,7 +51,8 @@ def test_a_damaged_one_is_passed_over_and_that_is_said(tmp_path, damage):
     said = []
     assert checkpoints.load_newest(tmp_path, said.append).step == 1
     assert len(said) == 1
-    assert "step-00000002 is damaged" in said[0]
+    assert said[0].startswith(f"checkpoint {tmp_path}/step-00000002 is damaged (")
+    assert said[0].endswith("); trying the one before it")
 
 
 def test_all_damaged_is_an_error_and_none_is_none(tmp_path):
@@ -103,3 +105,49 @@ def test_everything_is_flushed_to_the_disk_before_it_takes_its_name(tmp_path, mo
     save(tmp_path / "checkpoints", 1)
     last = [tmp_path.name, "checkpoints"][::-1]
     assert flushed == ["state.npz", "manifest.json", ".step-00000001.tmp", "renamed", *last]
+
+
+def test_messages_word_for_word_and_folders_are_made(tmp_path):
+    folder = tmp_path / "new" / "run" / "checkpoints"
+    save(folder, 1)
+    (folder / "step-00000001" / "manifest.json").unlink()
+    with pytest.raises(UserError) as caught:
+        checkpoints.load_newest(folder, lambda text: None)
+    assert str(caught.value) == f"{folder}: all 1 checkpoints are damaged; start a new run"
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        UserError, match=rf"^{tmp_path}/file/step-00000002: checkpoint cannot .*; the older ones are kept$"
+    ):
+        checkpoints.save(tmp_path / "file", 2, {}, {}, 3)
+
+
+def reason_of(folder) -> str:
+    said: list = []
+    with pytest.raises(UserError):
+        checkpoints.load_newest(folder, said.append)
+    return said[0].split(" is damaged (")[1].removesuffix("); trying the one before it")
+
+
+def test_why_it_is_damaged_is_said_word_for_word(tmp_path):
+    save(tmp_path, 2)
+    state, manifest = tmp_path / "step-00000002" / "state.npz", tmp_path / "step-00000002" / "manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text("[]")
+    assert reason_of(tmp_path) == "its manifest.json is not a manifest"
+    manifest.write_text(whole.replace('"step": 2', '"step": 7'))
+    assert reason_of(tmp_path) == "it is of step 7"
+    manifest.write_text(whole)
+    written = hashlib.sha256(state.read_bytes()).hexdigest()
+    state.write_bytes(state.read_bytes() + b"x")
+    now = hashlib.sha256(state.read_bytes()).hexdigest()
+    assert reason_of(tmp_path) == f"checksum {now[:12]}, written as {written[:12]}"
+
+
+def test_a_pickle_in_a_checkpoint_is_not_loaded(tmp_path):
+    save(tmp_path, 1)
+    state, manifest = tmp_path / "step-00000001" / "state.npz", tmp_path / "step-00000001" / "manifest.json"
+    written = hashlib.sha256(state.read_bytes()).hexdigest()
+    np.savez(state, a=np.array([{"an": "object"}], object))
+    now = hashlib.sha256(state.read_bytes()).hexdigest()
+    manifest.write_text(manifest.read_text().replace(written, now))
+    assert "allow_pickle=False" in reason_of(tmp_path)
