@@ -10,7 +10,7 @@ from typing import Literal, Optional
 from pydantic import Field, field_validator, model_validator
 
 from common.config import settings as config
-from common.config.settings import Settings
+from common.config.settings import Recipe, Settings
 from common.data.cache import CacheSettings
 from common.errors import UserError
 from common.optim.settings import OptimizerSettings, ScheduleSettings
@@ -95,7 +95,7 @@ class ReportSettings(Settings):
     model_file: str = Field("", description="also copy the trained network here; an older file is moved aside")
 
 
-class Config(Settings):
+class Config(Recipe):
     benchmark: Literal["cloudmask"] = Field("cloudmask", description="which benchmark this file is for")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
@@ -110,11 +110,6 @@ class Config(Settings):
     threads: int = Field(
         0, ge=0, le=4096, description="compute threads per rank; 0 shares the node's cores out over its ranks"
     )
-
-    @field_validator("benchmark", mode="before")
-    @classmethod
-    def _in_any_case(cls, name: object) -> object:
-        return name.lower() if isinstance(name, str) else name
 
 
 # The reference's flat keys and where they go. None: accepted and of no effect here, for the reason beside it.

@@ -8,7 +8,7 @@ from typing import Any, Literal, Optional
 from pydantic import Field, field_validator, model_validator
 
 from common.config import settings as config
-from common.config.settings import Settings
+from common.config.settings import Recipe, Settings
 from common.data.cache import CacheSettings
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
@@ -161,7 +161,7 @@ class SynthesizeSettings(Settings):
     seed: int = Field(0, ge=0, le=2**32 - 1, description="sample n depends on (seed, n) only")
 
 
-class Config(Settings):
+class Config(Recipe):
     benchmark: Literal["deepcam"] = Field("deepcam", description="which benchmark this file is for")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
@@ -182,11 +182,6 @@ class Config(Settings):
     threads: int = Field(
         0, ge=0, le=4096, description="compute threads per rank; 0 shares the node's cores out over its ranks"
     )
-
-    @field_validator("benchmark", mode="before")
-    @classmethod
-    def _in_any_case(cls, name: object) -> object:
-        return name.lower() if isinstance(name, str) else name
 
     @model_validator(mode="after")
     def _baseline_is_kept(self):

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from common.config.yaml_files import Key, parse, read_yaml
@@ -26,6 +26,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, validate_default=True, protected_namespaces=(), allow_inf_nan=False
     )
+
+
+class Recipe(Settings):
+    """Base of a benchmark's whole settings, whose first key says which benchmark they are for."""
+
+    benchmark: str
+
+    @field_validator("benchmark", mode="before")
+    @classmethod
+    def _in_any_case(cls, name: object) -> object:
+        """As the reference programs write it: CloudMask."""
+        return name.lower() if isinstance(name, str) else name
 
 
 Config = TypeVar("Config", bound=Settings)

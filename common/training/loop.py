@@ -103,7 +103,7 @@ class _Loop:
                 self.state.average_statistics()
                 self.save()
             if not ends_epoch:
-                self.stop_if_warned(result)
+                self.stop_if_warned()
             self.last_result = result
 
     def finish_epoch(self) -> None:
@@ -130,7 +130,7 @@ class _Loop:
             )
             self.journal.run.record("checkpoint", step=self.progress.update)
 
-    def stop_if_warned(self, result: StepResult) -> None:
+    def stop_if_warned(self) -> None:
         """Every rank learns of a warning from the update's own exchange. An update's result is looked at after the next
         update was given to the device, so that nothing waits; hence training ends one update later."""
         if self.last_result is None or not float(self.last_result.stopped) > 0:
