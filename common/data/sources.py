@@ -5,6 +5,7 @@ CachedSource  files that are decoded as a whole and kept for a while, or for goo
 GraphSource   files that TensorFlow's own operations read, without Python
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, NamedTuple, Optional, Protocol
@@ -55,7 +56,7 @@ class Source(Protocol):
         ...
 
 
-class _PythonSource:
+class _PythonSource(ABC):
     """What FileSource and CachedSource share: reading in Python, inside tf.numpy_function."""
 
     def __init__(self, files: list[DataFile], form: FileFormat, threads: ThreadPoolExecutor):
@@ -63,8 +64,9 @@ class _PythonSource:
         self.arrays = form.arrays
         self._failure: Optional[BaseException] = None
 
+    @abstractmethod
     def load(self, samples: Samples, number: int) -> Arrays:
-        raise NotImplementedError
+        """The arrays of batch `number`."""
 
     def operation(self, samples: Samples) -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
         types = [tf.as_dtype(spec.dtype) for spec in self.arrays]

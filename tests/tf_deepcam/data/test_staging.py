@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,19 @@ def test_a_bad_sample_is_named_while_staging(tmp_path):
     output = run("-m", "tf_deepcam", "stage", *settings)
     assert output.returncode == 1
     assert "data-2000-01-05-00-1.h5: dataset 'climate/labels_0' holds 3" in errors(output.stdout)[0]
+
+
+def test_what_a_killed_staging_has_left_is_removed_by_the_next(tmp_path):
+    write_samples(tmp_path / "data", 2, 1)
+    place, _, samples = staged(tmp_path)
+    (tmp_path / "stage").mkdir()
+    target = place.place(samples[0]).path
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [f"{target}.{dead.pid}.tmp.index", f"{target}.{dead.pid}.tmp.data-00000-of-00001"]
+    own = f"{target}.{os.getpid()}.tmp.index"  # of a process that is still at work
+    for name in (*left, own):
+        Path(name).write_bytes(b"half")
+    place.stage(samples[1:], 1)
+    assert [name for name in left if Path(name).exists()] == []
+    assert Path(own).exists()
