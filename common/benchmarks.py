@@ -15,8 +15,6 @@ class Benchmark:
     package: str  # `python -m PACKAGE`; PACKAGE.config has its settings
     title: str
     job_command: str  # what a job script runs: python -m PACKAGE JOB_COMMAND
-    score: str  # its score in records
-    score_title: str
     target: Optional[float]  # of the score, where a log names none
     forms: tuple[str, ...]  # of common.report.forms, besides those that every benchmark has
     ruleset: str  # of mlperf-logging's compliance checker; empty where MLPerf has no rules
@@ -30,8 +28,6 @@ BENCHMARKS = {
             package="tf_deepcam",
             title="DeepCAM",
             job_command="train",
-            score="iou",
-            score_title="IoU",
             target=0.82,  # MLPerf HPC v3.0
             forms=("esif", "nersc", "epcc"),
             ruleset="3.0.0",
@@ -41,8 +37,6 @@ BENCHMARKS = {
             package="cloudmask",
             title="CloudMask",
             job_command="run",
-            score="pixel_accuracy",
-            score_title="pixel accuracy",
             target=None,
             forms=("inference",),
             ruleset="",

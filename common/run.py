@@ -18,7 +18,7 @@ from typing import Optional
 from common.errors import UserError
 from common.program import Parser, run_program
 
-_PREFIX = re.compile(r"^\[(\d+)\]<(?:stdout|stderr)>: ?")
+_PREFIX = re.compile(r"^\[(\d+)\]<(?:stdout|stderr)>:")
 _OUTCOME = re.compile(r"^(error|stopped): ")
 # What Horovod's and Gloo's C++ says when a peer has gone, and the shell when it was stopped.
 _NOISE = re.compile(r"^\[\d{4}-\d\d-\d\d [\d:.]+: [EF] /.*horovod|^Terminated$|^Killed$")

@@ -12,16 +12,16 @@ matplotlib.use("Agg")  # no screen on a compute node
 import matplotlib.pyplot as plt
 from rich.table import Table
 
-from common.benchmarks import BENCHMARKS
 from common.errors import UserError
 from common.report.tables import markdown, show, table
 from common.runs.records import read_lines, read_records
 
 SCORE_TITLES = {
-    **{benchmark.score: benchmark.score_title for benchmark in BENCHMARKS.values()},
+    "pixel_accuracy": "pixel accuracy",
     "f1": "F1",
     "precision": "precision",
     "recall": "recall",
+    "iou": "IoU",
     "log_loss": "log loss",
 }
 
