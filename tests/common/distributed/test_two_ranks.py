@@ -56,11 +56,25 @@ def final_state(folder: Path) -> dict:
     return {"step": np.array(found.step), **found.arrays}
 
 
+@pytest.fixture(scope="module")
+def in_one_go(tmp_path_factory):
+    """Final states of the run without a break by its number of ranks, each made once, and the folder of its scenes."""
+    folder, states = tmp_path_factory.mktemp("whole"), {}
+    write_scenes(folder / "scenes", 5)  # 4 to train on: 24 patches, 12 / ranks updates an epoch
+
+    def state(ranks: int) -> dict:
+        if ranks not in states:
+            whole = run(*train(folder, f"on {ranks}"), ranks=ranks)
+            assert whole.returncode == 0, whole.stdout
+            states[ranks] = final_state(folder / f"on {ranks}")
+        return states[ranks]
+
+    return state
+
+
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(tmp_path, ranks):
-    write_scenes(tmp_path / "scenes", 5)  # 4 to train on: 24 patches, 12 / ranks updates an epoch
-    whole = run(*train(tmp_path, "whole"), ranks=ranks)
-    assert whole.returncode == 0, whole.stdout
+def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(in_one_go, tmp_path, ranks):
+    write_scenes(tmp_path / "scenes", 5)
     killed_after = 24 // ranks  # updates: two epochs of four
     kill_after(train(tmp_path, "killed"), tmp_path / "killed", killed_after, ranks)
     reached = max(checkpoints.list_steps(tmp_path / "killed" / "checkpoints"))
@@ -68,16 +82,14 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(tmp_path, ranks):
     resumed = run(*train(tmp_path, "killed", "--resume", tmp_path / "killed"), ranks=ranks)
     assert resumed.returncode == 0, resumed.stdout
     assert f"after update {reached}" in resumed.stdout
-    one_go, in_two = final_state(tmp_path / "whole"), final_state(tmp_path / "killed")
+    one_go, in_two = in_one_go(ranks), final_state(tmp_path / "killed")
     assert one_go.keys() == in_two.keys()
     for name, array in one_go.items():
         np.testing.assert_array_equal(in_two[name], array, err_msg=name)
 
 
-def test_a_warning_to_one_rank_stops_all_at_a_checkpoint_and_the_resumed_run_is_the_run_in_one_go(tmp_path):
+def test_a_warning_to_one_rank_stops_all_at_a_checkpoint_and_the_resumed_run_is_the_run_in_one_go(in_one_go, tmp_path):
     write_scenes(tmp_path / "scenes", 5)
-    whole = run(*train(tmp_path, "whole"), ranks=2)
-    assert whole.returncode == 0, whole.stdout
     code, output = warn_after(train(tmp_path, "warned"), tmp_path / "warned", 2, ranks=2)
     assert code != 0
     (line,) = (text for text in output.splitlines() if "stopped: after update" in text)
@@ -85,8 +97,8 @@ def test_a_warning_to_one_rank_stops_all_at_a_checkpoint_and_the_resumed_run_is_
     assert checkpoints.list_steps(tmp_path / "warned" / "checkpoints")[-1] == stopped
     resumed = run(*train(tmp_path, "warned", "--resume", tmp_path / "warned"), ranks=2)
     assert resumed.returncode == 0, resumed.stdout
-    in_one, in_two = final_state(tmp_path / "whole"), final_state(tmp_path / "warned")
-    for name, array in in_one.items():
+    in_two = final_state(tmp_path / "warned")
+    for name, array in in_one_go(2).items():
         np.testing.assert_array_equal(in_two[name], array, err_msg=name)
 
 
