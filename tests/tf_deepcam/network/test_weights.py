@@ -44,7 +44,7 @@ def test_the_reference_s_checkpoints_are_read(tmp_path, small, wrap):
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path, small):
     torch = pytest.importorskip("torch", reason="PyTorch is optional and not installed")
     torch.save({"model": {"x": print}}, tmp_path / "bad.cpt")
-    with pytest.raises(UserError, match=r"bad\.cpt: is no PyTorch checkpoint of plain tensors"):
+    with pytest.raises(UserError, match=r"bad\.cpt: is not a PyTorch checkpoint of plain tensors"):
         weights.load(small, tmp_path / "bad.cpt")
 
 
