@@ -250,3 +250,12 @@ def test_a_record_of_an_inference_gives_seconds_and_accuracy_or_nothing():
 def test_values_are_shown_as_they_are_or_as_a_dash():
     assert [forms.show(value) for value in (None, 3, "x", 0.5)] == ["-", "3", "x", "0.5"]
     assert [forms.show(value, ".2f") for value in (None, 3, "x", [1])] == ["-", "3.00", "x", "[1]"]
+
+
+def test_targets_and_shares_follow_from_what_the_log_says(tmp_path):
+    said = read(write_log(tmp_path / "said.log", target_accuracy_reached=0.7))
+    assert (forms.target_of(said, None), forms.target_of(said, 0.9)) == (0.7, 0.9)
+    assert forms.target_of(read(write_log(tmp_path / "plain.log")), None) == 0.82
+    bare = read(write_log(tmp_path / "bare.log", number_of_nodes=None, number_of_ranks=None))
+    assert (forms.gpus(bare), forms._per_rank(10.0, bare), forms._per_rank(None, said)) == (None, None, None)
+    assert (forms.gpus(said), forms._per_rank(10.0, said)) == (4, 2.5)
