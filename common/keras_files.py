@@ -13,6 +13,18 @@ import tensorflow as tf
 
 from common.errors import UserError
 
+# What Keras, h5py, zipfile and json raise for files that are not what they should be.
+_UNREADABLE = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    tf.errors.OpError,
+)
 _DESCRIPTION_BYTES = 16 << 20  # a .keras file's config.json is well below
 
 
@@ -34,24 +46,11 @@ def load_weights(network: tf.keras.Model, path: Path) -> None:
         network.load_weights(str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        AssertionError,
-        IndexError,
-        RuntimeError,
-    ) as error:
-        raise _other(path, error) from error
-    except (zipfile.BadZipFile, tf.errors.OpError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         raise _other(path, error) from error
 
 
 def _other(path: Path, error: Exception) -> UserError:
-    if isinstance(error, UserError):
-        return error
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return UserError(f"{path}: holds no weights of this network ({lines[0][:200]})")
 
@@ -77,5 +76,5 @@ def layer_settings(path: Path) -> dict[str, dict[str, Any]]:
             tree = json.loads(archive.read("config.json"))
         layers = tree["config"]["layers"]
         return {layer["config"]["name"]: {**layer["config"], "class_name": layer["class_name"]} for layer in layers}
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, NotImplementedError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise _other(path, error) from error

@@ -47,7 +47,7 @@ class Rows(Protocol):
 
 
 # What h5py raises for files whose bytes are not what they should be.
-_DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, NotImplementedError, OverflowError, UnicodeError)
+_DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 
 
 @contextlib.contextmanager

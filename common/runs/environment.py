@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def commit() -> str:
         return ""
 
 
+@lru_cache(maxsize=1)  # asked for at several places; the files are on a shared file system
 def code_checksum() -> str:
     """Of what computes: the source files and TensorFlow's version."""
     digest = hashlib.sha256(tf.__version__.encode())

@@ -9,8 +9,7 @@ import tensorflow as tf
 from common import distributed
 from common.data.batches import Batches
 from common.errors import UserError
-
-_SILENCE_SECONDS = 30.0  # the longest time without a line
+from common.training.settings import SILENCE_SECONDS
 
 
 def sum_over_batches(
@@ -25,7 +24,7 @@ def sum_over_batches(
     try:
         for number, batch in enumerate(batches.dataset(parallel=threads), 1):
             sums += measure(batch)
-            if distributed.is_root() and time.perf_counter() - last_line > _SILENCE_SECONDS:
+            if distributed.is_root() and time.perf_counter() - last_line > SILENCE_SECONDS:
                 print(f"  evaluated {number} of {batches.steps_per_epoch} batches of rank 0", flush=True)
                 last_line = time.perf_counter()
     except tf.errors.OpError as error:

@@ -15,11 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from common import distributed
 from common.runs.folder import Run
 from common.runs.mlperf import Log
-from common.training.settings import TrainingSettings
+from common.training.settings import SILENCE_SECONDS, TrainingSettings
 from common.training.step import StepResult, TrainingStep
 from common.training.task import Task
 
-_SILENCE_SECONDS = 30.0  # without a terminal, the longest time without a line during an epoch
 _SHOWN_SCORES = ("loss", "pixel_accuracy", "iou")
 
 
@@ -75,7 +74,7 @@ class Journal:
         self._pending.append(result)
         if self._bar:
             self._bar.advance(self._bar_task)
-        elif time.perf_counter() - self._last_line > _SILENCE_SECONDS:
+        elif time.perf_counter() - self._last_line > SILENCE_SECONDS:
             self._show_progress()
 
     def _show_progress(self) -> None:

@@ -7,6 +7,8 @@ from pydantic import Field
 from common.config.settings import Settings
 from common.errors import UserError
 
+SILENCE_SECONDS = 30.0  # without a terminal, the longest time without a line in training and evaluation
+
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]  # Keras' names
 
 
