@@ -36,14 +36,31 @@ class Affine(tf.keras.layers.Layer):
         return inputs * tf.cast(self.scale, inputs.dtype) + tf.cast(self.shift, inputs.dtype)
 
 
+def kaiming_normal(fan_in: int) -> tf.keras.initializers.Initializer:
+    """Where the reference program initialises itself: PyTorch's kaiming_normal_, a normal that is not truncated."""
+    return tf.keras.initializers.RandomNormal(stddev=(2.0 / fan_in) ** 0.5)
+
+
+def torch_uniform(fan_in: int) -> tf.keras.initializers.Initializer:
+    """Where it does not: PyTorch's default for kernels and biases of convolutions."""
+    bound = fan_in**-0.5
+    return tf.keras.initializers.RandomUniform(-bound, bound)
+
+
 class _Builder:
-    """Layers under the reference's names. Kernels are drawn as PyTorch's kaiming_normal_ does: fan in, gain 2."""
+    """Layers under the reference's names, drawn as the reference draws them (tests/golden/deepcam_init.json).
+
+    The features (Xception, and the pyramid's branches) are its own initialisation, all else is PyTorch's default. A
+    depthwise kernel's fan in is the 9 values that one output is made of, a transposed one's 9 x its output channels.
+    """
 
     def __init__(self, batchnorm_group_size: int):
         grouped = batchnorm_group_size > 1
         self._norm = GroupBatchNormalization if grouped else tf.keras.layers.BatchNormalization
 
-    def convolution(self, x, name: str, channels: int, size: int, stride: int = 1, rate: int = 1, bias: bool = False):
+    def convolution(self, x, name: str, channels: int, size: int, stride: int = 1, rate: int = 1, draw=kaiming_normal):
+        """A convolution without bias. draw: of the kernel, from its fan in."""
+        kernel = draw(size * size * x.shape[-1])
         if stride > 1 and size == 1:
             # The same function as a 1 x 1 convolution of that stride, whose gradient on a CPU (TensorFlow 2.15.1 with
             # oneDNN, batch 1, few channels) writes outside its memory: a test in tests/tf_deepcam/test_model.py.
@@ -51,14 +68,20 @@ class _Builder:
         elif stride > 1:
             x = tf.keras.layers.ZeroPadding2D(1)(x)
         elif size == 3:
-            return Convolution(channels, rate, kernel_initializer="he_normal", name=name)(x)
+            return Convolution(channels, rate, kernel_initializer=kernel, name=name)(x)
+        padding = "valid" if stride > 1 else "same"
+        return tf.keras.layers.Conv2D(
+            channels, size, stride, padding=padding, use_bias=False, kernel_initializer=kernel, name=name
+        )(x)
+
+    def biased(self, x, name: str, channels: int):
+        """A 1 x 1 convolution with bias."""
+        fan_in = x.shape[-1]
         return tf.keras.layers.Conv2D(
             channels,
-            size,
-            stride,
-            padding="valid" if stride > 1 else "same",
-            use_bias=bias,
-            kernel_initializer="he_normal",
+            1,
+            kernel_initializer=torch_uniform(fan_in),
+            bias_initializer=torch_uniform(fan_in),
             name=name,
         )(x)
 
@@ -72,13 +95,13 @@ class _Builder:
             padding="valid" if stride > 1 else "same",
             dilation_rate=rate,
             use_bias=False,
-            depthwise_initializer=tf.keras.initializers.VarianceScaling(2.0, "fan_in"),
+            depthwise_initializer=kaiming_normal(9),
             name=f"{name}.conv1",
         )(x)
         return self.convolution(x, f"{name}.pointwise", channels, 1)
 
     def deconvolution(self, x, name: str, channels: int, dtype=None):
-        return Deconvolution(channels, kernel_initializer="he_normal", name=name, dtype=dtype)(x)
+        return Deconvolution(channels, kernel_initializer=torch_uniform(9 * channels), name=name, dtype=dtype)(x)
 
     def norm(self, x, name: str):
         # oneDNN's bfloat16 batch norm of 728 channels takes seven times as long as its float32 one, both ways together.
@@ -137,9 +160,9 @@ def _pyramid(build: _Builder, x, wide, output_stride: int):
         branches.append(build.relu(build.norm(branch, f"{name}.bn")))
     name = "bottleneck.global_avg_pool.global_average_pool"
     pooled = tf.keras.layers.GlobalAveragePooling2D(keepdims=True)(x)  # [1, 1, 2048]
-    pooled = Affine(name=f"{name}.2")(build.convolution(pooled, f"{name}.1", wide(256), 1))
+    pooled = Affine(name=f"{name}.2")(build.convolution(pooled, f"{name}.1", wide(256), 1, draw=torch_uniform))
     branches.append(_Tile()([build.relu(pooled), branches[0]]))
-    x = build.convolution(tf.keras.layers.Concatenate()(branches), "bottleneck.conv", wide(256), 1)
+    x = build.convolution(tf.keras.layers.Concatenate()(branches), "bottleneck.conv", wide(256), 1, draw=torch_uniform)
     return build.relu(build.norm(x, "bottleneck.bn"))
 
 
@@ -160,12 +183,12 @@ def _decoder(build: _Builder, x, low_level, wide, classes: int, output_stride: i
         x = build.relu(
             build.norm(build.deconvolution(x, f"{name}.deconv1.{place}", wide(256)), f"{name}.deconv1.{place + 1}")
         )
-    low_level = build.relu(build.norm(build.convolution(low_level, "conv2", _LOW_LEVEL, 1), "bn2"))
+    low_level = build.relu(build.norm(build.convolution(low_level, "conv2", _LOW_LEVEL, 1, draw=torch_uniform), "bn2"))
     x = tf.keras.layers.Concatenate()([x, low_level])
     for place in (0, 3):
-        x = build.convolution(x, f"{name}.conv1.{place}", wide(256), 3)
+        x = build.convolution(x, f"{name}.conv1.{place}", wide(256), 3, draw=torch_uniform)
         x = build.relu(build.norm(x, f"{name}.conv1.{place + 1}"))
-    x = build.convolution(x, f"{name}.conv1.6", wide(256), 1, bias=True)
+    x = build.biased(x, f"{name}.conv1.6", wide(256))
     x = build.relu(build.norm(build.deconvolution(x, f"{name}.deconv2.0", wide(256)), f"{name}.deconv2.1"))
     return build.deconvolution(x, f"{name}.last_deconv.0", classes, dtype="float32")
 
