@@ -1,8 +1,13 @@
-"""The files of a data set: listed once by rank 0, and watched for changes during a run."""
+"""The files of a data set: listed once by rank 0, and watched for changes during a run.
+
+A sample may also be a folder of files, as Sentinel products are: its size is that of its files together, its time that
+of the newest.
+"""
 
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -26,58 +31,84 @@ class DataFile:
     def check(self) -> None:
         """Raises UserError if the file is not as it was."""
         try:
-            now = os.stat(self.path)
+            size, modified_ns = _state(self.path)
         except OSError as error:
             raise UserError(f"{self.path}: vanished during the run ({error.strerror})") from error
-        if (now.st_size, now.st_mtime_ns) != (self.bytes, self.modified_ns):
-            raise UserError(f"{self.path}: changed during the run ({self.bytes} bytes at the start, {now.st_size} now)")
+        if (size, modified_ns) != (self.bytes, self.modified_ns):
+            raise UserError(f"{self.path}: changed during the run ({self.bytes} bytes at the start, {size} now)")
 
 
-def list_files(folder: str, pattern: str) -> list[DataFile]:
-    """The files below `folder` (any depth) that match `pattern`, sorted by name. Rank 0 looks, all receive.
+def _state(path: str) -> tuple[int, int]:
+    """Bytes, and time of the last change in nanoseconds, of a file, or of a folder's files taken together."""
+    found = os.stat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        return found.st_size, found.st_mtime_ns
+    inside = [entry.stat() for entry in os.scandir(path) if entry.is_file()]
+    return sum(each.st_size for each in inside), max((each.st_mtime_ns for each in inside), default=0)
 
-    Raises UserError on every rank if the folder is missing, nothing matches, what matches is not a regular file,
-    or two files have one name.
+
+def list_files(folder: str, *patterns: str, folders: Sequence[str] = ()) -> list[DataFile]:
+    """The files below `folder` (any depth) that match one of `patterns`, and the folders that match one of `folders`,
+    sorted by name. `folder` may also be such a sample itself. Rank 0 looks, all receive.
+
+    Raises UserError on every rank if the folder is missing, nothing matches, what matches a pattern is not a regular
+    file (for `folders`: a folder), or two samples have one name.
     """
 
     def look() -> list[DataFile]:
         root = Path(folder).expanduser()
         try:
-            if not root.is_dir():
-                raise UserError(f"{root}: no such folder")
-            paths = sorted(root.rglob(pattern), key=lambda path: (path.name, str(path)))
+            found = _matching(root, patterns, folders)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise UserError(f"{str(root)!r:.200}: cannot be searched ({error})") from error
-        if not paths:
-            raise UserError(f"{root}: no file matches '{pattern}' in this folder or below it")
+        if not found:
+            wanted = " or ".join(f"'{pattern}'" for pattern in (*patterns, *folders))
+            raise UserError(f"{root}: no file matches {wanted} in this folder or below it")
+        paths = sorted(found, key=lambda path: (path.name, str(path)))
         for earlier, later in zip(paths, paths[1:]):
             if earlier.name == later.name:
                 raise UserError(f"{later}: has the same name as {earlier}: names of samples must differ")
-        return [_examine(path) for path in paths]
+        return [_examine(path, folder_expected=any(path.match(each) for each in folders)) for path in paths]
 
     files = distributed.on_root(look)
     distributed.raise_together(_seen_otherwise(files))
     return files
 
 
-def _examine(path: Path) -> DataFile:
+def _matching(root: Path, patterns: Sequence[str], folders: Sequence[str]) -> list[Path]:
+    """Samples at or below `root`; those inside a sample that is a folder are part of it."""
+    if root.is_file() and any(root.match(each) for each in patterns):
+        return [root]
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder")
+    if any(root.match(each) for each in folders):
+        return [root]
+    found = [path for each in (*patterns, *folders) for path in root.rglob(each)]
+    whole = {path for path in found if any(path.match(each) for each in folders)}
+    return [path for path in found if whole.isdisjoint(path.parents)]
+
+
+def _examine(path: Path, folder_expected: bool) -> DataFile:
     try:
         str(path).encode("utf-8")
         found = path.stat()
+        size, modified_ns = _state(str(path))
     except UnicodeEncodeError:
         raise UserError(f"{os.fsencode(path)!r}: has a name that is not UTF-8; rename it") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be looked at ({error.strerror}); is it a link to nothing?") from error
-    if not stat.S_ISREG(found.st_mode):
+    if folder_expected and not stat.S_ISDIR(found.st_mode):
+        raise UserError(f"{path}: is named like a product but is not a folder; unpack it, or move it away")
+    if not folder_expected and not stat.S_ISREG(found.st_mode):
         raise UserError(f"{path}: is named like a sample but is not a regular file; move it away")
-    return DataFile(str(path), found.st_size, found.st_mtime_ns)
+    return DataFile(str(path), size, modified_ns)
 
 
 def _seen_otherwise(files: list[DataFile]) -> Optional[UserError]:
     """Whether this rank sees the first, middle and last file as rank 0 does."""
     for file in {files[0], files[len(files) // 2], files[-1]}:
         try:
-            now: object = os.stat(file.path).st_size
+            now: object = _state(file.path)[0]
         except OSError as error:
             now = error.strerror
         if now != file.bytes:

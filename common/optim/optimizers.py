@@ -42,7 +42,7 @@ def build(
         "epsilon": settings.eps,
         "larc_eta": settings.larc_eta,
         "larc_mode": settings.larc_mode,
-        "global_clipnorm": settings.max_grad_norm or None,
+        "global_clipnorm": settings.clip_norm or None,
     }
     optimizer = OPTIMIZERS[settings.optimizer](settings, shared)
     return tf.keras.mixed_precision.LossScaleOptimizer(optimizer) if scale_loss else optimizer
@@ -57,7 +57,7 @@ def log_entries(settings: OptimizerSettings, schedule: ScheduleSettings, ranks: 
         "opt_betas": list(settings.optimizer_betas),
         "opt_eps": settings.eps,
         "opt_weight_decay": settings.weight_decay,
-        "opt_max_grad_norm": settings.max_grad_norm,
+        "opt_max_grad_norm": settings.clip_norm,
     }
     if settings.optimizer == "LAMB":
         values |= {"opt_bias_correction": True, "opt_grad_averaging": True}

@@ -1,6 +1,6 @@
 """Settings of the optimizer and of the learning rate's schedule."""
 
-from typing import Literal
+from typing import Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,10 +20,11 @@ class OptimizerSettings(Settings):
     weight_decay: float = Field(
         0.0, ge=0, description="Adam: L2, added to the gradient; AdamW: decoupled; LAMB: added to the update; 0 is none"
     )
-    max_grad_norm: float = Field(
-        0.0,
+    max_grad_norm: Optional[float] = Field(
+        None,
         ge=0,
-        description="global gradient norm above which gradients are scaled down, after the reduction; 0 is never",
+        description="global gradient norm above which gradients are scaled down, after the reduction; 0 is never, "
+        "null is the reference's: 1 for LAMB, never for the others",
     )
     larc_eta: float = Field(
         0.0, ge=0, description="LARC: a tensor's step is kept below this share of its norm (0.002); 0 is no LARC"
@@ -34,6 +35,13 @@ class OptimizerSettings(Settings):
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
         "none", description="start_lr is multiplied by 1 (none), the number of ranks (linear), or its root (sqrt)"
     )
+
+    @property
+    def clip_norm(self) -> float:
+        """max_grad_norm with its default resolved; 0 is no clipping."""
+        if self.max_grad_norm is not None:
+            return self.max_grad_norm
+        return 1.0 if self.optimizer == "LAMB" else 0.0
 
     @field_validator("optimizer_betas")
     @classmethod

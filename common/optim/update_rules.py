@@ -88,7 +88,11 @@ class Adam(Moments):
 
 
 class Lamb(Moments):
-    """LAMB with bias correction; every trainable variable decays and has a trust ratio."""
+    """LAMB with bias correction; every trainable variable decays and has a trust ratio.
+
+    Without weight decay there is no trust ratio, as in the reference's implementation (APEX's FusedLAMB, whose
+    use_nvlamb is off): tensors that do not decay take Adam's step.
+    """
 
     def __init__(self, *arguments: Any, decay: float = 0.0, **options: Any):
         super().__init__(*arguments, **options)
@@ -103,10 +107,14 @@ class Lamb(Moments):
         m.assign(beta_1 * m + (1.0 - beta_1) * gradient)
         v.assign(beta_2 * v + (1.0 - beta_2) * tf.square(gradient))
         update = (m / (1.0 - power_1)) / (tf.sqrt(v / (1.0 - power_2)) + self.epsilon) + self.decay * variable
+        variable.assign_sub(rate * self._trust_ratio(variable, update) * update)
+
+    def _trust_ratio(self, variable, update):
+        if not self.decay:
+            return 1.0
         weight_norm, update_norm = tf.norm(variable), tf.norm(update)
         trusted = (weight_norm > 0.0) & (update_norm > 0.0)
-        ratio = tf.where(trusted, tf.math.divide_no_nan(weight_norm, update_norm), 1.0)
-        variable.assign_sub(rate * ratio * update)
+        return tf.where(trusted, tf.math.divide_no_nan(weight_norm, update_norm), 1.0)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "decay": self.decay}

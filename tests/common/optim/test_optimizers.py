@@ -70,8 +70,21 @@ def test_lamb_is_tensorflow_addons_lamb(start):
 
 def test_lamb_s_first_step_by_hand():
     # m_hat / sqrt(v_hat) is the sign of the gradient: update (1, -1), norm sqrt(2); weights' norm 5
-    ours = stepped([[7.0, -0.1]], [3.0, 4.0], optimizer="LAMB", start_lr=0.01, eps=1e-12)
+    ours = stepped([[7.0, -0.1]], [3.0, 4.0], optimizer="LAMB", start_lr=0.01, eps=1e-12, weight_decay=1e-9)
     np.testing.assert_allclose(ours, [3 - 0.05 / np.sqrt(2), 4 + 0.05 / np.sqrt(2)], rtol=1e-5)
+
+
+def test_lamb_without_decay_has_no_trust_ratio():
+    """As APEX's FusedLAMB, the reference's: the step is Adam's."""
+    ours = stepped([[7.0, -0.1]], [3.0, 4.0], optimizer="LAMB", start_lr=0.01, eps=1e-12)
+    np.testing.assert_allclose(ours, [3 - 0.01, 4 + 0.01], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "given", "norm"), [("LAMB", None, 1.0), ("LAMB", 0.0, None), ("Adam", None, None)])
+def test_lamb_alone_clips_unless_said_otherwise(name, given, norm):
+    settings = OptimizerSettings(optimizer=name, max_grad_norm=given)
+    assert optimizers.build(settings, ScheduleSettings()).global_clipnorm == norm
+    assert optimizers.log_entries(settings, ScheduleSettings(), 1)["opt_max_grad_norm"] == (norm or 0.0)
 
 
 @pytest.mark.parametrize(
