@@ -3,9 +3,13 @@
 run         train, mask the scenes of inference_dir, report (as the reference's main program does)
 train       train only; the network is in the run folder
 infer       mask scenes with a trained network
+grid        mask scenes with each combination of modes, threads and precisions, and compare their speed
+download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
+convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
 synthesize  make scenes in the real format and size
 
-run and train take --resume [FOLDER]. Under `horovodrun -np N` they and infer run on N ranks. COMMAND --help says more.
+run and train take --resume [FOLDER]. Under `horovodrun -np N` they, infer and convert run on N ranks. COMMAND --help
+says more.
 """
 
 import argparse
@@ -14,6 +18,7 @@ from pathlib import Path
 from cloudmask import config as settings
 from common import distributed
 from common.benchmarks import BENCHMARKS
+from common.errors import UserError
 from common.program import Command, resume_argument, run_commands, settings_arguments, settings_file
 
 # What a command needs is imported when it runs: a wrong word on the command line is answered at once.
@@ -29,7 +34,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    """Exit code 1 if any scene could not be masked."""
+    """Raises UserError if any scene could not be masked, when all is done."""
     resume = getattr(options, "resume", None)
     config = settings.load(settings_file(options.config, resume), options.overrides)
     placement = distributed.init(config.threads)
@@ -49,7 +54,53 @@ def _benchmark(options: argparse.Namespace) -> int:
             failed = infer.infer(config, session, model_file)["failed"]
         if wanted.mlperf_logfile and distributed.is_root():
             deliver(session.run / "mlperf.log", Path(wanted.mlperf_logfile))
-    return int(bool(failed))
+    if failed:
+        raise UserError(f"{len(failed)} scenes could not be masked, as said above; the others are done", True)
+    return 0
+
+
+def _grid(options: argparse.Namespace) -> int:
+    config = settings.load(options.config, options.overrides)
+    from common import grid
+
+    keys = {name: f"inference.{name}" for name in ("mode", "tile_size", "precision")}
+    axes = grid.Axes("cloudmask", {"mode": keys.pop("mode"), "threads": "threads", **keys}, ("inference.pictures=0",))
+    return grid.main(axes, config, options.config, options.overrides)
+
+
+def _download_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--part", required=True, help="training (971 scenes, 163 GiB), inference (100, 17 GiB), one-day or ssts"
+    )
+    parser.add_argument("--target-dir", required=True, metavar="DIR", help="where files go; those there are kept")
+    parser.add_argument("--num-files", type=int, metavar="N", help="scenes to fetch, first by name; default all")
+    parser.add_argument("--num-streams", type=int, default=4, metavar="N", help="files at a time, 4 at most")
+    parser.add_argument("--force", action="store_true", help="allow more than 4 streams")
+    parser.add_argument("--url", metavar="URL", help="of another store with the same files: its bucket's address")
+
+
+def _download(options: argparse.Namespace) -> int:
+    from cloudmask.tools import download
+
+    return download.main(options)
+
+
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("products", nargs="+", metavar="PRODUCT", help="*.SEN3, or a folder of them, at any depth")
+    parser.add_argument("--target", required=True, metavar="DIR", help="where scenes go; those there are kept")
+    parser.add_argument(
+        "--like",
+        choices=["dataset", "physical"],
+        default="dataset",
+        help="dataset: as the benchmark's files were made; physical: the measurements themselves",
+    )
+
+
+def _convert(options: argparse.Namespace) -> int:
+    distributed.init()
+    from cloudmask.tools import convert
+
+    return convert.main(options.products, options.target, options.like)
 
 
 def _synthesize(options: argparse.Namespace) -> int:
@@ -63,6 +114,9 @@ COMMANDS = {
     "run": Command(_train_arguments, _benchmark),
     "train": Command(_train_arguments, _benchmark),
     "infer": Command(_config_arguments, _benchmark),
+    "grid": Command(_config_arguments, _grid),
+    "download": Command(_download_arguments, _download),
+    "convert": Command(_convert_arguments, _convert),
     "synthesize": Command(_config_arguments, _synthesize),
 }
 

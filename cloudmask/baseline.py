@@ -14,7 +14,7 @@ import numpy as np
 
 from cloudmask.config import DataSettings
 from cloudmask.data.patches import read_patches
-from cloudmask.data.scenes import CHANNELS, REFLECTANCES
+from cloudmask.data.reader import CHANNELS, REFLECTANCES
 from common import distributed
 from common.data.files import DataFile
 from common.data.order import share
@@ -33,10 +33,10 @@ class Threshold:
     cloud_above: bool
     training_accuracy: float
 
-    def predict(self, image: np.ndarray) -> np.ndarray:
-        """1.0 where `image` [..., 9] is cloud by this rule, else 0.0."""
+    def is_cloud(self, image: np.ndarray) -> np.ndarray:
+        """[...] bool, where `image` [..., 9] is cloud by this rule."""
         values = image[..., self.channel]
-        return (values > self.value if self.cloud_above else values <= self.value).astype(np.float32)
+        return values > self.value if self.cloud_above else values <= self.value
 
     def __str__(self) -> str:
         reflectance = self.channel < REFLECTANCES
@@ -70,10 +70,10 @@ def fit(scenes: list[DataFile], settings: DataSettings, say: Callable[[str], Non
     try:
         for scene in chosen[first:last]:
             scene.check()
-            images, cloud, weight = read_patches(scene.path, settings)
-            if not weight.any():
+            images, cloud, measured = read_patches(scene.path, settings)
+            if not measured.any():
                 empty.append(scene.path)
-            _count(histogram, images, cloud, weight)
+            _count(histogram, images, cloud, measured)
     except UserError as error:
         problem = error
     distributed.raise_together(problem)
@@ -89,10 +89,11 @@ def fit(scenes: list[DataFile], settings: DataSettings, say: Callable[[str], Non
     return best_threshold(total)
 
 
-def _count(histogram: np.ndarray, images: np.ndarray, cloud: np.ndarray, weight: np.ndarray) -> None:
-    """Add pixels to histogram [channel, clear or cloud, bin]; what lies outside the range goes to the end bins."""
+def _count(histogram: np.ndarray, images: np.ndarray, cloud: np.ndarray, measured: np.ndarray) -> None:
+    """Add the measured pixels to histogram [channel, clear or cloud, bin]; what lies outside the range goes to the end
+    bins."""
     low, high = _RANGE
-    seen = weight[..., 0] > 0
+    seen = measured[..., 0] > 0
     group = cloud[..., 0][seen].astype(np.int64) * _BINS
     for channel in range(CHANNELS):
         bins = ((images[..., channel][seen] - low) * (_BINS / (high - low))).astype(np.int64)

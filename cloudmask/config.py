@@ -9,6 +9,7 @@ from typing import Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
+from cloudmask.sen3 import Conversion
 from common.config import settings as config
 from common.config.settings import Recipe, Settings
 from common.data.cache import CacheSettings
@@ -19,7 +20,9 @@ from common.training.settings import Precision, TrainingSettings
 
 
 class DataSettings(CacheSettings):
-    train_dir: str = Field("", description="folder of training scenes S3A*.hdf, at any depth")
+    train_dir: str = Field(
+        "", description="folder of training scenes: files S3A*.hdf, S3B*.hdf or Sentinel-3 products, at any depth"
+    )
     train_split: float = Field(0.8, gt=0, lt=1, description="share of the scenes to train on; the rest is held out")
     split_seed: int = Field(
         42, ge=0, le=2**32 - 1, description="random_state of sklearn's train_test_split; the reference fixes 42"
@@ -30,11 +33,24 @@ class DataSettings(CacheSettings):
     patch_size: int = Field(
         256, gt=0, multiple_of=8, description="edge of a training patch and of a reference tile, pixels"
     )
+    missing: Literal["mask", "reference"] = Field(
+        "mask",
+        description="where nothing was measured: mask = set to 0 after normalisation, and pixels without any "
+        "temperature neither trained on, scored nor masked | reference = as the reference program does, every pixel "
+        "as it comes",
+    )
     reflectance_range: tuple[float, float] = Field(
-        (-1.0, 10.0), description="reflectances outside are fill values, treated as missing like NaN"
+        (-1.0, 10.0),
+        description="missing: mask: reflectances outside are taken as missing, as is NaN and 0 in all six; near the "
+        "terminator noise is divided by a sun near zero, and 10 is more than any cloud reflects",
     )
     temperature_range_kelvin: tuple[float, float] = Field(
-        (100.0, 400.0), description="brightness temperatures outside are fill values, treated as missing like NaN"
+        (100.0, 400.0), description="brightness temperatures outside are no measurements, as is NaN; 0 K is one of them"
+    )
+    sen3: Conversion = Field(
+        "dataset",
+        description="how Sentinel-3 products become scenes: dataset = as the benchmark's data were made | physical = "
+        "the measurements themselves (docs/cloudmask.md)",
     )
 
     @field_validator("reflectance_range", "temperature_range_kelvin")
@@ -51,6 +67,18 @@ class DataSettings(CacheSettings):
         return self
 
 
+class GridSettings(Settings):
+    """What `grid` combines: every value with every other."""
+
+    mode: tuple[Literal["whole", "tiles", "reference", "io"], ...] = Field(
+        ("whole", "tiles"), min_length=1, description="values of inference.mode"
+    )
+    tile_size: tuple[int, ...] = Field((512,), min_length=1, description="values of inference.tile_size")
+    threads: tuple[int, ...] = Field((0,), min_length=1, description="values of threads")
+    precision: tuple[Precision, ...] = Field(("float32",), min_length=1, description="values of inference.precision")
+    ranks: int = Field(1, gt=0, description="ranks of each run, under horovodrun")
+
+
 class ModelSettings(Settings):
     network: str = Field("reference", description="a network of cloudmask.network.networks: reference")
 
@@ -61,14 +89,20 @@ class CloudTrainingSettings(TrainingSettings):
 
 
 class InferenceSettings(Settings):
-    inference_dir: str = Field("", description="folder of scenes S3A*.hdf to mask, at any depth; empty takes train_dir")
+    inference_dir: str = Field(
+        "", description="folder of scenes to mask, at any depth, or one scene or product; empty takes train_dir"
+    )
     only_held_out: bool = Field(
         False, description="mask only the held-out part of the split, to score on unseen scenes"
     )
     model_file: str = Field("", description="network to use: .keras, .h5 (the reference's too) or a SavedModel folder")
-    mode: Literal["whole", "tiles", "reference"] = Field(
+    mode: Literal["whole", "tiles", "reference", "io"] = Field(
         "whole",
-        description="whole scene in one pass | tiles for small memory, same result | the reference's overlapping tiles",
+        description="whole scene in one pass | tiles for small memory, same result | the reference's overlapping tiles "
+        "| io: scenes are only read",
+    )
+    output: Literal["reference", "netcdf", "both"] = Field(
+        "reference", description="masks as the reference writes them (HDF5) | CF-1.8 netCDF | both"
     )
     tile_size: int = Field(
         512, ge=128, multiple_of=8, description="tiles: edge of the part of the mask that a tile gives, pixels"
@@ -79,11 +113,23 @@ class InferenceSettings(Settings):
         "float32", description="arithmetic of layers: float32 | mixed_bfloat16 | mixed_float16"
     )
     xla: bool = Field(False, description="compile the forward pass with XLA")
-    warmup_scenes: int = Field(1, ge=0, description="passes over the first scene before times are taken")
+    warmup_scenes: int = Field(1, ge=0, description="passes over a blank scene before times are taken")
+    num_warmup_runs: int = Field(0, ge=0, description="passes over all scenes that are not timed")
+    num_runs: int = Field(1, gt=0, description="timed passes over all scenes")
+    readers: int = Field(1, ge=1, le=64, description="scenes that a rank reads at once, ahead of the network")
     pictures: int = Field(2, ge=0, description="scenes of which a picture (scene, mask, truth, error) is made")
+    overlay: bool = Field(
+        False, description="pictures: the mask's outline over the scene, and lines of latitude and longitude"
+    )
+    grid: GridSettings = GridSettings()
 
 
 class SynthesizeSettings(Settings):
+    form: Literal["dataset", "small", "sen3"] = Field(
+        "dataset",
+        description="dataset = the benchmark's own files, 180 MB a scene | small = float32 with NaN, 67 MB | sen3 = "
+        "Sentinel-3 products",
+    )
     scenes: int = Field(16, gt=0, description="scenes to make")
     folder: str = Field("", description="where to write them; existing files are left as they are")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="scene n depends on (seed, n) only")
@@ -165,6 +211,7 @@ def translate_reference(tree: dict, places: dict) -> Optional[dict]:
         if place is not None:
             result[place] = (value, key)
     result[("inference", "mode")] = ("reference", "the reference's way")
+    result[("data", "missing")] = ("reference", "the reference's way")
     if "model_file" in tree:
         result[("inference", "model_file")] = (tree["model_file"], "model_file")
     return result

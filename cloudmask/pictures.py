@@ -1,6 +1,7 @@
 """Pictures of scenes with their masks: what was seen, what the network says, what the labels say, where they differ."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -9,10 +10,12 @@ matplotlib.use("Agg")  # no screen on a compute node
 import matplotlib.pyplot as plt
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
 
 from cloudmask.config import Config
-from cloudmask.data.scenes import Missing, mask_name, read_scene
-from common.data import hdf5
+from cloudmask.data import ancillary
+from cloudmask.data.scenes import read_scene
+from cloudmask.masks import netcdf_name, reference_name, stored_probability
 from common.runs.folder import Run
 
 _ERRORS = (("right", "#f2f2f2"), ("missed cloud", "#c1272d"), ("false cloud", "#0071bc"), ("no data", "#000000"))
@@ -24,20 +27,23 @@ def draw_scenes(scenes: list, run: Run, config: Config, done: set) -> None:
     for scene in chosen:
         (run / "pictures").mkdir(exist_ok=True)
         target = run / "pictures" / f"{Path(scene.name).stem}.png"
-        draw(scene.path, run / "masks" / mask_name(scene.path), target, config)
+        names = reference_name(scene.path), netcdf_name(scene.path)
+        mask = next(path for path in (run / "masks" / name for name in names) if path.is_file())
+        draw(scene.path, mask, target, config)
 
 
 def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None:
     """Scene, mask, truth and error of one scene as a PNG; without labels only the first two."""
-    limits = Missing.of(config.data)
-    image, weight, cloud = read_scene(scene_path, limits)
-    with hdf5.open_file(mask_path) as file:
-        mask = file.dataset("mask", "f").read()[0, :, :, 0]
+    scene = read_scene(scene_path, config.data)
+    image, weight, cloud = scene.image, scene.counted(config.data), scene.cloud
+    mask = stored_probability(mask_path)
     panels = 4 if cloud is not None else 2
     figure, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 4.4), layout="constrained")
-    rgb, title = _composite(image[0], weight)
+    rgb, title = _composite(image[0], scene.measured)
     axes[0].imshow(rgb, interpolation="antialiased")
     axes[0].set_title(title)
+    if config.inference.overlay:
+        _overlay(axes[0], mask, config.inference.threshold, ancillary.read(scene_path, mask.shape))
     shown = axes[1].imshow(np.ma.masked_invalid(mask), cmap="Blues_r", vmin=0, vmax=1, interpolation="antialiased")
     axes[1].set_title("network: probability of cloud")
     figure.colorbar(shown, ax=axes[1], shrink=0.7)
@@ -60,6 +66,38 @@ def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None
         axis.set_yticks([])
     figure.suptitle(Path(scene_path).name, x=0.01, y=0.02, ha="left", va="bottom", fontsize=8)
     figure.savefig(target, dpi=80)
+    plt.close(figure)
+
+
+def _overlay(axis: Any, mask: np.ndarray, threshold: float, beside: ancillary.Ancillary) -> None:
+    """The mask's outline, and where there are coordinates every fifth degree."""
+    axis.contour(np.nan_to_num(mask), [threshold], colors="#ffb000", linewidths=0.7)
+    for values in (beside.latitude, beside.longitude):
+        if values is not None and np.nanmax(values) - np.nanmin(values) < 180:  # not across the date line
+            levels = np.arange(np.floor(np.nanmin(values) / 5) * 5, np.nanmax(values) + 5, 5)
+            lines = axis.contour(values, levels, colors="white", linewidths=0.5, linestyles="dotted")
+            axis.clabel(lines, fmt="%g°", fontsize=7)
+
+
+def draw_calibration(curve: dict, target: Path) -> None:
+    """How often it is cloud where the network says so with a probability: a reliability diagram as a PNG."""
+    found = [(p, c, n) for p, c, n in zip(curve["probability"], curve["cloud"], curve["pixels"]) if n]
+    probability, cloud, pixels = map(np.array, zip(*found))
+    target.parent.mkdir(exist_ok=True)
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(4.6, 5.4), layout="constrained", sharex=True, height_ratios=[3, 1]
+    )
+    above.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--", label="perfectly calibrated")
+    above.plot(probability, cloud, "o-", label=f"network, error {curve['expected_calibration_error']:.4f}")
+    above.set_ylabel("share of cloud in the labels")
+    above.set_title("calibration")
+    above.legend(frameon=False)
+    above.grid(alpha=0.3)
+    below.bar(probability, pixels / pixels.sum(), width=0.5 / len(curve["pixels"]))
+    below.set_xlabel("network: probability of cloud")
+    below.set_ylabel("pixels")
+    below.yaxis.set_major_formatter(PercentFormatter(1.0))
+    figure.savefig(target, dpi=90)
     plt.close(figure)
 
 

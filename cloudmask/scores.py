@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_SUREST = 1e-7  # probabilities are clipped here, as by Keras, so that one sure mistake is not infinite
+
 
 @dataclass(frozen=True)
 class BinaryCounts:
@@ -33,11 +35,18 @@ class BinaryCounts:
             weight[mask].sum(dtype=np.float64) for mask in (positive & truth, positive & ~truth, ~positive & truth)
         ]
         total = weight.sum(dtype=np.float64)
-        # Clipped as Keras does, so that one sure mistake is not infinite.
-        certain = np.clip(np.where(truth, probability, 1.0 - probability), 1e-7, 1.0)
+        certain = np.clip(np.where(truth, probability, 1.0 - probability), _SUREST, 1.0)
         true_positive, false_positive, false_negative = cells
         log_loss = float(-(np.log(certain) * weight).sum())
         return cls(true_positive, false_positive, false_negative, total - sum(cells), log_loss)
+
+    @classmethod
+    def of_certain(cls, positive: np.ndarray, truth: np.ndarray, where: np.ndarray) -> "BinaryCounts":
+        """Counts of a prediction without probabilities, over the pixels of `where`; bool arrays of one shape."""
+        cells = np.bincount((truth.view(np.uint8) * np.uint8(2) + positive.view(np.uint8))[where], minlength=4)
+        true_negative, false_positive, false_negative, true_positive = map(float, cells)
+        wrong = false_positive + false_negative
+        return cls(true_positive, false_positive, false_negative, true_negative, -wrong * float(np.log(_SUREST)))
 
     @classmethod
     def from_array(cls, values: np.ndarray) -> "BinaryCounts":

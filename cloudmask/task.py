@@ -1,5 +1,6 @@
 """What CloudMask gives to the engine: network, loss, batches, evaluation, goal."""
 
+from functools import partial
 from typing import Callable, NamedTuple
 
 import numpy as np
@@ -51,21 +52,25 @@ def make_task(config: Config, data: TrainingData, threads: int) -> Task:
     """The network is drawn anew from the seed."""
     network = networks.find(config.model.network).build()
     compiled = forward(network, xla=config.training.xla)
+    only_measured = config.data.missing == "mask"
     return Task(
         network,
-        objective,
+        partial(objective, only_measured=only_measured),
         data.batches,
-        lambda: evaluate(compiled, data.held_out, threads),
+        lambda: evaluate(compiled, data.held_out, threads, only_measured=only_measured),
         Goal(SCORE, config.training.target, config.training.epochs),
     )
 
 
-def objective(batch: tuple, probability: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-    """Binary cross entropy and pixel accuracy over the pixels that have weight, each as (sum, weight).
+def objective(
+    batch: tuple, probability: tf.Tensor, *, only_measured: bool = True
+) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    """Binary cross entropy and pixel accuracy over the measured pixels, or over all, each as (sum, weight).
 
-    batch: (image, cloud, weight); probability: [batch, height, width, 1] float32.
+    batch: (image, cloud, measured); probability: [batch, height, width, 1] float32.
     """
-    truth, weight = tf.cast(batch[1], tf.float32), tf.cast(batch[2], tf.float32)
+    truth = tf.cast(batch[1], tf.float32)
+    weight = tf.cast(batch[2], tf.float32) if only_measured else tf.ones_like(truth)
     # Keras' own formula and clipping (1e-7), so that losses compare with the reference's.
     entropy = tf.keras.backend.binary_crossentropy(truth, probability)
     right = tf.cast((probability > 0.5) == (truth > 0.5), tf.float32)
@@ -77,20 +82,39 @@ def objective(batch: tuple, probability: tf.Tensor) -> dict[str, tuple[tf.Tensor
 
 
 def evaluate(
-    compiled: Callable[[np.ndarray], tf.Tensor], batches: Batches, threads: int, threshold: float = 0.5
+    compiled: Callable[[np.ndarray], tf.Tensor],
+    batches: Batches,
+    threads: int,
+    *,
+    only_measured: bool = True,
+    threshold: float = 0.5,
 ) -> dict[str, float]:
-    """Scores over all samples of `batches` on all ranks: BinaryCounts.scores() with the log loss under "loss".
+    """Scores over all samples of `batches` on all ranks: BinaryCounts.scores() with the log loss under "loss", and the
+    accuracy over all pixels and over the measured ones.
 
-    compiled: the network's forward pass. A collective call.
+    compiled: the network's forward pass. only_measured: the pixels that the scores are over. A collective call.
     """
 
     def measure(batch: tuple) -> np.ndarray:
-        image, cloud, weight = batch
-        return BinaryCounts.of(np.asarray(compiled(image)), cloud.numpy(), weight.numpy(), threshold).as_array()
+        probability, cloud, measured = np.asarray(compiled(batch[0])), batch[1].numpy(), batch[2].numpy()
+        positive, truth, seen = probability > threshold, cloud.view(bool), measured.view(bool)
+        everywhere = BinaryCounts.of_certain(positive, truth, np.ones_like(truth))
+        counted = measured if only_measured else np.ones_like(measured)
+        parts = (
+            BinaryCounts.of(probability, cloud, counted, threshold),
+            everywhere,
+            BinaryCounts.of_certain(positive, truth, seen),
+        )
+        return np.concatenate([part.as_array() for part in parts])
 
-    sums = sum_over_batches(batches, measure, len(BinaryCounts().as_array()), threads)
-    counts = BinaryCounts.from_array(sums)
+    sums = sum_over_batches(batches, measure, 3 * len(BinaryCounts().as_array()), threads)
+    counts, everywhere, measured = map(BinaryCounts.from_array, np.split(sums, 3))
     if not counts.pixels:
         raise UserError("no pixel of the held-out scenes was measured: there is nothing to score on", on_all_ranks=True)
     scores = counts.scores()
-    return {"loss": scores.pop("log_loss"), **scores}
+    return {
+        "loss": scores.pop("log_loss"),
+        **scores,
+        "accuracy_all_pixels": everywhere.scores()[SCORE],
+        "accuracy_measured_pixels": measured.scores()[SCORE],
+    }

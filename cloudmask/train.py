@@ -40,8 +40,9 @@ def train(config: Config, session: Session) -> dict:
     )
     rule = _baseline(config, data, run)
     started = time.perf_counter()
-    with session.timed():
+    with session.timed() as outcome:
         summary = loop.train(task, optimizer, settings, session, tensorboard=config.output.tensorboard)
+        outcome.success = summary["target_reached"] or not settings.target
     summary["seconds"] = time.perf_counter() - started
     summary["time_per_epoch"] = summary["seconds"] / max(summary["epochs_run"], 1e-9)
     summary["scenes"] = len(data.scenes) + len(data.held_out_scenes)

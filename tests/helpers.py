@@ -22,11 +22,15 @@ TINY = [f"data.image_h={HEIGHT}", f"data.image_w={WIDTH}", f"data.patch_size={PA
 
 
 def scene_arrays(seed: int, height: int = HEIGHT, width: int = WIDTH) -> dict:
-    """refs, bts and bayes of a scene in which cold pixels are cloud."""
+    """A scene in the benchmark's layout, in which cold pixels are cloud; the operational mask takes every fourth clear
+    column for cloud besides."""
     rng = np.random.default_rng(seed)
-    refs = rng.random((height, width, 6), dtype=np.float32)
+    refs = rng.random((height, width, 6))
     bts = (230 + 80 * rng.random((height, width, 3))).astype(np.float32)
-    return {"refs": refs, "bts": bts, "bayes": np.where(bts[..., 1:2] < 265, 2, 0).astype(np.uint8)}
+    bayes = np.where(bts[..., 1:2] < 265, 255.0, 0.0)
+    summary = bayes.copy()
+    summary[:, ::4] = 255.0
+    return {"refs": refs, "bts": bts, "bayes": bayes, "rads": refs.astype(np.float32), "summary": summary}
 
 
 def write_hdf(path: Path, arrays: dict, **options) -> Path:

@@ -25,11 +25,13 @@ COMMON = [
     "training",
     "keras_files",
     "downloads",
+    "grid",
     "scaling",
     "launch",
     "run",
 ]
 BENCHMARK = [
+    "sen3",
     "config",
     "losses",
     "scores",
@@ -37,6 +39,9 @@ BENCHMARK = [
     "network",
     "baseline",
     "reference_log",
+    "masks",
+    "scoring",
+    "masking",
     "pictures",
     "task",
     "train",

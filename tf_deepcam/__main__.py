@@ -62,9 +62,12 @@ def _infer(options: argparse.Namespace) -> int:
 
 def _grid(options: argparse.Namespace) -> int:
     config = settings.load(options.config, options.overrides)
-    from tf_deepcam.tools import grid
+    from common import grid
 
-    return grid.main(config, options.config, options.overrides)
+    names = ("max_inter_threads", "max_intra_threads", "batch_size", "precision")
+    fixed = ("inference.score=false", "inference.predictions=none", "inference.outputfile=''")
+    axes = grid.Axes("tf_deepcam", {name: f"inference.{name}" for name in names}, fixed)
+    return grid.main(axes, config, options.config, options.overrides)
 
 
 def _synthesize(options: argparse.Namespace) -> int:

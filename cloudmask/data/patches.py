@@ -5,8 +5,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from cloudmask.config import DataSettings
-from cloudmask.data.scenes import CHANNELS, ROWS, Missing, SceneReader
-from common.data import hdf5
+from cloudmask.data.reader import CHANNELS, ROWS, open_scene
 from common.data.batches import Batches, Reading, evaluation_batches, training_batches
 from common.data.cache import Arrays
 from common.data.files import DataFile
@@ -33,16 +32,15 @@ def read_patches(path: str, settings: DataSettings, out: Optional[Arrays] = None
     """A scene's training patches, row by row from the top left.
 
     Returns `out`, or new arrays: images [n, size, size, 9] float32, cloud [n, size, size, 1] uint8,
-    weight [n, size, size, 1] uint8; n = 20 and size = 256 for the benchmark's scenes.
+    measured [n, size, size, 1] uint8; n = 20 and size = 256 for the benchmark's scenes.
     """
     size = settings.patch_size
     down, across, top, left = patch_grid(settings)
     if out is None:
         out = patch_format(settings).empty(down * across)
     images = out[0].reshape(down, across, size, size, CHANNELS)
-    cloud, weight = (array.reshape(down, across, size, size) for array in out[1:])
-    with hdf5.open_file(path) as file:
-        scene = SceneReader(file, Missing.of(settings), settings.image_h, settings.image_w)
+    cloud, measured = (array.reshape(down, across, size, size) for array in out[1:])
+    with open_scene(path, settings) as scene:
         for band in range(down):
             for row in range(0, size, ROWS):
                 place = np.s_[:, row : row + ROWS]
@@ -50,13 +48,13 @@ def read_patches(path: str, settings: DataSettings, out: Optional[Arrays] = None
                 first = top + band * size + row
                 block = (first, rows, left, across * size)
                 # [across, rows, size] seen as [rows, across, size]: the order in which the file has the pixels
-                scene.image_rows(*block, images[band][place].swapaxes(0, 1), weight[band][place].swapaxes(0, 1))
+                scene.image_rows(*block, images[band][place].swapaxes(0, 1), measured[band][place].swapaxes(0, 1))
                 scene.cloud_rows(*block, cloud[band][place].swapaxes(0, 1))
     return out
 
 
 def patch_format(settings: DataSettings) -> FileFormat:
-    """A scene's file as the patches of one batch: image, cloud, weight."""
+    """A scene's file as the patches of one batch: image, cloud, measured."""
     size, grid = settings.patch_size, patch_grid(settings)
     label = ArraySpec((size, size, 1), np.uint8)
     arrays = (ArraySpec((size, size, CHANNELS), np.float32), label, label)
@@ -66,7 +64,7 @@ def patch_format(settings: DataSettings) -> FileFormat:
 def training_patches(
     scenes: list[DataFile], settings: DataSettings, batch_size: int, *, seed: int, reading: Reading
 ) -> Batches:
-    """Shuffled batches of (image, cloud, weight) over the patches of these scenes."""
+    """Shuffled batches of (image, cloud, measured) over the patches of these scenes."""
     return training_batches(scenes, patch_format(settings), batch_size, seed=seed, reading=reading)
 
 

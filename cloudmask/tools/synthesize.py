@@ -1,210 +1,101 @@
-"""Scenes made up from simple physics, in the real format and size, that no single threshold can screen.
-
-A scene is a piece of the Earth at some latitude: sea and land with a fractal coast, vegetation, desert or snow, sun
-glint on the sea; low clouds as warm as the ground nearly, high cold ones, thin cirrus; part of some scenes in the
-night, swath edges without data. The nine channels follow from surface and clouds as in a one-layer radiation model:
-reflectances mix by tau / (tau + 8), temperatures by emissivity 1 - exp(-tau / 2). The label is cloud where the visible
-optical thickness exceeds 0.3.
-
-Channels and their typical values: SLSTR bands S1 0.55, S2 0.66, S3 0.87, S4 1.37, S5 1.61, S6 2.25 micrometres, and
-S7 3.74, S8 10.85, S9 12.0. At 1.37 the water vapour hides the ground and low clouds, at 1.6 and 2.2 snow and ice are
-dark while low clouds are bright, at 3.7 sunlight adds to a cloud's own heat (Coppo et al., "SLSTR: a high accuracy
-dual scan temperature radiometer", Journal of Modern Optics, 2010, for the bands; the values here are round numbers).
-"""
+"""Made-up scenes as files: of the benchmark's data set, small ones, or Sentinel-3 products."""
 
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable, NamedTuple
 
 import numpy as np
 from rich.progress import track
 
 from cloudmask.config import DataSettings, SynthesizeSettings
+from cloudmask.sen3.writer import IRRADIANCE, Frame, bits, write_product
+from cloudmask.tools.made_scenes import Scene, make_scene
 from common.data import hdf5
-from common.data.random_fields import fractal
 from common.errors import UserError
 
-LOW_CLOUD, HIGH_CLOUD, CIRRUS = 1, 2, 4  # bits of the label; any of them means cloud
-_CLOUD_THICKNESS = 0.3
 
-# Reflectance of each surface and cloud in S1 ... S6.
-_REFLECTANCE = {
-    "sea": (0.06, 0.04, 0.03, 0.00, 0.015, 0.01),
-    "vegetation": (0.08, 0.06, 0.35, 0.00, 0.22, 0.10),
-    "desert": (0.26, 0.36, 0.44, 0.01, 0.52, 0.45),
-    "snow": (0.85, 0.84, 0.78, 0.02, 0.10, 0.08),
-    "glint": (0.45, 0.45, 0.46, 0.01, 0.44, 0.42),
-    "low": (0.75, 0.75, 0.74, 0.02, 0.60, 0.42),
-    "high": (0.85, 0.85, 0.82, 0.40, 0.35, 0.22),
-    "cirrus": (0.80, 0.80, 0.78, 0.55, 0.30, 0.20),
-}
-
-
-@dataclass(frozen=True)
-class Scene:
-    """refs [H, W, 6] reflectance and bts [H, W, 3] kelvin, float32 with NaN where nothing was measured; bayes
-    [H, W, 1] uint8, 0 where clear."""
-
-    refs: np.ndarray
-    bts: np.ndarray
-    bayes: np.ndarray
-
-
-def _above(field: np.ndarray, share: float) -> np.ndarray:
-    """`field` shifted so that about `share` of its pixels are positive (from every 97th pixel)."""
-    return field - np.float32(np.quantile(field.reshape(-1)[::97], 1.0 - share))
-
-
-def _smooth(field: np.ndarray, width: float) -> np.ndarray:
-    """0 to 1 across `width` around 0."""
-    return np.clip(field / np.float32(width) + np.float32(0.5), 0.0, 1.0)
-
-
-def make_scene(seed: int, number: int, height: int = 1200, width: int = 1500) -> Scene:
-    """Scene `number` of the collection `seed`."""
-    rng = np.random.Generator(np.random.PCG64([seed, number]))
-    shape = (height, width)
-    latitude = np.linspace(0, -height / 111.0, height, dtype=np.float32)[:, np.newaxis] + np.float32(
-        rng.uniform(-58, 70)
-    )
-    cover, ground_kelvin = _surface(rng, shape, latitude)
-    thickness, top_kelvin = _clouds(rng, shape, ground_kelvin)
-    sun = _sunlight(rng, shape)
-    refs, bts = _radiation(rng, cover, ground_kelvin, thickness, top_kelvin, sun, np.abs(latitude))
-    refs[sun <= 0] = np.nan
-    _cut_swath(rng, refs, bts)
-    bayes = np.zeros(shape, np.uint8)
-    for bit, kind in ((LOW_CLOUD, "low"), (HIGH_CLOUD, "high"), (CIRRUS, "cirrus")):
-        bayes |= np.where(thickness[kind] > _CLOUD_THICKNESS, np.uint8(bit), np.uint8(0))
-    return Scene(refs, bts, bayes[..., np.newaxis])
-
-
-def _surface(rng: np.random.Generator, shape: tuple, latitude: np.ndarray) -> tuple:
-    """Share of each surface type by pixel, and the ground's temperature in kelvin."""
-    heights = fractal(rng, shape, 1.9)
-    land = _smooth(_above(heights, rng.uniform(0.15, 0.75)), 0.04)
-    away = np.abs(latitude)
-    climate = fractal(rng, shape, 2.2, coarse=8)
-    ground = 301.0 - 0.0085 * away**2 + 1.2 * climate
-    ground = ground + land * (rng.uniform(-9, 12) - 4.0 * np.clip(heights, 0, 3) + 1.5 * climate)
-    snow = land * _smooth(271.0 - ground + 2 * climate, 3.0)
-    dryness = _smooth(_above(climate, 0.35) - 0.03 * np.abs(away - 25), 0.6)
-    desert = (land - snow) * dryness
-    rows, columns = np.mgrid[0 : shape[0] : 1, 0 : shape[1] : 1].astype(np.float32)
-    centre, spread = rng.uniform(0.1, 0.9) * shape[1], rng.uniform(0.06, 0.14) * shape[1]
-    tilt = rng.uniform(-0.25, 0.25)
-    glint = np.exp(-(((columns - centre - tilt * rows) / spread) ** 2)) * rng.uniform(0.2, 1.0)
-    glint = (1.0 - land) * glint * _smooth(62.0 - away, 10.0) * (1 + 0.15 * climate)
-    cover = {"snow": snow, "desert": desert, "vegetation": land - snow - desert, "glint": glint}
-    cover["sea"] = np.clip(1.0 - land - glint, 0.0, 1.0)
-    return cover, ground.astype(np.float32)
-
-
-def _clouds(rng: np.random.Generator, shape: tuple, ground_kelvin: np.ndarray) -> tuple:
-    """Optical thickness and top temperature in kelvin of each kind of cloud."""
-    low = _above(fractal(rng, shape, 1.5), rng.uniform(0.15, 0.5))
-    high = _above(fractal(rng, shape, 1.75), rng.uniform(0.08, 0.3))
-    cirrus = _above(fractal(rng, shape, 1.7, coarse=2, stretch=rng.uniform(0.25, 0.5)), rng.uniform(0.05, 0.25))
-    thickness = {
-        "low": np.clip(low, 0, None) ** 1.2 * rng.uniform(12, 25),
-        "high": np.clip(high, 0, None) ** 1.2 * rng.uniform(20, 40),
-        "cirrus": np.clip(cirrus, 0, None) * rng.uniform(1.0, 2.2),
-    }
-    top = {
-        "low": ground_kelvin - rng.uniform(3, 9) - 5.0 * np.clip(low, 0, 2),
-        "high": np.maximum(ground_kelvin - 35.0 - 25.0 * np.clip(high, 0, 1.5), 205.0),
-        "cirrus": np.full_like(ground_kelvin, rng.uniform(215, 235)),
-    }
-    return thickness, top
-
-
-def _sunlight(rng: np.random.Generator, shape: tuple) -> np.ndarray:
-    """Relative brightness by pixel, 0 in the night. One scene in four has the terminator in it or is all night."""
-    slope = np.linspace(-1, 1, shape[1], dtype=np.float32)[np.newaxis] * rng.uniform(-0.1, 0.1)
-    slope = slope + np.linspace(-1, 1, shape[0], dtype=np.float32)[:, np.newaxis] * rng.uniform(-0.1, 0.1)
-    if rng.uniform() < 0.25:
-        return np.clip(6.0 * (slope + rng.uniform(-0.08, 0.08)), 0.0, 0.9).astype(np.float32)
-    return (rng.uniform(0.75, 1.0) + slope).astype(np.float32)
-
-
-def _radiation(
-    rng, cover: dict, ground: np.ndarray, thickness: dict, top: dict, sun: np.ndarray, away: np.ndarray
-) -> tuple:
-    """Reflectances [H, W, 6] and brightness temperatures [H, W, 3], with instrument noise. From the ground upwards."""
-    shape = ground.shape
-    kinds = ("low", "high", "cirrus")
-    opacity = {kind: thickness[kind] / (thickness[kind] + np.float32(8.0)) for kind in kinds}
-    emissivity = {kind: 1.0 - np.exp(-0.5 * thickness[kind]) for kind in kinds}
-    refs = np.empty((*shape, 6), np.float32)
-    solar = np.zeros(shape, np.float32)
-    for band in range(6):
-        light = sum(cover[name] * np.float32(_REFLECTANCE[name][band]) for name in cover)
-        if band == 3:
-            light *= np.float32(0.1)
-        for kind in kinds:
-            light += (np.float32(_REFLECTANCE[kind][band]) - light) * opacity[kind]
-        if band == 5:
-            solar = light
-        light = light * sun + 0.004 * rng.standard_normal(shape, np.float32)
-        refs[..., band] = np.maximum(light, 0.0)
-    thermal = ground
-    for kind in kinds:
-        thermal = thermal + (top[kind] - thermal) * emissivity[kind]
-    moisture = np.clip(3.2 - 0.05 * away, 0.2, None)  # water vapour absorbs more at 12 than at 11 micrometres
-    split = moisture * (thermal - 220.0) / 80.0 + 2.0 * emissivity["cirrus"] * (1.0 - emissivity["cirrus"])
-    bts = np.empty((*shape, 3), np.float32)
-    bts[..., 0] = thermal + 26.0 * solar * sun + 2.5 * emissivity["cirrus"] * (1.0 - emissivity["cirrus"])
-    bts[..., 1] = thermal
-    bts[..., 2] = thermal - split
-    bts += 0.12 * rng.standard_normal((*shape, 3), np.float32)
-    return refs, np.clip(bts, 180.0, 345.0, out=bts)
-
-
-def _cut_swath(rng: np.random.Generator, refs: np.ndarray, bts: np.ndarray) -> None:
-    """No data left and right of the slanted swath, and in a few lost scan lines."""
-    height, width = refs.shape[:2]
-    slant = np.linspace(0, rng.uniform(0, 40), height).astype(int)
-    left, right = int(rng.integers(0, 30)), int(rng.integers(0, 30))
-    for row in range(height):
-        for values in (refs, bts):
-            values[row, : left + slant[row]] = np.nan
-            values[row, width - right - slant[-1] + slant[row] :] = np.nan
-    for row in rng.integers(0, height, int(rng.integers(0, 4))):
-        refs[row], bts[row] = np.nan, np.nan
+def _stamp(number: int, minutes: int = 0) -> str:
+    """A scene's sensing time, 101 minutes after that of the one before it."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(1514764800 + 60 * (101 * number + minutes)))
 
 
 def scene_name(seed: int, number: int) -> str:
     """As the archive's files are named: satellite, instrument, level, sensing time (the number as minutes of 2018)."""
-    day, minute = divmod(number * 101, 1440)
-    stamp = time.strftime("%Y%m%d", time.gmtime(1514764800 + 86400 * day)) + f"T{minute // 60:02d}{minute % 60:02d}00"
-    return f"S3A_SL_1_RBT____{stamp}_synthetic{seed:02d}_{number:05d}.hdf"
+    return f"S3A_SL_1_RBT____{_stamp(number)}_synthetic{seed:02d}_{number:05d}.hdf"
 
 
-def write_scene(path: Path, scene: Scene) -> None:
-    """Write a scene as a new file. Raises UserError if one is there already."""
+def product_name(seed: int, number: int) -> str:
+    """Likewise, of a product: start, end and making, duration in seconds, cycle, orbit, frame, processing baseline."""
+    times = f"{_stamp(number)}_{_stamp(number, 3)}_{_stamp(number, 1440)}"
+    return f"S3A_SL_1_RBT____{times}_0179_{seed:03d}_{number % 385 + 1:03d}_0000_SYN_O_NT_005.SEN3"
+
+
+def write_dataset(path: Path, scene: Scene) -> None:
+    """The benchmark's own layout, 180 MB at full size: no data is 0, labels are 0 or 255. Raises UserError."""
+    sun = np.where(scene.sun < 90, np.cos(np.deg2rad(scene.sun)), 1.0)[..., np.newaxis]
+    refs = np.nan_to_num(scene.refs.astype(np.float64), nan=0.0)
+    with hdf5.write_file(path) as file:
+        file.create_dataset("bayes", data=np.where(scene.bayes > 0, 255.0, 0.0))
+        file.create_dataset("bts", data=np.nan_to_num(scene.bts, nan=0.0))
+        file.create_dataset("rads", data=(refs * sun * np.array(IRRADIANCE) / np.pi).astype(np.float32))
+        file.create_dataset("refs", data=refs)
+        file.create_dataset("summary", data=np.where(scene.summary, 255.0, 0.0)[..., np.newaxis])
+        file.attrs["source"] = _SOURCE
+
+
+def write_small(path: Path, scene: Scene) -> None:
+    """What is read of a scene, in the smallest types: float32 with NaN for no data, labels with all their bits."""
     with hdf5.write_file(path) as file:
         file.create_dataset("refs", data=scene.refs)
         file.create_dataset("bts", data=scene.bts)
         file.create_dataset("bayes", data=scene.bayes)
-        file.attrs["source"] = "made up by cloudmask.synthesize; not a measurement"
+        file.attrs["source"] = _SOURCE
+
+
+def write_sen3(path: Path, scene: Scene) -> None:
+    """A product, whose 0.5 km grid holds each pixel four times."""
+    day, twilight = scene.sun < 80, (scene.sun >= 80) & (scene.sun < 90)
+    flags = bits(**scene.surface, day=day, twilight=twilight, summary_cloud=scene.summary)
+    refs = None if np.isnan(scene.refs).all() else scene.refs.repeat(2, 0).repeat(2, 1)
+    frame = Frame(refs, scene.bts, scene.zenith, scene.bayes[..., 0], flags, scene.latitude, scene.longitude)
+    write_product(path, frame)
+
+
+class Form(NamedTuple):
+    """folders: whether scenes go to day/ and night/, as the data set's."""
+
+    name: Callable[[int, int], str]
+    write: Callable[[Path, Scene], None]
+    folders: bool
+
+
+_SOURCE = "made up by cloudmask.synthesize; not a measurement"
+FORMS = {
+    "dataset": Form(scene_name, write_dataset, True),
+    "small": Form(scene_name, write_small, False),
+    "sen3": Form(product_name, write_sen3, False),
+}
 
 
 def main(settings: SynthesizeSettings, data: DataSettings) -> int:
     """Write settings.scenes scenes; those that are there are kept, so that a broken-off call can be repeated."""
     if not settings.folder:
         raise UserError("synthesize.folder is not set: say where to write, such as synthesize.folder=data/slstr")
-    folder = Path(settings.folder).expanduser()
+    folder, form = Path(settings.folder).expanduser(), FORMS[settings.form]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for place in (folder / "day", folder / "night") if form.folders else (folder,):
+            place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
     started, made = time.perf_counter(), 0
     numbers = range(settings.scenes)
     for number in track(numbers, "scenes", transient=True) if sys.stdout.isatty() else numbers:
-        path = folder / scene_name(settings.seed, number)
-        if not path.exists():
-            write_scene(path, make_scene(settings.seed, number, data.image_h, data.image_w))
+        name = form.name(settings.seed, number)
+        if not any((place / name).exists() for place in (folder, folder / "day", folder / "night")):
+            scene = make_scene(settings.seed, number, data.image_h, data.image_w)
+            part = ("night" if scene.by_night else "day") if form.folders else ""
+            form.write(folder / part / name, scene)
             made += 1
     seconds = time.perf_counter() - started
     kept = f", {settings.scenes - made} were there already" if made < settings.scenes else ""

@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional, Protocol, Union
+from typing import Any, Callable, Optional, Protocol, Union
 
 import h5py
 import numpy as np
@@ -95,6 +95,31 @@ def _check_storage(item: h5py.Dataset, where: str) -> None:
         raise UserError(f"{where} was never written: it has a shape, {item.shape}, but no values")
 
 
+def _plain(attributes: h5py.AttributeManager) -> dict:
+    result = {}
+    for name, value in attributes.items():
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.reshape(-1)[0]
+        result[name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return result
+
+
+class ArrayRows:
+    """An array in memory as `Rows`."""
+
+    def __init__(self, where: str, array: np.ndarray):
+        self.where, self.array = where, array
+        self.shape, self.dtype = array.shape, array.dtype
+
+    @property
+    def contiguous(self) -> bool:
+        return True
+
+    def read_rows(self, first: int, out: np.ndarray) -> np.ndarray:
+        out[...] = self.array[first : first + len(out)]
+        return out
+
+
 class Dataset:
     """One dataset of an open file: its shape, its type, and rows of it on request.
 
@@ -129,6 +154,11 @@ class Dataset:
         row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
         return read_at(self._descriptor, self._offset + first * row_bytes, out, self.where)
 
+    def attributes(self) -> dict:
+        """As of `Reader.attributes`."""
+        with _damage_named(self.where):
+            return _plain(self._item.attrs)
+
     def read(self) -> np.ndarray:
         """The whole dataset as a new array."""
         return self.read_rows(0, np.empty(self.shape, self.dtype))
@@ -143,6 +173,11 @@ class Reader:
     def dataset(self, name: str, kind: str) -> Dataset:
         """The dataset `name`, whose values must be of this `kind` ("f", "iu"); UserError if not."""
         return Dataset(self._file, self._path, name, kind)
+
+    def attributes(self) -> dict:
+        """The file's own. Single values as such (the netCDF library writes arrays of one), bytes as text."""
+        with _damage_named(str(self._path)):
+            return _plain(self._file.attrs)
 
     def has(self, name: str) -> bool:
         with _damage_named(f"{self._path}: '{name}'"):
@@ -167,17 +202,18 @@ def open_file(path: Union[str, Path]) -> Iterator[Reader]:
 
 
 @contextlib.contextmanager
-def write_file(path: Union[str, Path]) -> Iterator[h5py.File]:
+def write_file(path: Union[str, Path], opener: Callable[[Path, str], Any] = h5py.File) -> Iterator[Any]:
     """Write a new HDF5 file under a temporary name; it takes its own name only when complete.
 
-    Raises UserError if a file of that name exists, or the folder cannot be written.
+    opener: makes the file object that the block gets, from a path and a mode. Raises UserError if a file of that name
+    exists, or the folder cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if path.exists():
         raise UserError(f"{path}: exists already and is left as it is; choose another folder")
     try:
-        with h5py.File(temporary, "w") as file:
+        with opener(temporary, "w") as file:
             yield file
         os.replace(temporary, path)
     except OSError as error:

@@ -1,6 +1,7 @@
 """Runs to the tables and curves that procurements ask for.
 
 python -m common.report PATH... [--html FILE] [--format terminal|markdown|csv] [--target X] [--epochs N]
+    [--with published]
 
 PATH is a run folder or an MLPerf log, ours or another program's, the PyTorch reference's too. Prints tables; --html
 writes one page with the tables and the curves inside.
@@ -19,7 +20,7 @@ from rich.table import Table
 from common.benchmarks import BENCHMARKS
 from common.errors import UserError, storage_problem
 from common.program import Parser, run_program
-from common.report import compliance, forms, mlperf_logs, scaling
+from common.report import compliance, forms, mlperf_logs, published, scaling
 from common.report import plots as curves
 from common.report.tables import as_html, markdown, show, table
 from common.runs.records import read_records
@@ -110,6 +111,7 @@ def parse(arguments: list) -> argparse.Namespace:
         "--format", choices=["terminal", "markdown", "csv"], default="terminal", help="of what is shown"
     )
     parser.add_argument("--target", type=float, metavar="X", help="score to reach; default what the log says, or 0.82")
+    parser.add_argument("--with", dest="beside", choices=["published"], help="set published results beside the runs")
     parser.add_argument("--epochs", type=int, default=16, metavar="N", help="for the time to N epochs")
     return parser.parse_args(arguments)
 
@@ -120,7 +122,10 @@ def main() -> int:
     if page and page.exists() and "<title>Benchmark runs</title>" not in page.read_text("utf-8", "replace")[:500]:
         raise UserError(f"{page}: exists and is no report; choose another --html")
     runs, inferences = load(options.paths)
-    made = tables(runs, forms.Asked(options.target, options.epochs, inferences))
+    asked = forms.Asked(options.target, options.epochs, inferences)
+    made = tables(runs, asked)
+    if options.beside:
+        made += published.tables(runs, asked)
     if options.format == "csv":
         _print_csv(made[0])
     elif options.format == "markdown":

@@ -23,7 +23,11 @@ SCORE_TITLES = {
     "recall": "recall",
     "iou": "IoU",
     "log_loss": "log loss",
+    "accuracy_all_pixels": "accuracy, all pixels",
+    "accuracy_measured_pixels": "accuracy, measured pixels",
 }
+_MASKS = {"baseline": "threshold baseline", "summary": "operational mask"}  # as a reader calls them
+_EPOCH_SCORES = ("loss", "pixel_accuracy", "iou", "accuracy_all_pixels", "accuracy_measured_pixels")
 
 
 def report(folder: Path) -> None:
@@ -36,8 +40,10 @@ def report(folder: Path) -> None:
     tables = [built for built in _tables(environment, records) if built.row_count]
     show(*tables)
     text = [f"# {environment['command']}: {folder.name}", *(markdown(built) for built in tables)]
-    if _draw_curves(records, folder / "pictures"):
-        text.append("![training](pictures/curves.png)")
+    _draw_curves(records, folder / "pictures")
+    for title, name in (("training", "curves.png"), ("calibration", "calibration.png")):
+        if (folder / "pictures" / name).is_file():
+            text.append(f"![{title}](pictures/{name})")
     (folder / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
     print(f"report: {folder / 'report.md'}, pictures: {folder / 'pictures'}")
 
@@ -47,12 +53,13 @@ def _tables(environment: dict, records: list) -> list:
         return next((record for record in reversed(records) if record["kind"] == kind), {})
 
     epochs = {record["epoch"]: record for record in records if record["kind"] == "epoch"}
-    scores = latest("inference").get("scores", {})
+    inference = latest("inference")
     return [
         _run_table(environment),
         _training_table(list(epochs.values())),
-        _time_table(latest("inference")),
-        _score_table(scores, latest("inference").get("rule", "")),
+        _time_table(inference),
+        _score_table(inference),
+        _strata_table(inference.get("strata", {})),
         _failure_table(records),
         _skipped_table(records),
     ]
@@ -74,7 +81,7 @@ def _run_table(environment: dict) -> Table:
 
 
 def _training_table(epochs: list) -> Table:
-    held_out = [name for name in ("loss", "pixel_accuracy", "iou") if epochs and name in epochs[-1]["evaluation"]]
+    held_out = [name for name in _EPOCH_SCORES if epochs and name in epochs[-1]["evaluation"]]
     titles = {"loss": "loss", **SCORE_TITLES}
     built = table(
         "Training",
@@ -83,7 +90,7 @@ def _training_table(epochs: list) -> Table:
         "seconds",
         "samples/s",
         "training\nloss",
-        *(f"held-out\n{titles[name]}".replace(" ", "\n") for name in held_out),
+        *(_stacked(f"held-out {titles[name]}") for name in held_out),
     )
     for epoch in epochs:
         built.add_row(
@@ -116,14 +123,47 @@ def _time_table(inference: dict) -> Table:
     return built
 
 
-def _score_table(scores: dict, rule: str) -> Table:
-    built = table("Scores against the labels", "", *SCORE_TITLES.values())
+def _score_table(inference: dict) -> Table:
+    """Over all scenes together, and the mean over scenes; beside them how well probabilities are calibrated."""
+    scores, means = inference.get("scores", {}), inference.get("scene_means", {})
+    names = [name for name in SCORE_TITLES if any(name in values for values in scores.values())]
+    built = table("Scores against the labels", "", *(_stacked(SCORE_TITLES[name]) for name in names))
     for name, values in scores.items():
-        shown = f"threshold baseline ({rule})" if name == "baseline" else name
-        built.add_row(shown, *(f"{values[score]:.4f}" for score in SCORE_TITLES))
+        built.add_row(_MASKS.get(name, name), *(_score(values, each) for each in names))
+    if means and scores:
+        built.add_row(f"network, mean over {means['scenes']:.0f} scenes", *(_score(means, each) for each in names))
     if {"network", "baseline"} <= scores.keys():
         gain = 100 * (scores["network"]["pixel_accuracy"] - scores["baseline"]["pixel_accuracy"])
-        built.add_row("network - baseline, points of accuracy", f"{gain:+.2f}", *[""] * (len(SCORE_TITLES) - 1))
+        built.add_row("network - baseline, points", f"{gain:+.2f}", *[""] * (len(names) - 1))
+    error = inference.get("calibration", {}).get("expected_calibration_error")
+    said = [f"Threshold baseline: cloud where {inference['rule']}."] if inference.get("rule") else []
+    if error is not None:
+        said.append(f"Expected calibration error of the network's probabilities: {error:.4f}.")
+    built.caption = " ".join(said) or None
+    return built
+
+
+def _stacked(title: str) -> str:
+    """A column's head, a word a line, so that figures and not words make it wide."""
+    return title.replace(" ", "\n")
+
+
+def _score(values: dict, name: str) -> str:
+    return f"{values[name]:.4f}" if name in values else ""
+
+
+def _strata_table(strata: dict) -> Table:
+    """By kind of pixel, where flags or geometry tell them apart."""
+    built = table("Scores by kind of pixel", "kind", "mask", "pixels", "pixel\naccuracy", "F1", "IoU")
+    for stratum, masks in strata.items():
+        for number, (name, values) in enumerate(masks.items()):
+            first = (stratum, f"{values['pixels']:.0f}") if not number else ("", "")
+            scores = (f"{values[each]:.4f}" for each in ("pixel_accuracy", "f1", "iou"))
+            built.add_row(first[0], _MASKS.get(name, name), first[1], *scores)
+    if strata:
+        built.columns[1].justify = "left"
+        built.min_width = 80
+        built.caption = "A pixel may be of several kinds, such as day, ocean and sun glint."
     return built
 
 
@@ -143,12 +183,12 @@ def _skipped_table(records: list) -> Table:
     return shown
 
 
-def _draw_curves(records: list, folder: Path) -> bool:
-    """Loss, score and learning rate against the update, as curves.png; False if the run has not trained."""
+def _draw_curves(records: list, folder: Path) -> None:
+    """Loss, score and learning rate against the update, as curves.png, if the run has trained."""
     steps = [record for record in records if record["kind"] == "step"]
     epochs = [record for record in records if record["kind"] == "epoch"]
     if not steps:
-        return False
+        return
     score = next((name for name in ("pixel_accuracy", "iou") if name in steps[0]), None)
     names = ["loss", *([score] if score else []), "learning_rate"]
     figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.4), layout="constrained")
@@ -164,4 +204,3 @@ def _draw_curves(records: list, folder: Path) -> bool:
     folder.mkdir(exist_ok=True)
     figure.savefig(folder / "curves.png", dpi=90)
     plt.close(figure)
-    return True

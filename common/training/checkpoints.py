@@ -33,8 +33,9 @@ class Checkpoint:
     position: dict  # what else the run needs to go on (epoch, best score ...), as JSON
 
 
-def save(folder: Path, step: int, arrays: dict, position: dict, keep: int) -> Path:
-    """Write the checkpoint of `step` into `folder`, then drop all but the newest `keep`. Rank 0 only.
+def save(folder: Path, step: int, arrays: dict, position: dict, keep: int, best: Optional[int] = None) -> Path:
+    """Write the checkpoint of `step` into `folder`, then drop all but the newest `keep` and that of step `best`. Rank 0
+    only.
 
     Raises UserError if the disk is full or the folder cannot be written; older checkpoints are then still there.
     """
@@ -62,7 +63,8 @@ def save(folder: Path, step: int, arrays: dict, position: dict, keep: int) -> Pa
         problem = storage_problem(error, folder.parent, sum(array.nbytes for array in arrays.values()))
         raise UserError(f"{final}: checkpoint cannot be written ({problem}); the older ones are kept") from error
     for old in list_steps(folder)[:-keep]:
-        shutil.rmtree(folder / f"step-{old:08d}", ignore_errors=True)
+        if old != best:
+            shutil.rmtree(folder / f"step-{old:08d}", ignore_errors=True)
     return final
 
 

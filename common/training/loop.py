@@ -31,7 +31,11 @@ class Progress:
     update: int = 0  # updates done
     evaluation: dict = field(default_factory=dict)  # the latest
     best: Optional[float] = None  # score
+    best_update: int = 0  # after which it was reached
+    best_evaluation: dict = field(default_factory=dict)
+    epochs_without_gain: int = 0
     target_reached: bool = False
+    stopped_early: bool = False
     ranks: int = 1
     updates_per_epoch: int = 0
     data: str = ""  # checksum of the training files' names, sizes and times
@@ -61,7 +65,15 @@ def train(
             loop.run(session.threads)
         except tf.errors.OpError as error:
             raise task.batches.problem(error) from error
-    return {**journal.summary(), "evaluation": progress.evaluation, "target_reached": progress.target_reached}
+        if settings.restore_best:
+            _restore_best(state, progress, session.run)
+    return {
+        **journal.summary(),
+        "evaluation": progress.evaluation,
+        "target_reached": progress.target_reached,
+        "stopped_early": progress.stopped_early,
+        "best_update": progress.best_update,
+    }
 
 
 @dataclass
@@ -78,7 +90,7 @@ class _Loop:
     def run(self, threads: int) -> None:
         progress, per_epoch = self.progress, self.task.batches.steps_per_epoch
         last = self.task.goal.epochs * per_epoch
-        if progress.target_reached or progress.update >= last:
+        if progress.target_reached or progress.stopped_early or progress.update >= last:
             return
         self.journal.run.say("preparing the first update (the network is compiled for this machine)")
         self.journal.begin_epoch(progress.update // per_epoch + 1)
@@ -95,7 +107,7 @@ class _Loop:
                 self.journal.flush()
             if ends_epoch:
                 self.finish_epoch()
-                if progress.target_reached:
+                if progress.target_reached or progress.stopped_early:
                     return
                 if progress.update < last:
                     self.journal.begin_epoch(progress.update // per_epoch + 1)
@@ -114,20 +126,25 @@ class _Loop:
         self.journal.finish_epoch(scores)
         progress, goal = self.progress, self.task.goal
         progress.evaluation = scores
-        progress.best = max(scores[goal.score], -math.inf if progress.best is None else progress.best)
+        progress.epochs_without_gain += 1
+        if scores[goal.score] > (-math.inf if progress.best is None else progress.best):
+            progress.best, progress.best_evaluation = scores[goal.score], scores
+            progress.best_update, progress.epochs_without_gain = progress.update, 0
         if goal.target and scores[goal.score] >= goal.target:
             progress.target_reached = True
             self.journal.target_reached(scores)
+        elif self.settings.patience and progress.epochs_without_gain >= self.settings.patience:
+            progress.stopped_early = True
+            epochs = progress.epochs_without_gain
+            self.journal.run.say(f"stopped early: no better {goal.score} than {progress.best:.4f} in {epochs} epochs")
         self.save()
 
     def save(self) -> None:
         """A checkpoint; running statistics must have been averaged over ranks."""
         if distributed.is_root():
             folder = self.journal.run / "checkpoints"
-            position = asdict(self.progress)
-            checkpoints.save(
-                folder, self.progress.update, self.state.arrays(), position, self.settings.keep_checkpoints
-            )
+            position, keep, best = asdict(self.progress), self.settings.keep_checkpoints, self.progress.best_update
+            checkpoints.save(folder, self.progress.update, self.state.arrays(), position, keep, best)
             self.journal.run.record("checkpoint", step=self.progress.update)
 
     def stop_if_warned(self) -> None:
@@ -172,6 +189,25 @@ def _resume(state: State, task: Task, run: Run) -> Progress:
         run.say(f"resuming {run.path} after update {progress.update}")
         run.record("resume", step=progress.update)
     return progress
+
+
+def _restore_best(state: State, progress: Progress, run: Run) -> None:
+    """Give every rank the weights of the best evaluation. A collective call."""
+    if progress.best_update in (0, progress.update):
+        return
+
+    def load() -> bool:
+        try:
+            state.restore(checkpoints.load(run / "checkpoints", progress.best_update), only_network=True)
+        except checkpoints.DAMAGED as error:
+            run.say(f"the best checkpoint, after update {progress.best_update}, is damaged ({error}): the last is kept")
+            return False
+        return True
+
+    if distributed.on_root(load):
+        state.broadcast()
+        progress.evaluation = progress.best_evaluation
+        run.say(f"the weights are those after update {progress.best_update}, the best ones")
 
 
 def _check_continuation(checkpoint: checkpoints.Checkpoint, then: Progress, now: Progress) -> None:

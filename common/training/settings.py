@@ -32,7 +32,13 @@ class TrainingSettings(Settings):
     save_frequency: int = Field(
         0, ge=0, description="updates between checkpoints, besides one after each epoch; 0 is none"
     )
-    keep_checkpoints: int = Field(3, gt=0, description="newest checkpoints that are kept")
+    keep_checkpoints: int = Field(3, gt=0, description="newest checkpoints that are kept, and the best one beside them")
+    patience: int = Field(
+        0, ge=0, description="stop after so many epochs in a row without a better held-out score; 0 is never"
+    )
+    restore_best: bool = Field(
+        False, description="end with the weights of the epoch with the best held-out score, not with the last ones"
+    )
     logging_frequency: int = Field(10, gt=0, description="updates between records in metrics.jsonl")
 
 

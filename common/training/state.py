@@ -27,16 +27,17 @@ class State:
     def arrays(self) -> dict:
         return {name: variable.numpy() for name, variable in self.variables.items()}
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Set all variables. Raises UserError if the checkpoint is of another network or optimizer."""
+    def restore(self, checkpoint: Checkpoint, only_network: bool = False) -> None:
+        """Set all variables, or only the network's. Raises UserError if the checkpoint is of another one."""
         ours = [tuple(variable.shape) for variable in self.variables.values()]
         theirs = [array.shape for array in checkpoint.arrays.values()]
         if ours != theirs:
             raise UserError(
                 f"{checkpoint.path}: is of another network or optimizer ({len(theirs)} arrays, {len(ours)} expected)"
             )
-        for variable, array in zip(self.variables.values(), checkpoint.arrays.values()):
-            variable.assign(array)
+        for (name, variable), array in zip(self.variables.items(), checkpoint.arrays.values()):
+            if name.startswith("network/") or not only_network:
+                variable.assign(array)
 
     def broadcast(self) -> None:
         """Give every rank rank 0's values. A collective call."""

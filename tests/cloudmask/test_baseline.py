@@ -25,15 +25,15 @@ def test_it_predicts_as_it_was_fitted(tmp_path):
     scenes = data.list_scenes(str(tmp_path))
     rule = baseline.fit(scenes, SETTINGS)
     images, cloud, _ = patches.read_patches(scenes[0].path, SETTINGS)
-    assert np.mean(rule.predict(images) == cloud[..., 0]) == pytest.approx(rule.training_accuracy, abs=2e-3)
+    assert np.mean(rule.is_cloud(images) == cloud[..., 0]) == pytest.approx(rule.training_accuracy, abs=2e-3)
 
 
-@pytest.mark.parametrize(("cloud_above", "expected"), [(True, [0, 0, 1]), (False, [1, 1, 0])])
+@pytest.mark.parametrize(("cloud_above", "expected"), [(True, [False, False, True]), (False, [True, True, False])])
 def test_the_threshold_s_own_value_is_below(cloud_above, expected):
     image = np.zeros((1, 3, 9), np.float32)
     image[0, :, 4] = (0.2, 0.25, 0.3)
     rule = baseline.Threshold(channel=4, value=0.25, cloud_above=cloud_above, training_accuracy=1.0)
-    assert rule.predict(image)[0].tolist() == expected
+    assert rule.is_cloud(image)[0].tolist() == expected
 
 
 def test_by_hand_with_cloud_above():

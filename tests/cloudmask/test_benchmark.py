@@ -12,6 +12,7 @@ import pytest
 
 from cloudmask.config import DataSettings
 from cloudmask.data import scenes as data
+from tests.cloudmask.sen3.products import NAME, product
 from tests.helpers import (
     HEIGHT,
     TINY,
@@ -34,7 +35,7 @@ def trained(tmp_path_factory):
     write_scenes(folder / "train" / "deeper", 10)
     paths = write_scenes(folder / "scenes", 3)
     arrays = scene_arrays(50)
-    arrays["bts"][:, :9] = np.nan  # outside the swath
+    arrays["refs"][:, :9], arrays["bts"][:, :9] = 0.0, 0.0  # outside the swath
     write_hdf(folder / "scenes" / "S3A_swath.hdf", arrays)
     paths[1].write_bytes(paths[1].read_bytes()[:20000])
     (folder / "cloudModel.h5").write_text("an older model")
@@ -88,16 +89,26 @@ def test_one_bad_scene_is_reported_and_the_others_are_done(trained):
     assert (inference["inferences"], inference["failed"]) == (3, ["S3A_001.hdf"])
 
 
-def test_masks_are_probabilities_with_nan_outside_the_swath(trained):
+def test_masks_are_probabilities_of_every_pixel_as_the_reference_s(trained):
     with h5py.File(trained[0] / "runs" / "first" / "masks" / "S3A_swath.hdf.h5") as file:
         mask = file["mask"]
         assert (mask.shape, mask.dtype) == ((1, HEIGHT, WIDTH, 1), np.float32)
         values = mask[0, :, :, 0]
         assert len(mask.attrs["model_sha256"]) == 64
-        assert mask.attrs["threshold"] == 0.5
+        assert (mask.attrs["threshold"], mask.attrs["missing"]) == (0.5, "reference")
         assert mask.attrs["source"].endswith("scenes/S3A_swath.hdf")
-    assert np.isnan(values[:, :9]).all()
-    assert ((values[:, 9:] >= 0) & (values[:, 9:] <= 1)).all()
+    assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_accuracy_is_told_over_all_and_over_measured_pixels(trained):
+    """Side by side, in training and in inference; nothing but the swath's edge was not measured."""
+    folder, output = trained
+    values = records(folder / "runs" / "first", "inference")[0]["scores"]["network"]
+    assert values["pixel_accuracy"] == values["accuracy_all_pixels"] != values["accuracy_measured_pixels"]
+    held_out = records(folder / "runs" / "first", "epoch")[-1]["evaluation"]
+    assert held_out["accuracy_all_pixels"] == held_out["accuracy_measured_pixels"] == held_out["pixel_accuracy"]
+    for name in ("accuracy_all_pixels", "accuracy_measured_pixels"):
+        assert f"{values[name]:.4f}" in output.stdout
 
 
 def test_the_reference_s_two_lines_are_written(trained):
@@ -136,24 +147,36 @@ def test_the_model_is_delivered_and_the_older_one_kept(trained):
 def test_the_report_shows_network_and_baseline(trained):
     folder, output = trained
     report = (folder / "runs" / "first" / "report.md").read_text()
-    scores = records(folder / "runs" / "first", "inference")[0]["scores"]
-    for name in ("network", "baseline"):
+    inference = records(folder / "runs" / "first", "inference")[0]
+    scores = inference["scores"]
+    assert f"| network, mean over 3 scenes | {inference['scene_means']['pixel_accuracy']:.4f} |" in report
+    assert (
+        f"error of the network's probabilities: {inference['calibration']['expected_calibration_error']:.4f}" in report
+    )
+    assert "![calibration](pictures/calibration.png)" in report
+    for name in ("network", "baseline", "summary"):
         assert f"{scores[name]['pixel_accuracy']:.4f}" in report
         assert f"{scores[name]['pixel_accuracy']:.4f}" in output.stdout
-    assert scores["baseline"]["pixel_accuracy"] > 0.99  # these labels are a threshold's
+    assert scores["baseline"]["accuracy_measured_pixels"] > 0.99  # these labels are a threshold's
 
 
 def test_a_taken_run_name_and_a_second_inference(trained):
     """`infer` finds model and baseline of an earlier run; the same name again is refused and nothing is touched."""
     folder, _ = trained
-    settings = ["--config", folder / "reference.yaml", "inference.mode=tiles", "output.run_name=second"]
+    settings = ["--config", folder / "reference.yaml", "inference.mode=tiles", "data.missing=mask"]
+    settings += ["output.run_name=second"]
     arguments = ["-m", "cloudmask", "infer", *settings, f"inference.model_file={folder}/runs/first/model.keras"]
     first = run(*arguments)
     masks = folder / "runs" / "second" / "masks"
     before = {path: path.stat().st_mtime_ns for path in masks.iterdir()}
     again = run(*arguments)
     assert (first.returncode, again.returncode, len(before)) == (1, 1, 3)
-    assert "threshold baseline (S8" in first.stdout
+    assert "Threshold baseline: cloud where S8 <=" in first.stdout
+    assert errors(first.stdout) == ["error: 1 scenes could not be masked, as said above; the others are done"]
+    with h5py.File(masks / "S3A_swath.hdf.h5") as file:
+        values = file["mask"][0, :, :, 0]
+    assert np.isnan(values[:, :9]).all()
+    assert ((values[:, 9:] >= 0) & (values[:, 9:] <= 1)).all()
     assert len(errors(again.stdout)) == 1
     assert "second: exists already and is left as it is" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in masks.iterdir()} == before
@@ -195,6 +218,93 @@ def test_training_stops_at_the_target_and_resumes_there(trained, tmp_path):
     again = run("-m", "cloudmask", "train", "--resume", tmp_path / "goal")
     assert again.returncode == 0, again.stdout
     assert len(records(tmp_path / "goal", "epoch")) == 1
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("products")
+    product(folder)
+    product(folder, NAME.replace("S3B", "S3A"), seed=2, zenith=100.0)
+    return folder
+
+
+def test_products_are_masked_where_they_lie(trained, products, tmp_path):
+    """Twice, with masks in both forms, scored by kind of pixel."""
+    arguments = [*TINY, f"inference.inference_dir={products}", "inference.output=both", "inference.num_runs=2"]
+    arguments += [f"inference.model_file={trained[0]}/runs/first/model.keras", f"output.folder={tmp_path}"]
+    done = run("-m", "cloudmask", "infer", *arguments, "output.run_name=a", "inference.overlay=true")
+    assert done.returncode == 0, done.stdout
+    assert "run 2 of 2: " in done.stdout
+    masks = {path.name for path in (tmp_path / "a" / "masks").iterdir()}
+    names = [path.name for path in products.iterdir()]
+    assert masks == {f"{name}.h5" for name in names} | {name.replace(".SEN3", ".nc") for name in names}
+    (found,) = records(tmp_path / "a", "inference")
+    assert (found["inferences"], found["runs"], found["failed"]) == (2, 2, [])
+    assert set(found["strata"]) == {"day", "night", "land", "ocean"}
+    assert set(found["strata"]["night"]) == {"network", "baseline", "summary"}
+    assert found["strata"]["day"]["network"]["pixels"] == HEIGHT * WIDTH
+    assert found["scores"]["summary"]["pixel_accuracy"] == 1.0
+    report = (tmp_path / "a" / "report.md").read_text()
+    accuracy = found["strata"]["night"]["network"]["pixel_accuracy"]
+    assert f"| night | network | {HEIGHT * WIDTH} | {accuracy:.4f} |" in report
+    timed = json.loads((tmp_path / "a" / "inference.json").read_text())
+    assert len(timed["runs"]) == 2
+    assert len(list((tmp_path / "a" / "pictures").glob("S3*.png"))) == 2
+
+
+def test_training_on_products(products, tmp_path):
+    for number in range(3):
+        product(tmp_path / "more", NAME.replace("20200101T101500", f"2020010{number + 2}T101500"), seed=number)
+    settings = [*TINY, f"data.train_dir={tmp_path}/more", "data.train_split=0.6", "data.sen3=physical"]
+    done = run("-m", "cloudmask", "train", *settings, "training.epochs=1", f"output.folder={tmp_path}/runs")
+    assert done.returncode == 0, done.stdout
+    assert "training on 1 scenes (6 patches), 2 scenes held out (12 patches)" in done.stdout
+
+
+def test_reading_alone_needs_no_model(products, tmp_path):
+    settings = [*TINY, f"inference.inference_dir={products}", "inference.mode=io", f"output.folder={tmp_path}"]
+    done = run("-m", "cloudmask", "infer", *settings, "output.run_name=a", "inference.readers=2")
+    assert done.returncode == 0, done.stdout
+    assert "reading 2 scenes (io, float32)" in done.stdout
+    assert not (tmp_path / "a" / "masks").exists()
+    (found,) = records(tmp_path / "a", "inference")
+    assert found["read"]["count"] == 2
+    assert found["read"]["mean"] > 0 == found["compute"]["mean"]
+
+
+def test_a_grid_over_modes(trained, products, tmp_path):
+    settings = [*TINY, f"inference.inference_dir={products}", f"output.folder={tmp_path}", "output.run_name=a"]
+    settings += [f"inference.model_file={trained[0]}/runs/first/model.keras", "inference.grid.mode=[whole, io]"]
+    done = run("-m", "cloudmask", "grid", *settings, "inference.grid.tile_size=[128]")
+    assert done.returncode == 0, done.stdout
+    cells = json.loads((tmp_path / "a" / "grid.json").read_text())
+    assert [cell["mode"] for cell in cells] == ["whole", "io"]
+    assert (tmp_path / "a" / "grid.png").stat().st_size > 5000
+    assert "threads: 0" in done.stdout  # the best, to paste into a config
+
+
+def test_products_are_converted_by_two_ranks_and_one_bad_one_is_said(products, tmp_path):
+    shutil.copytree(products, tmp_path / "products")
+    torn = next((tmp_path / "products").glob("S3B*"))
+    (torn / "S4_radiance_an.nc").unlink()
+    options = ["--target", tmp_path / "scenes", "--like", "physical"]
+    arguments = ["-m", "cloudmask", "convert", tmp_path / "products", *options]
+    done = run(*arguments, ranks=2)
+    assert done.returncode == 1
+    assert "S4_radiance_an.nc is missing: the product is not whole" in done.stdout
+    assert "1 of 2 products converted like physical" in done.stdout
+    assert len(errors(done.stdout)) == 1
+    assert "1 of 2 products could not be converted" in errors(done.stdout)[0]
+    (scene,) = (tmp_path / "scenes").iterdir()
+    with h5py.File(scene) as file:
+        assert set(file) == set(
+            ["refs", "bts", "bayes", "summary", "latitude", "longitude", "solar_zenith", "confidence"]
+        )
+        assert file["confidence"].attrs["flag_meanings"].split()[3] == "land"
+    before = scene.stat().st_mtime_ns
+    again = run("-m", "cloudmask", "convert", products, *options)
+    assert "1 of 2 products converted like physical" in again.stdout
+    assert scene.stat().st_mtime_ns == before
 
 
 def test_a_horovod_that_was_built_without_tensorflow_is_one_sentence(tmp_path):

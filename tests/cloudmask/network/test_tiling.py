@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from cloudmask.config import DataSettings, InferenceSettings
-from cloudmask.data.scenes import Missing, read_scene
+from cloudmask.data.scenes import read_scene
 from cloudmask.network import tiling
 from cloudmask.network.networks import NETWORKS
 from cloudmask.network.tiling import Axis, Tiling
@@ -32,10 +32,10 @@ def test_two_columns_on_each_side_put_the_pooling_cells_where_the_reference_has_
     assert tiling_of("reference").padding == (56, 56, 82, 82)
 
 
-@pytest.mark.parametrize("mode", ["whole", "reference"])
-def test_a_scene_s_mask_is_the_reference_s(golden, golden_scene, golden_network, mode):
+@pytest.mark.parametrize(("mode", "missing"), [("whole", "mask"), ("reference", "mask"), ("reference", "reference")])
+def test_a_scene_s_mask_is_the_reference_s(golden, golden_scene, golden_network, mode, missing):
     tiles = tiling_of(mode)
-    image, _, cloud = read_scene(golden_scene, Missing.of(DataSettings()), tiles.padding)
+    image, _, cloud = read_scene(golden_scene, DataSettings(missing=missing), tiles.padding)
     mask = tiles.mask(forward(golden_network), image)
     name = {"whole": "whole_scene", "reference": "reference_tiling"}[mode]
     np.testing.assert_allclose(mask[::8, ::8], golden[f"mask_{name}_every8"], atol=1e-5)

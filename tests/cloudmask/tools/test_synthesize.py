@@ -7,7 +7,7 @@ import pytest
 from cloudmask import baseline
 from cloudmask.config import DataSettings, SynthesizeSettings
 from cloudmask.data import scenes as data
-from cloudmask.tools import synthesize
+from cloudmask.tools import made_scenes, synthesize
 from common.errors import UserError
 
 
@@ -20,33 +20,87 @@ def folder(tmp_path_factory):
 
 
 def test_files_have_the_archive_s_names_and_datasets(folder):
-    paths = sorted(folder.iterdir())
+    paths = sorted(folder.rglob("*.hdf"))
     assert len(paths) == 6
+    assert {path.parent.name for path in paths} <= {"day", "night"}
     for path in paths:
         assert path.match(data.PATTERN)
         with h5py.File(path) as file:
             assert {name: (item.shape, item.dtype.str) for name, item in file.items()} == {
-                "refs": ((300, 375, 6), "<f4"),
+                "refs": ((300, 375, 6), "<f8"),
                 "bts": ((300, 375, 3), "<f4"),
-                "bayes": ((300, 375, 1), "|u1"),
+                "bayes": ((300, 375, 1), "<f8"),
+                "rads": ((300, 375, 6), "<f4"),
+                "summary": ((300, 375, 1), "<f8"),
             }
+            assert all(item.id.get_offset() is not None for item in file.values())
 
 
 def test_values_are_plausible(folder):
     clouds = []
-    for path in folder.iterdir():
+    for path in folder.rglob("*.hdf"):
         with h5py.File(path) as file:
-            refs, bts, bayes = (file[name][:] for name in ("refs", "bts", "bayes"))
-        assert np.nanmin(bts) >= 180
-        assert np.nanmax(bts) <= 345
-        assert 0 <= np.nanmin(refs) <= np.nanmax(refs) < 1.2 if np.isfinite(refs).any() else True
-        assert 0 < np.isnan(bts).mean() < 0.35  # the swath's edges
+            refs, bts, bayes, summary = (file[name][:] for name in ("refs", "bts", "bayes", "summary"))
+        measured = bts > 0
+        assert bts[measured].min() >= 180
+        assert bts[measured].max() <= 345
+        assert 0 <= refs.min() <= np.percentile(refs, 95) < 1.3
+        assert 0 < (~measured).mean() < 0.35  # the swath's edges
+        assert set(np.unique(bayes)) | set(np.unique(summary)) == {0.0, 255.0}
+        assert 0.5 < np.mean((bayes > 0) == (summary > 0)) < 1  # an operational mask makes mistakes
         clouds.append((bayes > 0).mean())
     assert 0.3 < np.mean(clouds) < 0.75
 
 
+def test_reflectances_grow_without_bound_at_the_terminator():
+    scenes = (made_scenes.make_scene(0, number, 240, 300) for number in range(40))
+    scene = next(scene for scene in scenes if scene.sun.min() < 89 < 91 < scene.sun.max())
+    near, far = (scene.sun > 89.95) & (scene.sun < 90), scene.sun < 88
+    assert np.nanmax(scene.refs[near]) > 3 > np.nanmax(scene.refs[far])
+    assert np.nanmax(scene.refs[scene.sun >= 90]) < 0.03
+
+
+def test_the_small_form_is_what_was_measured(tmp_path):
+    settings = SynthesizeSettings(scenes=1, folder=str(tmp_path), seed=3, form="small")
+    assert synthesize.main(settings, DataSettings(image_h=300, image_w=375, patch_size=64)) == 0
+    (path,) = tmp_path.iterdir()
+    with h5py.File(path) as file:
+        kinds = {name: item.dtype.str for name, item in file.items()}
+        assert kinds == {"refs": "<f4", "bts": "<f4", "bayes": "|u1"}
+        assert np.isnan(file["bts"][:]).any()
+
+
+@pytest.mark.filterwarnings("ignore:numpy.ndarray size changed")
+@pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf"])
+def test_products_are_opened_by_xarray(tmp_path, engine):
+    """And hold what the same scene's file holds, but for the packing's steps."""
+    xarray = pytest.importorskip("xarray")
+    settings, shape = (
+        {"scenes": 1, "folder": str(tmp_path), "seed": 1},
+        DataSettings(image_h=96, image_w=120, patch_size=64),
+    )
+    for form in ("sen3", "dataset"):
+        assert synthesize.main(SynthesizeSettings(form=form, **settings), shape) == 0
+    (product,) = tmp_path.glob("*.SEN3")
+    (scene,) = tmp_path.rglob("*.hdf")
+    with h5py.File(scene) as file:
+        kelvin, flags = file["bts"][..., 1], file["bayes"][..., 0]
+    with xarray.open_dataset(product / "S8_BT_in.nc", engine=engine) as opened:
+        assert opened["S8_BT_in"].dims == ("rows", "columns")
+        np.testing.assert_allclose(np.nan_to_num(opened["S8_BT_in"].values), kelvin, atol=0.0051)
+    with xarray.open_dataset(product / "flags_in.nc", engine=engine, mask_and_scale=False) as opened:
+        np.testing.assert_array_equal(opened["bayes_in"].values > 0, flags > 0)
+        assert opened["confidence_in"].attrs["flag_meanings"].split()[14] == "summary_cloud"
+    for path in product.iterdir():
+        with xarray.open_dataset(path, engine=engine) as opened:
+            opened.load()
+    read, direct = (data.read_scene(str(path), shape) for path in (scene, product))
+    np.testing.assert_allclose(direct.image[..., 6:], read.image[..., 6:], atol=5e-4)
+    np.testing.assert_array_equal(direct.cloud, read.cloud)
+
+
 def test_a_scene_depends_on_seed_and_number_only():
-    first, again, other = (synthesize.make_scene(*key, 80, 100) for key in ((1, 5), (1, 5), (2, 5)))
+    first, again, other = (made_scenes.make_scene(*key, 80, 100) for key in ((1, 5), (1, 5), (2, 5)))
     np.testing.assert_array_equal(first.bts, again.bts)
     np.testing.assert_array_equal(first.bayes, again.bayes)
     assert not np.array_equal(first.bayes, other.bayes)
@@ -59,10 +113,10 @@ def test_a_threshold_cannot_solve_them(folder):
 
 
 def test_a_second_call_keeps_what_is_there(folder, capsys):
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.hdf")}
     settings = SynthesizeSettings(scenes=6, folder=str(folder), seed=3)
     synthesize.main(settings, DataSettings(image_h=300, image_w=375, patch_size=64))
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.hdf")} == before
     assert "6 were there already" in capsys.readouterr().out
 
 

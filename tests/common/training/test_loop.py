@@ -113,6 +113,60 @@ def test_training_stops_at_the_target_and_a_resumed_run_does_not_begin_again(tmp
     assert (again["updates"], again["target_reached"], again["evaluation"]) == (3, True, {"loss": 1.0, "right": 0.5})
 
 
+def scores(values: list):
+    """An evaluation that brings these scores, one an epoch."""
+    left = iter(values)
+    return lambda: {"loss": 1.0, "right": next(left)}
+
+
+def test_training_stops_when_nothing_gets_better_and_keeps_the_best_checkpoint(tmp_path):
+    write(tmp_path / "data")
+    made = task(tmp_path / "data", epochs=9, scores=scores([0.2, 0.6, 0.5, 0.6, 0.1, 0.9]))
+    summary = train(made, tmp_path, "a", patience=3, keep_checkpoints=1)
+    assert (summary["updates"], summary["stopped_early"], summary["best_update"]) == (15, True, 6)
+    assert summary["evaluation"] == {"loss": 1.0, "right": 0.1}
+    assert checkpoints.list_steps(tmp_path / "a" / "checkpoints") == [6, 15]
+    again = train(task(tmp_path / "data", epochs=9), tmp_path, "", resume=str(tmp_path / "a"), patience=3)
+    assert (again["updates"], again["stopped_early"]) == (15, True)
+
+
+def test_patience_is_kept_over_a_resume(tmp_path):
+    write(tmp_path / "data")
+    train(task(tmp_path / "data", epochs=3, scores=scores([0.6, 0.5, 0.5])), tmp_path, "a", patience=3)
+    made = task(tmp_path / "data", epochs=9, scores=scores([0.5, 0.9]))
+    assert train(made, tmp_path, "", resume=str(tmp_path / "a"), patience=3)["updates"] == 12
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_the_best_weights_are_given_back(tmp_path, resumed):
+    write(tmp_path / "data")
+    settings = {"restore_best": True, "keep_checkpoints": 1, "rate": 0.1}
+    made = task(tmp_path / "data", epochs=4, scores=scores([0.2, 0.6, 0.5, 0.4]))
+    summary = train(made, tmp_path, "a", **settings)
+    if resumed:
+        made = task(tmp_path / "data", epochs=4)
+        summary = train(made, tmp_path, "", resume=str(tmp_path / "a"), **settings)
+    assert summary["evaluation"] == {"loss": 1.0, "right": 0.6}
+    stored = {step: checkpoints.load(tmp_path / "a" / "checkpoints", step).arrays for step in (6, 12)}
+    for number, variable in enumerate(made.network.variables):
+        best, last = (
+            [a for name, a in stored[step].items() if name.startswith("network/")][number] for step in (6, 12)
+        )
+        np.testing.assert_array_equal(variable, best)
+        assert not np.array_equal(variable, last)
+
+
+def test_a_best_checkpoint_that_is_damaged_leaves_the_last_weights(tmp_path, capsys):
+    write(tmp_path / "data")
+    train(task(tmp_path / "data", epochs=2, scores=scores([0.6, 0.5])), tmp_path, "a")
+    (tmp_path / "a" / "checkpoints" / "step-00000003" / "state.npz").write_bytes(b"torn")
+    made = task(tmp_path / "data", epochs=2)
+    summary = train(made, tmp_path, "", resume=str(tmp_path / "a"), restore_best=True)
+    assert "the best checkpoint, after update 3, is damaged" in capsys.readouterr().out
+    assert summary["evaluation"]["right"] == 0.5
+    np.testing.assert_array_equal(made.network.variables[0], final(tmp_path / "a")[0])
+
+
 def test_a_run_does_not_go_on_with_other_files(tmp_path):
     write(tmp_path / "data")
     train(task(tmp_path / "data", epochs=1), tmp_path, "a")

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from common import downloads
+from common.downloads import downloader
 from common.errors import UserError
 from tests.helpers import errors, run
 from tf_deepcam.tools import download
@@ -219,7 +219,7 @@ def test_more_than_four_streams_need_force(server, tmp_path):
 
 
 def test_a_full_disk_is_one_line(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(downloader.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10})())
     with pytest.raises(UserError, match="bytes are missing, 10 are free on this disk"):
         fetch(server.url, str(tmp_path), num_files=1)
 
@@ -282,7 +282,7 @@ def test_names_that_a_terminal_would_obey_or_no_disk_takes_are_refused(server, t
 
 
 def test_a_page_without_end_is_given_up(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("common.downloads._LONGEST_PAGE", 1000)
+    monkeypatch.setattr("common.downloads.downloader._LONGEST_PAGE", 1000)
     server.links = [f"data-{number}.h5" for number in range(500)]
     with pytest.raises(UserError, match="the page is longer than 1000 bytes"):
         fetch(server.url, str(tmp_path))

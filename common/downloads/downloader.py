@@ -1,4 +1,4 @@
-"""Files of one folder of a web server, fetched by several streams over HTTP(S), and gone on with after any break.
+"""Files below one address of a web server, over HTTP(S), gone on with after any break.
 
 A file is written as `.NAME.KEY.part`, where KEY stands for the server's size and version of it, and takes its name
 when it is whole: a download that was stopped goes on where it ended, unless the server's file has changed. Whatever a
@@ -7,12 +7,12 @@ server sends is bounded: by the size that it announced, by the free space, in ti
 
 import hashlib
 import os
+import re
 import shutil
-import sys
 import threading
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 from urllib.parse import quote, urljoin, urlsplit
 
 import requests
@@ -20,7 +20,6 @@ from rich.progress import Progress
 
 from common.errors import UserError, printable, storage_problem
 
-MAX_STREAMS = 4  # what a public server may be asked for
 _ATTEMPTS = 8  # in a row without a byte
 _LONGEST_PAUSE = 60.0  # seconds
 _TIMEOUTS = (20, 60)  # seconds: to connect, and between two packets
@@ -28,7 +27,6 @@ _BLOCK = 1 << 16  # bytes; what is lost at most when a connection breaks
 LONGEST_NAME = 200  # bytes; with the parts that a temporary name adds, what file systems take
 _LONGEST_PAGE = 64 << 20  # bytes
 _MOST_REDIRECTS = 5
-_SILENCE = 5.0  # seconds without a byte after which that is said
 # What no other attempt would mend.
 _HOPELESS = (
     requests.exceptions.InvalidURL,
@@ -54,14 +52,19 @@ class Remote:
 
     bytes: int
     key: str  # changes when the file does
+    md5: str = ""  # of its content, where the server tells
 
 
 class Downloader:
-    """Fetches files of one folder of a server. Used by several threads; `progress` may be given to show it."""
+    """Fetches files below one address of a server. Used by several threads; `progress` may be given to show it."""
 
-    def __init__(self, url: str, target: Path, first_pause: float, progress: Progress):
-        """first_pause: seconds before the second attempt, doubled for each further one."""
+    def __init__(self, url: str, target: Path, first_pause: float, progress: Progress, md5_etags: bool = False):
+        """first_pause: seconds before the second attempt, doubled for each further one.
+
+        md5_etags: the server's ETags are MD5 checksums where they look like one, as those of S3 stores are.
+        """
         self._url, self._target, self._first_pause, self._progress = url, target, first_pause, progress
+        self._md5_etags = md5_etags
         self.bytes = self.retries = 0
         self._hosts: set[str] = set()
         self._counting, self._stopped = threading.Lock(), threading.Event()
@@ -127,27 +130,29 @@ class Downloader:
                     raise
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def page(self) -> str:
-        """The text at the folder's own address, such as its list of files."""
+    def page(self, url: Optional[str] = None) -> str:
+        """The text at an address, by default the folder's own, such as its list of files."""
+        url = url or self._url
 
         def attempt() -> str:
-            with requests.Session() as session, self.get(session, self._url) as reply:
+            with requests.Session() as session, self.get(session, url) as reply:
                 page = b""
                 try:
                     for block in reply.iter_content(_BLOCK):
                         page += block
                         if len(page) > _LONGEST_PAGE:
-                            raise UserError(
-                                f"{self._url}: the page is longer than {_LONGEST_PAGE} bytes: no list of files"
-                            )
+                            raise UserError(f"{url}: the page is longer than {_LONGEST_PAGE} bytes: no list of files")
                 except requests.RequestException as error:
                     raise _TroubleError("the connection broke") from error
                 return page.decode(reply.encoding or "utf-8", "replace")
 
-        return self.persist(self._url, attempt)
+        return self.persist(url, attempt)
 
     def fetch(self, name: str) -> bool:
-        """Bring one file into the target folder; False if it was there, whole. Raises UserError."""
+        """Bring one file into the target folder; False if it was there, whole. Raises UserError.
+
+        name: below the address, and below the target folder; folders in it are made.
+        """
         url, final = urljoin(self._url, quote(name)), self._target / name
         with requests.Session() as session:
             remote = self.persist(url, lambda: self._describe(session, url))
@@ -158,8 +163,9 @@ class Downloader:
                         "left as it is: move it away to fetch it anew"
                     )
                 return False
-            part = self._target / f".{name}.{remote.key}.part"
+            part = final.with_name(f".{final.name}.{remote.key}.part")
             try:
+                final.parent.mkdir(parents=True, exist_ok=True)
                 free, there = shutil.disk_usage(self._target).free, _size(part)
                 if remote.bytes - there > free:
                     raise UserError(f"{final}: {remote.bytes - there} bytes are missing, {free} are free on this disk")
@@ -178,7 +184,10 @@ class Downloader:
             version = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
         if not size.isdigit() or len(size) > 18:
             raise UserError(f"{url}: the server does not tell the file's size, so a broken file could not be noticed")
-        return Remote(int(size), hashlib.sha256(f"{url} {size} {version}".encode()).hexdigest()[:12])
+        key = hashlib.sha256(f"{url} {size} {version}".encode()).hexdigest()[:12]
+        # An object that was stored in parts has another kind of ETag, with a dash.
+        md5 = version.strip('"') if self._md5_etags and re.fullmatch(r'"?[0-9a-f]{32}"?', version) else ""
+        return Remote(int(size), key, md5)
 
     def _go_on(self, session: requests.Session, url: str, part: Path, remote: Remote, task) -> None:
         """Append what is missing to `part`."""
@@ -218,42 +227,17 @@ def _check_whole(part: Path, remote: Remote, url: str) -> None:
     size = _size(part)
     with open(part, "rb") as file:
         begins = file.read(len(_HDF5))
-    if size != remote.bytes or begins != _HDF5:
-        what = f"{size} bytes came, {remote.bytes} were announced" if size != remote.bytes else "it is not an HDF5 file"
+    wrong_sum = remote.md5 and size == remote.bytes and _md5(part) != remote.md5
+    if size != remote.bytes or begins != _HDF5 or wrong_sum:
+        what = "its checksum is not the one that the server tells" if wrong_sum else "it is not an HDF5 file"
+        what = f"{size} bytes came, {remote.bytes} were announced" if size != remote.bytes else what
         part.unlink()
         raise UserError(f"{url}: {what}; it was thrown away: look at the address in a browser, then start again")
 
 
-def check_address(url: str) -> None:
-    """Raises UserError for what is not the address of a web server."""
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
-    except ValueError as error:  # such as a port of 99999
-        raise UserError(f"{url}: is not an address ({error})") from error
-    if not valid:
-        raise UserError(f"{url}: an address that begins with http:// or https:// and a server's name expected")
-
-
-def fetch_all(downloader: Downloader, names: list, streams: int, progress: Progress) -> int:
-    """How many files were fetched. The first error ends all streams; what they brought is kept for the next time."""
-    files = progress.add_task(f"0 of {len(names)} files", total=None)
-    fetched = 0
-    with ThreadPoolExecutor(streams, thread_name_prefix="download") as threads:
-        jobs = [threads.submit(downloader.fetch, name) for name in names]
-        waiting, before = set(jobs), -1
-        try:
-            while waiting:
-                finished, waiting = wait(waiting, timeout=_SILENCE, return_when=FIRST_COMPLETED)
-                fetched += sum(job.result() for job in finished)
-                done = len(jobs) - len(waiting)
-                progress.update(files, description=f"{done} of {len(names)} files", completed=downloader.bytes)
-                if not finished and not sys.stdout.isatty():
-                    silent = "; the server is silent" if downloader.bytes == before else ""
-                    print(f"  {done} of {len(names)} files, {downloader.bytes / 1e9:.3f} GB{silent}", flush=True)
-                before = downloader.bytes
-        except BaseException:
-            downloader.stop()
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
-    return fetched
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

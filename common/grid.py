@@ -1,10 +1,11 @@
-"""The inference benchmark over a grid of settings, each run in a process of its own; a table, a heat map, the best."""
+"""Inference over a grid of settings, each combination in a process of its own; a table, a heat map, the best."""
 
 import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple, Optional
 
 import matplotlib
 
@@ -15,27 +16,34 @@ import yaml
 
 from common.errors import UserError
 from common.report.tables import markdown, show, table
-from common.runs.folder import open_run
-from tf_deepcam.config import Config
-
-KEYS = ("max_inter_threads", "max_intra_threads", "batch_size", "precision")
+from common.runs.folder import Run, open_run
 
 
-def main(config: Config, config_file, overrides: list) -> int:
+class Axes(NamedTuple):
+    """What a benchmark's grid is over. package: `python -m PACKAGE infer` is run. keys: field of `inference.grid` to
+    the setting that takes its values; the first goes down in the heat map, the second across. fixed: overrides of all
+    runs."""
+
+    package: str
+    keys: dict[str, str]
+    fixed: tuple[str, ...] = ()
+
+
+def main(axes: Axes, config: Any, config_file: Optional[str], overrides: list) -> int:
     """Runs `infer` for every combination; one that fails is reported and the others are done. Exit code 1 then."""
-    folder = open_run(config, config.output, "deepcam grid")
+    grid, keys = config.inference.grid, tuple(axes.keys)
+    folder = open_run(config, config.output, f"{config.benchmark} grid")
     folder.say(f"run folder: {folder.path}")
-    lists = [getattr(config.inference.grid, key) for key in KEYS]
+    lists = [getattr(grid, key) for key in keys]
     cells, failed = [], []
     for number, values in enumerate(itertools.product(*lists), 1):
         name = "-".join(map(str, values))
-        chosen = [f"inference.{key}={value}" for key, value in zip(KEYS, values)]
-        chosen += ["inference.score=false", "inference.predictions=none", "inference.outputfile=''"]
-        chosen += [f"output.folder={folder.path}", f"output.run_name={name}"]
-        print(f"{number} of {int(np.prod([len(each) for each in lists]))}: {' '.join(chosen[: len(KEYS)])}", flush=True)
+        chosen = [f"{axes.keys[key]}={value}" for key, value in zip(keys, values)]
+        chosen += [*axes.fixed, f"output.folder={folder.path}", f"output.run_name={name}"]
+        print(f"{number} of {int(np.prod([len(each) for each in lists]))}: {' '.join(chosen[: len(keys)])}", flush=True)
         config_option = ["--config", config_file] if config_file else []
         done = subprocess.run(
-            [*_launcher(config.inference.grid.ranks), "infer", *config_option, *overrides, *chosen],
+            [*_launcher(axes.package, grid.ranks), "infer", *config_option, *overrides, *chosen],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -48,24 +56,22 @@ def main(config: Config, config_file, overrides: list) -> int:
             continue
         result = json.loads((folder / name / "inference.json").read_text(encoding="utf-8"))
         rate = result["statistics"]["samples_per_second"]
-        cells.append((dict(zip(KEYS, values)), rate["median"], rate["standard_deviation"]))
+        cells.append((dict(zip(keys, values)), rate["median"], rate["standard_deviation"]))
         print(f"  {rate['median']:.2f} samples/s", flush=True)
     if not cells:
         raise UserError(f"{folder.path}: every run of the grid failed; their logs are there")
-    _report(folder, cells)
+    _report(folder, cells, axes)
     return 1 if failed else 0
 
 
-def _launcher(ranks: int) -> list:
-    program = [sys.executable, "-m", "tf_deepcam"]
+def _launcher(package: str, ranks: int) -> list:
+    program = [sys.executable, "-m", package]
     return program if ranks == 1 else [str(Path(sys.executable).with_name("horovodrun")), "-np", str(ranks), *program]
 
 
-def _report(folder, cells: list) -> None:
+def _report(folder: Run, cells: list, axes: Axes) -> None:
     best, rate, _ = max(cells, key=lambda cell: cell[1])
-    made = table(
-        "Grid", *(key.replace("max_", "").replace("_", " ") for key in KEYS), "samples/s", "std", "of the best"
-    )
+    made = table("Grid", *(_words(key) for key in axes.keys), "samples/s", "std", "of the best")
     for values, median, deviation in cells:
         made.add_row(*map(str, values.values()), f"{median:.2f}", f"{deviation:.2f}", f"{100 * median / rate:.0f} %")
     show(made)
@@ -76,31 +82,42 @@ def _report(folder, cells: list) -> None:
     )
     draw(cells, folder / "grid.png")
     print(f"written: {folder / 'grid.png'}, grid.md, grid.json")
-    pasted = yaml.safe_dump({"inference": best}, sort_keys=False)
+    tree: dict = {}
+    for field, value in best.items():
+        *sections, key = axes.keys[field].split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    pasted = yaml.safe_dump(tree, sort_keys=False)
     print(f"the best, {rate:.2f} samples/s, to paste into a config:\n{pasted}")
 
 
+def _words(key: str) -> str:
+    return key.replace("max_", "").replace("_", " ")
+
+
 def draw(cells: list, path: Path) -> None:
-    """A heat map of samples/s for each batch size and precision: inter threads down, intra threads across."""
-    maps = sorted({(values["batch_size"], values["precision"]) for values, _, _ in cells})
-    down = sorted({values["max_inter_threads"] for values, _, _ in cells})
-    across = sorted({values["max_intra_threads"] for values, _, _ in cells})
+    """A heat map of samples/s: the first key down, the second across, one map for each combination of the others."""
+    first, second, *others = cells[0][0]
+    maps = sorted({tuple(values[key] for key in others) for values, _, _ in cells})
+    down, across = (sorted({values[key] for values, _, _ in cells}) for key in (first, second))
     rates = {tuple(values.values()): median for values, median, _ in cells}
     highest = max(rates.values())
     figure, axes = plt.subplots(
         1, len(maps), figsize=(1.8 + 3.2 * len(maps), 3.4), layout="constrained", squeeze=False, sharey=True
     )
-    for axis, (batch, precision) in zip(axes[0], maps):
-        grid = np.array([[rates.get((inter, intra, batch, precision), np.nan) for intra in across] for inter in down])
+    for axis, chosen in zip(axes[0], maps):
+        grid = np.array([[rates.get((row, column, *chosen), np.nan) for column in across] for row in down])
         image = axis.imshow(grid, vmin=0, vmax=highest, cmap="viridis")
         for (row, column), value in np.ndenumerate(grid):
             text = "failed" if np.isnan(value) else f"{value:.2f}"
             axis.text(column, row, text, ha="center", va="center", color="white" if value < 0.6 * highest else "black")
         axis.set_xticks(range(len(across)), across)
         axis.set_yticks(range(len(down)), down)
-        axis.set_xlabel("threads within a batch")
-        axis.set_title(f"batch {batch}, {precision}")
-    axes[0][0].set_ylabel("batches at once")
+        axis.set_xlabel(_words(second))
+        axis.set_title(", ".join(f"{_words(key)} {value}" for key, value in zip(others, chosen)))
+    axes[0][0].set_ylabel(_words(first))
     figure.colorbar(image, ax=axes[0].tolist(), label="samples/s")
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -1,0 +1,143 @@
+"""Scenes to masks, one after the other: threads read ahead, another writes and scores behind, while the network
+computes. A scene that cannot be read or written is reported and the others are done.
+"""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
+
+import numpy as np
+
+from cloudmask import masks, scoring
+from cloudmask.baseline import Threshold
+from cloudmask.config import Config
+from cloudmask.data import ancillary
+from cloudmask.data.scenes import Scene, read_scene
+from cloudmask.network.tiling import Forward, Tiling
+from cloudmask.scoring import Scores
+from common.data.files import DataFile
+from common.errors import UserError
+
+_SHOWN_SECONDS = 10.0  # between two lines of progress
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every scene of a run needs. forward: None reads only."""
+
+    config: Config
+    forward: Optional[Forward]
+    tiling: Tiling
+    rule: Optional[Threshold]
+    folder: Path  # where masks go
+    attributes: dict
+
+
+@dataclass
+class Result:
+    """One scene: seconds by part, and its scores if it has labels, or the error."""
+
+    name: str
+    read: float = 0.0
+    compute: float = 0.0
+    write: float = 0.0
+    scores: Optional[Scores] = None
+    error: str = ""
+
+
+class _Read(NamedTuple):
+    scene: Scene
+    beside: ancillary.Ancillary
+    seconds: float
+
+
+def mask_all(job: Job, scenes: list[DataFile], say: Callable[[str], None]) -> list[Result]:
+    """Read ahead, compute, write behind; one Result per scene, in order."""
+    results: list[Result] = []
+    writes: list[Future] = []
+    shown = time.perf_counter()
+    at_once = job.config.inference.readers
+    with ThreadPoolExecutor(at_once, "read") as readers, ThreadPoolExecutor(1, "write") as writer:
+        waiting = [readers.submit(_read, job, scene) for scene in scenes[: at_once + 1]]
+        for number, scene in enumerate(scenes):
+            result = Result(scene.name)
+            results.append(result)
+            reading = waiting.pop(0)
+            if number + at_once + 1 < len(scenes):
+                waiting.append(readers.submit(_read, job, scenes[number + at_once + 1]))
+            try:
+                found = reading.result()
+                result.read = found.seconds
+                if job.forward is not None:
+                    started = time.perf_counter()
+                    probability = job.tiling.mask(job.forward, found.scene.image)
+                    result.compute = time.perf_counter() - started
+                    if len(writes) > 1:  # no more than two scenes behind, or memory would fill up
+                        writes[-2].result()
+                    writes.append(writer.submit(_finish, job, scene, probability, found, result))
+            except UserError as error:
+                result.error = str(error)
+            if time.perf_counter() - shown > _SHOWN_SECONDS:
+                shown = time.perf_counter()
+                say(f"  {number + 1} of {len(scenes)} scenes of rank 0 done")
+        for write in writes:
+            write.result()  # raises what is not a UserError, a fault of ours
+    return results
+
+
+def _read(job: Job, file: DataFile) -> _Read:
+    started = time.perf_counter()
+    file.check()
+    settings = job.config.data
+    scene = read_scene(file.path, settings, job.tiling.padding)
+    wanted = job.forward is not None and (scene.cloud is not None or job.config.inference.output != "reference")
+    beside = ancillary.read(file.path, scene.measured.shape) if wanted else ancillary.Ancillary()
+    return _Read(scene, beside, time.perf_counter() - started)
+
+
+def _finish(job: Job, file: DataFile, probability: np.ndarray, found: _Read, result: Result) -> None:
+    """Write a scene's mask and score it; errors go into its result."""
+    started = time.perf_counter()
+    try:
+        _write(job, file, probability, found)
+        if found.scene.cloud is not None:
+            result.scores = _score(job, probability, found)
+    except UserError as error:
+        result.error = str(error)
+    result.write = time.perf_counter() - started
+
+
+def _write(job: Job, file: DataFile, probability: np.ndarray, found: _Read) -> None:
+    settings, scene = job.config.inference, found.scene
+    attributes = {**job.attributes, "source": file.path}
+    if settings.output in ("reference", "both"):
+        path = job.folder / masks.reference_name(file.path)
+        path.unlink(missing_ok=True)  # of an earlier pass
+        shown = np.where(scene.counted(job.config.data) > 0, probability, np.float32(np.nan))
+        masks.write_reference(path, shown, attributes)
+    if settings.output in ("netcdf", "both"):
+        path = job.folder / masks.netcdf_name(file.path)
+        path.unlink(missing_ok=True)
+        product = {**attributes, "product": Path(file.path).name}
+        masks.write_netcdf(path, probability, scene.measured, found.beside, settings.threshold, product)
+
+
+def _score(job: Job, probability: np.ndarray, found: _Read) -> Scores:
+    scene, (above, _, left, _) = found.scene, job.tiling.padding
+    assert scene.cloud is not None
+    others = {}
+    if job.rule is not None:
+        height, width = scene.cloud.shape
+        inner = scene.image[0, above : above + height, left : left + width]
+        others[scoring.BASELINE] = job.rule.is_cloud(inner)
+    return scoring.score(
+        probability,
+        job.config.inference.threshold,
+        others,
+        scene.cloud,
+        scene.counted(job.config.data),
+        scene.measured,
+        found.beside,
+    )

@@ -1,0 +1,151 @@
+"""What masks are worth against the labels: over all scenes, by scene, by stratum, and by how sure the network was.
+
+Three masks are judged alike: the network's, the threshold baseline's, and the operational `summary` mask where the
+scene has it. Everything is sums that are added over scenes and ranks and divided once; only the mean over scenes, which
+sciml-bench prints, weighs a scene with few pixels as one with many.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cloudmask.data.ancillary import Ancillary
+from cloudmask.scores import BinaryCounts
+
+NETWORK, BASELINE, SUMMARY = "network", "baseline", "summary"
+BINS = 15  # of the calibration, as in Guo et al., arXiv:1706.04599
+# The sun's zenith angles that part day, twilight and night where a scene has no flags. A choice of ours.
+_TWILIGHT_DEGREES, _NIGHT_DEGREES = 80.0, 90.0
+_SCENE_MEANS = ("pixel_accuracy", "f1", "log_loss")
+
+
+def strata(ancillary: Ancillary, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Where each stratum is that the scene tells of, [H, W] bool.
+
+    By the product's own flags; day, twilight and night else by the sun's zenith angle, or by the data set's folders
+    day/ and night/.
+    """
+    found: dict[str, np.ndarray] = {}
+    flags, zenith = ancillary.confidence, ancillary.solar_zenith
+    if flags is not None and {"day", "twilight"} <= flags.meanings.keys():
+        found["day"], found["twilight"] = flags.any_of("day"), flags.any_of("twilight")
+        found["night"] = ~(found["day"] | found["twilight"])
+    elif zenith is not None:
+        found["day"], found["night"] = zenith < _TWILIGHT_DEGREES, zenith >= _NIGHT_DEGREES
+        found["twilight"] = ~(found["day"] | found["night"])
+    elif ancillary.folder in ("day", "night"):
+        found[ancillary.folder] = np.ones(shape, bool)
+    if flags is not None:
+        for title, meaning in (("land", "land"), ("ocean", "ocean"), ("sun glint", "sun_glint"), ("snow", "snow")):
+            if meaning in flags.meanings:
+                found[title] = flags.any_of(meaning)
+    return found
+
+
+@dataclass
+class Scores:
+    """Sums over the pixels of one scene, or of several added up; the masks by name."""
+
+    counted: dict[str, BinaryCounts] = field(default_factory=dict)  # the pixels that count, by data.missing
+    everywhere: dict[str, BinaryCounts] = field(default_factory=dict)  # all pixels
+    measured: dict[str, BinaryCounts] = field(default_factory=dict)  # those with a temperature
+    strata: dict[tuple[str, str], BinaryCounts] = field(default_factory=dict)  # by (stratum, mask)
+    calibration: np.ndarray = field(default_factory=lambda: np.zeros((3, BINS)))  # pixels, probability, cloud
+
+    def __add__(self, other: "Scores") -> "Scores":
+        return Scores(
+            _sum(self.counted, other.counted),
+            _sum(self.everywhere, other.everywhere),
+            _sum(self.measured, other.measured),
+            _sum(self.strata, other.strata),
+            self.calibration + other.calibration,
+        )
+
+    def by_mask(self) -> dict[str, dict[str, float]]:
+        """{mask: scores}: BinaryCounts.scores(), and the accuracy over all pixels and over the measured ones."""
+        return {
+            name: {
+                **counts.scores(),
+                "accuracy_all_pixels": self.everywhere[name].scores()["pixel_accuracy"],
+                "accuracy_measured_pixels": self.measured[name].scores()["pixel_accuracy"],
+            }
+            for name, counts in self.counted.items()
+            if counts.pixels
+        }
+
+    def by_stratum(self) -> dict[str, dict[str, dict[str, float]]]:
+        """{stratum: {mask: accuracy, F1, IoU and pixels}}, strata without pixels left out."""
+        result: dict[str, dict[str, dict[str, float]]] = {}
+        for (stratum, name), counts in self.strata.items():
+            if counts.pixels:
+                scores = counts.scores()
+                shown = {key: scores[key] for key in ("pixel_accuracy", "f1", "iou")}
+                result.setdefault(stratum, {})[name] = {**shown, "pixels": counts.pixels}
+        return result
+
+    def calibration_curve(self) -> dict:
+        """By bin of the network's probability: pixels, mean probability, share of cloud; None where a bin is empty.
+
+        expected_calibration_error: the mean distance of the two, weighted with pixels.
+        """
+        pixels, probability, cloud = self.calibration
+        filled = np.maximum(pixels, 1)
+        distance = np.abs(probability - cloud) / filled
+        return {
+            "pixels": pixels.tolist(),
+            "probability": [p / n if n else None for p, n in zip(probability.tolist(), pixels.tolist())],
+            "cloud": [c / n if n else None for c, n in zip(cloud.tolist(), pixels.tolist())],
+            "expected_calibration_error": float((distance * pixels).sum() / max(pixels.sum(), 1)),
+        }
+
+
+def _sum(first: dict, second: dict) -> dict:
+    return {key: first.get(key, BinaryCounts()) + second.get(key, BinaryCounts()) for key in {**first, **second}}
+
+
+def score(
+    probability: np.ndarray,
+    threshold: float,
+    others: dict[str, np.ndarray],
+    cloud: np.ndarray,
+    counted: np.ndarray,
+    measured: np.ndarray,
+    ancillary: Ancillary,
+) -> Scores:
+    """Of one scene; all arrays [H, W].
+
+    probability: the network's, cloud above `threshold`. others: further masks by name, bool. cloud: the labels;
+    counted, measured: which pixels count, and which were measured; uint8, 0 or 1.
+    """
+    truth, weight, seen = cloud.view(bool), counted.view(bool), measured.view(bool)
+    masks = {NETWORK: probability > threshold, **others}
+    if ancillary.summary is not None:
+        masks[SUMMARY] = ancillary.summary
+    places = strata(ancillary, cloud.shape)
+    result = Scores(calibration=_calibration(probability[weight], truth[weight]))
+    for name, mask in masks.items():
+        result.counted[name] = BinaryCounts.of_certain(mask, truth, weight)
+        result.everywhere[name] = BinaryCounts.of_certain(mask, truth, np.ones_like(truth))
+        result.measured[name] = BinaryCounts.of_certain(mask, truth, seen)
+        for stratum, place in places.items():
+            result.strata[stratum, name] = BinaryCounts.of_certain(mask, truth, place & weight)
+    # Only a network says how sure it is.
+    result.counted[NETWORK] = BinaryCounts.of(probability, cloud, counted, threshold)
+    return result
+
+
+def _calibration(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Pixels, their probabilities and their clouds summed by bin, [3, BINS]."""
+    bins = np.minimum((probability * np.float32(BINS)).astype(np.intp), BINS - 1)
+    sums = [np.bincount(bins, weights, BINS) for weights in (None, probability, truth)]
+    return np.array(sums, np.float64)
+
+
+def scene_means(scenes: list[Scores]) -> dict[str, float]:
+    """The network's accuracy, F1 and loss, each the mean over the scenes that have it, as sciml-bench prints them."""
+    found = [scene.counted[NETWORK].scores() for scene in scenes if scene.counted[NETWORK].pixels]
+    means = {}
+    for name in _SCENE_MEANS:
+        values = [scores[name] for scores in found if np.isfinite(scores[name])]
+        means[name] = float(np.mean(values)) if values else float("nan")
+    return {**means, "scenes": float(len(found))}

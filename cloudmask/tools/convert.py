@@ -1,0 +1,106 @@
+"""Sentinel-3 products to files of the benchmark's kind, over ranks.
+
+like dataset    refs, bts, rads, bayes and summary in the types and with the values of the benchmark's own converter
+like physical   refs and bts float32 with NaN, bayes and confidence with all their bits, and what the masks and scores
+                of real measurements need besides: latitude, longitude, solar_zenith
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cloudmask.config import DataSettings
+from cloudmask.data import ancillary
+from cloudmask.sen3 import Conversion
+from cloudmask.sen3.conversion import Converted, convert
+from cloudmask.sen3.product import PRODUCTS
+from common import distributed
+from common.data import hdf5
+from common.data.files import DataFile, list_files
+from common.data.order import share
+from common.errors import UserError
+
+
+def main(sources: list[str], target_folder: str, like: Conversion) -> int:
+    """Convert all products that are not converted yet; collective.
+
+    sources: products, or folders of them at any depth. Raises UserError if one could not be converted, the others done.
+    """
+    found = {product.path: product for source in sources for product in list_files(source, folders=[PRODUCTS])}
+    products, target = list(found.values()), Path(target_folder).expanduser()
+    distributed.on_root(lambda: _make(target))
+    first, last = share(len(products), distributed.rank(), distributed.size())
+    started, done, kept, failed = time.perf_counter(), 0, 0, []
+    for number, product in enumerate(products[first:last], 1):
+        path = target / f"{Path(product.path).stem}.hdf"
+        try:
+            if path.exists():
+                kept += 1
+                continue
+            _convert(product, path, like)
+            done += 1
+            if distributed.is_root():
+                print(f"  {number} of {last - first} products of rank 0 done: {path.name}", flush=True)
+        except UserError as error:
+            failed.append(str(error))
+    totals = distributed.gather_objects((done, kept, failed))
+    done, kept, failures = sum(t[0] for t in totals), sum(t[1] for t in totals), [each for t in totals for each in t[2]]
+    if distributed.is_root():
+        for failure in failures:
+            print(f"failed: {failure}", flush=True)
+        print(
+            f"{target}: {done} of {len(products)} products converted like {like} in "
+            f"{time.perf_counter() - started:.1f} s, {kept} were there already, {len(failures)} failed",
+            flush=True,
+        )
+    if failures:
+        raise UserError(f"{len(failures)} of {len(products)} products could not be converted, as said above", True)
+    return 0
+
+
+def _make(target: Path) -> None:
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be made ({error.strerror})") from error
+
+
+def _convert(product: DataFile, path: Path, like: Conversion) -> None:
+    product.check()
+    standard = DataSettings()
+    shape = standard.image_h, standard.image_w
+    attributes: dict[str, dict] = {}
+    if like == "dataset":
+        arrays = _as_the_data_set(convert(product.path, like, shape, np.float64, radiances=True))
+    else:
+        arrays, attributes = _with_what_lies_beside(convert(product.path, like, shape, np.float32), product.path)
+    with hdf5.write_file(path) as file:
+        for name, array in arrays.items():
+            dataset = file.create_dataset(name, data=array)
+            dataset.attrs.update(attributes.get(name, {}))
+        file.attrs["source"], file.attrs["like"] = Path(product.path).name, like
+
+
+def _as_the_data_set(made: Converted) -> dict[str, np.ndarray]:
+    """In the types of the published files: 180 MB a scene."""
+    assert made.rads is not None
+    arrays = {"bayes": made.bayes, "bts": made.bts.astype(np.float32), "rads": made.rads.astype(np.float32)}
+    arrays |= {"refs": made.refs, "summary": made.summary}
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _with_what_lies_beside(made: Converted, product: str) -> tuple[dict, dict]:
+    """Arrays, and attributes of some."""
+    beside = ancillary.read(product, made.bts.shape[:2])
+    arrays = {"refs": made.refs, "bts": made.bts, "bayes": made.bayes, "summary": made.summary}
+    arrays |= {name: getattr(beside, name) for name in (*ancillary.COORDINATES, "solar_zenith")}
+    attributes: dict[str, dict] = {}
+    if beside.confidence is not None:
+        arrays["confidence"] = beside.confidence.values
+        meanings = beside.confidence.meanings
+        attributes["confidence"] = {
+            "flag_masks": np.array(list(meanings.values()), beside.confidence.values.dtype),
+            "flag_meanings": " ".join(meanings),
+        }
+    return {name: array for name, array in arrays.items() if array is not None}, attributes
