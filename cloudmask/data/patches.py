@@ -46,10 +46,10 @@ def read_patches(path: str, settings: DataSettings, out: Optional[Arrays] = None
                 place = np.s_[:, row : row + ROWS]
                 rows = min(ROWS, size - row)
                 first = top + band * size + row
-                block = (first, rows, left, across * size)
                 # [across, rows, size] seen as [rows, across, size]: the order in which the file has the pixels
-                scene.image_rows(*block, images[band][place].swapaxes(0, 1), measured[band][place].swapaxes(0, 1))
-                scene.cloud_rows(*block, cloud[band][place].swapaxes(0, 1))
+                image, seen, labels = (each[band][place].swapaxes(0, 1) for each in (images, measured, cloud))
+                scene.image_rows(first, rows, left, image, seen)
+                scene.cloud_rows(first, rows, left, labels)
     return out
 
 

@@ -15,18 +15,16 @@ from typing import Optional
 import numpy as np
 
 from cloudmask.config import DataSettings
+from cloudmask.data.normalize import REFLECTANCES, TEMPERATURES, normalize
 from cloudmask.sen3.conversion import convert
 from common.data import hdf5
+from common.data.buffers import pool
 from common.errors import UserError
 
-REFLECTANCES = 6
-TEMPERATURES = 3
 CHANNELS = REFLECTANCES + TEMPERATURES
-# Rows handled at a time: so few that they stay in a processor's cache from reading to writing (a scene read by blocks
-# comes four times as fast as in one piece), and so many that reader threads, which swap the interpreter's lock at
-# each operation, seldom do.
+# Rows handled at a time: so few that they stay in a processor's cache from reading to writing. A scene that is read in
+# such blocks comes twice as fast as in one piece.
 ROWS = 32
-_PIXEL = np.dtype([("reflectance", f"V{4 * REFLECTANCES}"), ("temperature", f"V{4 * TEMPERATURES}")])
 
 
 def is_product(path: str) -> bool:
@@ -84,61 +82,31 @@ class SceneReader:
     def has_labels(self) -> bool:
         return self._bayes is not None
 
-    def image_rows(
-        self, first: int, rows: int, left: int, columns: int, image: np.ndarray, measured: np.ndarray
-    ) -> None:
-        """Normalised pixels of a block of `rows` rows from `first` and `columns` columns from `left`.
+    def image_rows(self, first: int, rows: int, left: int, image: np.ndarray, measured: np.ndarray) -> None:
+        """Normalised pixels of a block of `rows` rows from `first`, columns from `left` on.
 
-        image: to fill, a view that broadcasts as [rows, *columns split in any way, 9] float32.
-        measured: to fill, likewise without channels, uint8: 1 where there is any brightness temperature.
+        image: to fill, [rows, parts, columns, 9] float32, a row's columns in any number of parts.
+        measured: to fill, [rows, parts, columns] uint8: 1 where there is any brightness temperature.
         """
-        temperature = self._read(self._temperatures, first, rows)
-        absent = _outside(temperature, self._settings.temperature_range_kelvin)
-        measured[...] = 1
-        if absent is not None:
-            # Band by band: a reduction over an axis of 3 takes ten times as long.
-            seen = ~(absent[..., 0] & absent[..., 1] & absent[..., 2])
-            measured[...] = seen[:, left : left + columns].reshape(measured.shape)
-        temperature -= 270.0
-        temperature /= 22.0
-        reflectance = self._read(self._reflectances, first * self._factor, rows * self._factor)
-        if self._settings.missing == "mask":
-            reflectance = self._without_missing(reflectance)
-            if absent is not None:
-                np.putmask(temperature, absent, 0.0)
-        else:
-            if self._factor == 2:
-                reflectance, _ = _average_2x2(reflectance, None)
-            reflectance -= 0.5
-            for values, source in ((reflectance, self._reflectances), (temperature, self._temperatures)):
-                if not np.isfinite(values.max() - values.min()):
-                    raise UserError(
-                        f"{source.where} holds NaN or infinite values, of which the reference's way makes a network of "
-                        "NaN: set data.missing: mask"
-                    )
-        # Six and three floats as one item each: copied float by float, with inner loops so short, it takes three times
-        # as long, and channel by channel it goes through the image's memory nine times.
-        pixels = image.view(_PIXEL)[..., 0]
-        for name, values in (("reflectance", reflectance), ("temperature", temperature)):
-            items = values[:, left : left + columns].view(_PIXEL[name])[..., 0]
-            pixels[name] = items.reshape(pixels.shape)
+        settings, factor = self._settings, self._factor
+        temperature = self._raw(self._temperatures, first, rows)
+        reflectance = self._raw(self._reflectances, first * factor, rows * factor)
+        as_it_comes = settings.missing == "reference"
+        if factor == 2:
+            reflectance = _average_2x2(reflectance, None if as_it_comes else settings.reflectance_range)
+        ranges = settings.reflectance_range, settings.temperature_range_kelvin
+        if not normalize(reflectance, temperature, left, as_it_comes, *ranges, image, measured):
+            names = " or ".join(
+                source.where
+                for source, values in ((self._reflectances, reflectance), (self._temperatures, temperature))
+                if not np.isfinite(values.astype(np.float32)).all()
+            )
+            raise UserError(
+                f"{names} holds NaN or infinite values, of which the reference's way makes a network of NaN: set "
+                "data.missing: mask"
+            )
 
-    def _without_missing(self, reflectance: np.ndarray) -> np.ndarray:
-        """Normalised, on the 1 km grid, 0 where nothing was measured."""
-        absent = _outside(reflectance, self._settings.reflectance_range)
-        nothing = _all_zero(reflectance)
-        if nothing is not None:
-            if absent is None:
-                absent = np.zeros(reflectance.shape, bool)
-            absent |= nothing[..., np.newaxis]
-        if self._factor == 2:
-            reflectance, absent = _average_2x2(reflectance, absent)
-        reflectance -= 0.5
-        if absent is not None:
-            np.putmask(reflectance, absent, 0.0)
-        return reflectance
-
-    def cloud_rows(self, first: int, rows: int, left: int, columns: int, cloud: np.ndarray) -> None:
+    def cloud_rows(self, first: int, rows: int, left: int, cloud: np.ndarray) -> None:
         """1 where the Bayesian mask says cloud (> 0), into `cloud` (uint8, shaped as `measured` above)."""
         if self._bayes is None:
             where = self._temperatures.where.split(": ")[0]
@@ -148,17 +116,8 @@ class SceneReader:
         flags = self._raw(self._bayes, first, rows)
         if flags.dtype.kind == "f" and not np.isfinite(flags).all():
             raise UserError(f"{self._bayes.where} holds NaN or infinite labels")
+        columns = cloud.shape[1] * cloud.shape[2]
         cloud[...] = (flags[:, left : left + columns, 0] > 0).reshape(cloud.shape)
-
-    def _read(self, source: hdf5.Rows, first: int, rows: int) -> np.ndarray:
-        """Rows as float32, in memory that the next call takes again."""
-        raw = self._raw(source, first, rows)
-        if raw.dtype == np.float32:
-            return raw
-        values = self._memory(source.where, raw.shape, np.float32)
-        with np.errstate(over="ignore"):  # a fill value of float64 becomes infinite
-            values[...] = raw
-        return values
 
     def _raw(self, source: hdf5.Rows, first: int, rows: int) -> np.ndarray:
         return source.read_rows(first, self._memory(source.where, (rows, *source.shape[1:]), source.dtype))
@@ -166,7 +125,7 @@ class SceneReader:
     def _memory(self, name: str, shape: tuple, dtype) -> np.ndarray:
         key = name, shape, np.dtype(dtype)
         if key not in self._scratch:
-            self._scratch[key] = np.empty(shape, dtype)
+            self._scratch[key] = pool.empty(shape, dtype)  # fresh memory costs more in page faults than reading does
         return self._scratch[key]
 
 
@@ -175,33 +134,19 @@ def _check_shape(source: hdf5.Rows, expected: tuple, hint: str = "") -> None:
         raise UserError(f"{source.where} has shape {source.shape}, {expected} expected {hint}".rstrip())
 
 
-def _outside(values: np.ndarray, valid: tuple) -> Optional[np.ndarray]:
-    """Where `values` are NaN or outside the closed range; None if nowhere, which two quick passes tell."""
-    low, high = valid
-    if values.min() >= low and values.max() <= high:  # both are NaN if any value is
-        return None
-    return ~((values >= low) & (values <= high))
+def _average_2x2(values: np.ndarray, valid: Optional[tuple]) -> np.ndarray:
+    """[2 rows, 2 columns, c] to [rows, columns, c] float32: the mean of those of the four pixels that were measured.
 
-
-def _all_zero(values: np.ndarray) -> Optional[np.ndarray]:
-    """Where all six reflectances are exactly 0, [rows, columns]; None if nowhere."""
-    nothing = values[..., 0] == 0
-    if not nothing.any():
-        return None
-    # Two channels an item: half as many passes. That -0.0 has a bit set does not matter here.
-    pairs = values.view(np.uint64)
-    return (pairs[..., 0] | pairs[..., 1] | pairs[..., 2]) == 0
-
-
-def _average_2x2(values: np.ndarray, absent: Optional[np.ndarray]) -> tuple[np.ndarray, Optional[np.ndarray]]:
-    """[2 rows, 2 columns, c] to ([rows, columns, c], where none of the four was measured or None).
-
-    The mean of those of the four pixels that were measured.
+    valid: the closed range of measured values, all channels at 0 being none either; NaN where none of the four was.
+    None takes every value.
     """
-    if absent is None:
-        rows = values[0::2] + values[1::2]
-        return (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25), None
-    values = np.where(absent, 0, values)
-    rows, counts = values[0::2] + values[1::2], 2 - (absent[0::2].astype(np.uint8) + absent[1::2])
-    count = counts[:, 0::2] + counts[:, 1::2]
-    return (rows[:, 0::2] + rows[:, 1::2]) / np.maximum(count, 1), count == 0
+    values = np.asarray(values, np.float32)
+    if valid is not None:
+        known = (values >= valid[0]) & (values <= valid[1]) & values.any(-1, keepdims=True)
+        if not known.all():
+            values = np.where(known, values, 0)
+            counts = known[0::2].astype(np.float32) + known[1::2]
+            rows, count = values[0::2] + values[1::2], counts[:, 0::2] + counts[:, 1::2]
+            return (rows[:, 0::2] + rows[:, 1::2]) / np.where(count, count, np.float32(np.nan))
+    rows = values[0::2] + values[1::2]
+    return (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.25)

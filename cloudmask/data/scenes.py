@@ -88,8 +88,9 @@ def read_scene(path: str, settings: DataSettings, pad: Padding = NO_PADDING) -> 
         cloud = np.empty_like(measured) if scene.has_labels else None
         for first in range(0, scene.height, ROWS):
             rows = min(ROWS, scene.height - first)
-            target = image[0, top + first : top + first + rows, before : before + scene.width]
-            scene.image_rows(first, rows, 0, scene.width, target, measured[first : first + rows])
+            inner = image[:, top + first : top + first + rows, before : before + scene.width]
+            block = np.s_[first : first + rows, np.newaxis]
+            scene.image_rows(first, rows, 0, inner.swapaxes(0, 1), measured[block])
             if cloud is not None:
-                scene.cloud_rows(first, rows, 0, scene.width, cloud[first : first + rows])
+                scene.cloud_rows(first, rows, 0, cloud[block])
     return Scene(image, measured, cloud)

@@ -1,0 +1,61 @@
+"""The arithmetic on a scene's pixels, in one pass over them, compiled by Numba.
+
+As array operations it is some twenty passes, in which threads wait for each other at the interpreter's lock; here they
+do not hold it. Compiled at the first call in about a second, and kept on disk beside this file or in the user's cache.
+"""
+
+import numba
+import numpy as np
+
+REFLECTANCES = 6
+TEMPERATURES = 3
+
+
+@numba.njit(nogil=True, cache=True)
+def normalize(
+    reflectances: np.ndarray,
+    temperatures: np.ndarray,
+    left: int,
+    as_it_comes: bool,
+    reflectance_range: tuple,
+    temperature_range: tuple,
+    image: np.ndarray,
+    measured: np.ndarray,
+) -> bool:
+    """Fill `image` and `measured` from a block of rows; False if values taken as they come are not finite.
+
+    reflectances: [rows, width, 6], temperatures: [rows, width, 3] kelvin, float32 or float64; columns from `left` on.
+    image: [rows, parts, columns, 9] float32, the columns in any number of parts.
+    measured: [rows, parts, columns] uint8, 1 where any temperature is within its range.
+    as_it_comes: the reference's way. Else what is NaN or outside its closed range becomes 0, and all six reflectances
+    where each of them is exactly 0.
+    """
+    rows, parts, columns = measured.shape
+    dimmest, brightest = np.float32(reflectance_range[0]), np.float32(reflectance_range[1])
+    coldest, hottest = np.float32(temperature_range[0]), np.float32(temperature_range[1])
+    zero, strange = np.float32(0.0), np.float32(0.0)
+    for row in range(rows):
+        for part in range(parts):
+            first = left + part * columns
+            for column in range(columns):
+                pixel, kelvin = image[row, part, column], temperatures[row, first + column]
+                any_known = np.bool_(False)
+                for channel in range(TEMPERATURES):
+                    value = np.float32(kelvin[channel])
+                    known = coldest <= value <= hottest
+                    any_known |= known
+                    normal = (value - np.float32(270.0)) / np.float32(22.0)
+                    strange += normal - normal  # 0, but NaN for what is not finite
+                    pixel[REFLECTANCES + channel] = normal if known or as_it_comes else zero
+                measured[row, part, column] = any_known
+                light = reflectances[row, first + column]
+                any_light = np.bool_(as_it_comes)
+                for channel in range(REFLECTANCES):
+                    any_light |= light[channel] != 0.0
+                for channel in range(REFLECTANCES):
+                    value = np.float32(light[channel])
+                    known = any_light and dimmest <= value <= brightest
+                    normal = value - np.float32(0.5)
+                    strange += normal - normal
+                    pixel[channel] = normal if known or as_it_comes else zero
+    return not as_it_comes or strange == zero
