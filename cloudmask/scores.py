@@ -43,10 +43,14 @@ class BinaryCounts:
     @classmethod
     def of_certain(cls, positive: np.ndarray, truth: np.ndarray, where: np.ndarray) -> "BinaryCounts":
         """Counts of a prediction without probabilities, over the pixels of `where`; bool arrays of one shape."""
-        cells = np.bincount((truth.view(np.uint8) * np.uint8(2) + positive.view(np.uint8))[where], minlength=4)
-        true_negative, false_positive, false_negative, true_positive = map(float, cells)
+        positive = positive & where
+        true_positive = np.count_nonzero(positive & truth)
+        false_positive = np.count_nonzero(positive) - true_positive
+        false_negative = np.count_nonzero(truth & where) - true_positive
         wrong = false_positive + false_negative
-        return cls(true_positive, false_positive, false_negative, true_negative, -wrong * float(np.log(_SUREST)))
+        true_negative = np.count_nonzero(where) - true_positive - wrong
+        loss = -wrong * float(np.log(_SUREST))
+        return cls(float(true_positive), float(false_positive), float(false_negative), float(true_negative), loss)
 
     @classmethod
     def from_array(cls, values: np.ndarray) -> "BinaryCounts":
