@@ -4,6 +4,8 @@ As array operations it is some twenty passes, in which threads wait for each oth
 do not hold it. Compiled at the first call in about a second, and kept on disk beside this file or in the user's cache.
 """
 
+from typing import Callable
+
 import numba
 import numpy as np
 
@@ -11,7 +13,14 @@ REFLECTANCES = 6
 TEMPERATURES = 3
 
 
-@numba.njit(nogil=True, cache=True)
+def _compiled(function: Callable) -> Callable:
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # nowhere to keep it: neither here nor in the user's cache may files be written
+        return numba.njit(nogil=True)(function)
+
+
+@_compiled
 def normalize(
     reflectances: np.ndarray,
     temperatures: np.ndarray,
