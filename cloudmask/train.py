@@ -15,7 +15,7 @@ from common.runs.files import deliver
 from common.runs.folder import Run
 from common.session import Session
 from common.training import loop
-from common.training.settings import batch_sizes
+from common.training.settings import BatchSizes, batch_sizes
 from common.training.step import prepare
 
 
@@ -32,7 +32,7 @@ def train(config: Config, session: Session) -> dict:
     optimizer = optimizers.build(
         config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"
     )
-    _log_settings(config, session, data)
+    _log_settings(config, session, data, sizes)
     run.say(
         f"training on {len(data.scenes)} scenes ({data.batches.samples} patches), {len(data.held_out_scenes)} scenes "
         f"held out ({data.held_out.samples} patches); {ranks} ranks x {session.threads} threads, global batch "
@@ -62,11 +62,12 @@ def _baseline(config: Config, data: TrainingData, run: Run) -> baseline.Threshol
     return rule
 
 
-def _log_settings(config: Config, session: Session, data: TrainingData) -> None:
+def _log_settings(config: Config, session: Session, data: TrainingData, sizes: BatchSizes) -> None:
     settings = config.training
     values = {
         "seed": settings.seed,
-        "global_batch_size": data.batches.batch_size * distributed.size(),
+        # As the reference logs it, without accumulation.
+        "global_batch_size": sizes.local * distributed.size(),
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
         "train_samples": data.batches.samples,
         "eval_samples": data.held_out.samples,

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Optional, Protocol
 
-import tensorflow as tf
-
 from common import distributed
 from common.benchmarks import Benchmark
 from common.config.settings import Settings
@@ -76,7 +74,8 @@ def open_session(
     log.start("init")
     # Made with a script before the job starts; a program cannot empty other nodes' page caches.
     log.event("cache_clear", False)
-    log.submission(benchmark.name, settings.submission, len(tf.config.list_physical_devices("GPU")))
+    # Ranks of a node, one GPU each; what rank 0 sees may be its own GPU alone, or more than are used.
+    log.submission(benchmark.name, settings.submission, distributed.local_size() if placement.gpu else 0)
     try:
         yield session
     except BaseException:

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from cloudmask import config as cloudmask_config
 from cloudmask.config import DataSettings
+from cloudmask.data import ancillary
 from cloudmask.data.patches import read_patches
 from common.config.recipes import benchmark_of
 from common.errors import UserError
 from common.report import forms, mlperf_logs, plots
 from common.runs.records import read_records
 from common.training import checkpoints
+from tests.cloudmask.sen3.products import product
 from tests.common.report.test_report import write_log
 from tests.helpers import HEIGHT, PATCH, ROOT, WIDTH, scene_arrays, write_hdf
 from tests.tf_deepcam.samples import HEIGHT as SAMPLE_HEIGHT
@@ -71,6 +73,10 @@ def said_by(work) -> str:
     return ""
 
 
+PRODUCT_FILES = [
+    *("S1_radiance_an.nc", "S5_quality_an.nc", "S8_BT_in.nc", "geometry_tn.nc"),
+    *("flags_in.nc", "geodetic_in.nc", "indices_an.nc"),
+]
 RECIPES = sorted(path.read_bytes() for path in (ROOT / "config").rglob("*.yaml"))
 
 
@@ -147,6 +153,25 @@ def test_scenes(tmp_path_factory, scene, damage):
     path.write_bytes(damaged(scene, damage))
     size = DataSettings(image_h=HEIGHT, image_w=WIDTH, patch_size=PATCH)
     assert "S3A_damaged.hdf" in (said_by(lambda: read_patches(str(path), size)) or "S3A_damaged.hdf")
+
+
+@pytest.fixture(scope="module")
+def product_folder(tmp_path_factory):
+    return product(tmp_path_factory.mktemp("product"))
+
+
+@given(st.sampled_from(PRODUCT_FILES), st.sampled_from(["dataset", "physical"]), st.one_of(DAMAGE, HEAD))
+@cases(150)
+def test_products(product_folder, name, like, damage):
+    path = product_folder / name
+    whole = path.read_bytes()
+    path.write_bytes(damaged(whole, damage))
+    size = DataSettings(image_h=HEIGHT, image_w=WIDTH, patch_size=PATCH, sen3=like)
+    try:
+        assert product_folder.name in (said_by(lambda: read_patches(str(product_folder), size)) or product_folder.name)
+        said_by(lambda: ancillary.read(str(product_folder), (HEIGHT, WIDTH)))
+    finally:
+        path.write_bytes(whole)
 
 
 @given(st.one_of(DAMAGE, HEAD))

@@ -33,7 +33,7 @@ def train(config: Config, session: Session) -> dict:
     optimizer = optimizers.build(
         config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"
     )
-    _log_settings(config, session, batches)
+    _log_settings(config, session, batches, sizes)
     height, width, _ = batches.training.arrays[0].shape
     run.say(
         f"training on {batches.training.samples} samples of {height} x {width}, {batches.validation.samples} for "
@@ -116,13 +116,14 @@ def _batches(config: Config, session: Session, sizes: BatchSizes) -> BatchPair:
     return staged.batches
 
 
-def _log_settings(config: Config, session: Session, batches: BatchPair) -> None:
+def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: BatchSizes) -> None:
     """Under the keys of the published result logs."""
     settings = config.training
     values = {
         "checkpoint": config.model.checkpoint or None,
         "seed": settings.seed,
-        "global_batch_size": batches.training.batch_size * distributed.size(),
+        # As the reference logs it, without accumulation.
+        "global_batch_size": sizes.local * distributed.size(),
         "batchnorm_group_size": settings.batchnorm_group_size,
         "batchnorm_group_stride": 1,
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,

@@ -59,12 +59,8 @@ class SceneReader:
         self, reflectances: hdf5.Rows, temperatures: hdf5.Rows, bayes: Optional[hdf5.Rows], settings: DataSettings
     ):
         """bayes: None if the scene has no labels."""
-        self._reflectances, self._temperatures, self._bayes, self._settings = (
-            reflectances,
-            temperatures,
-            bayes,
-            settings,
-        )
+        self._reflectances, self._temperatures, self._bayes = reflectances, temperatures, bayes
+        self._settings = settings
         height, width = self.height, self.width = settings.image_h, settings.image_w
         coarse, fine = (height, width, REFLECTANCES), (2 * height, 2 * width, REFLECTANCES)
         _check_shape(temperatures, (height, width, TEMPERATURES), "(data.image_h, data.image_w)")

@@ -92,6 +92,7 @@ def runs_table(runs: list, asked: Asked) -> Table:
         "local batch": lambda r: show(r.local_batch),
         "accumulation": lambda r: show(r.accumulation),
         "global batch": lambda r: show(r.global_batch),
+        "samples per update": lambda r: show(r.samples_per_update),
         "optimizer": lambda r: show(r.value("opt_name")),
         "schedule": lambda r: show(r.value("scheduler_type")),
         "start_lr": lambda r: show(r.value("opt_lr", "opt_base_learning_rate"), "g"),
@@ -235,7 +236,7 @@ def olympic_table(runs: list, asked: Asked) -> Optional[Table]:
     kinds = defaultdict(list)
     for run in runs:
         words = (show(run.value(key)) for key in ("submission_benchmark", "submission_org", "opt_name"))
-        kinds[(*words, run.ranks, run.global_batch)].append(run)
+        kinds[(*words, run.ranks, run.samples_per_update)].append(run)
     form = table("Several runs of one kind", "kind", "runs", "at the target", "olympic mean, min")
     for (benchmark, organisation, optimizer, ranks, batch), alike in kinds.items():
         if len(alike) < 2:

@@ -119,7 +119,13 @@ class RunLog:
 
     @property
     def global_batch(self) -> Optional[int]:
+        """Samples of one forward pass of all ranks: the reference logs it without accumulation."""
         return self.whole("global_batch_size")
+
+    @property
+    def samples_per_update(self) -> Optional[int]:
+        """The same with accumulation."""
+        return self.global_batch * self.accumulation if self.global_batch else None
 
     @property
     def accumulation(self) -> int:
@@ -129,7 +135,7 @@ class RunLog:
     def local_batch(self) -> Optional[float]:
         if not self.global_batch or not self.ranks:
             return None
-        local = self.global_batch / self.ranks / self.accumulation
+        local = self.global_batch / self.ranks
         return int(local) if local == int(local) else local
 
     # What came of it.

@@ -29,7 +29,7 @@ def scaling_points(runs: list) -> tuple:
     rates = defaultdict(list)
     for run in runs:
         rates[run.nodes if nodes else run.ranks].append(run.samples_per_second(True))
-    same_global = len({run.global_batch for run in runs}) == 1
+    same_global = len({run.samples_per_update for run in runs}) == 1
     same_local = len({(run.local_batch, run.accumulation) for run in runs}) == 1
     kind = "strong" if same_global else "weak" if same_local else "mixed"
     return ("nodes" if nodes else "ranks"), kind, {n: float(np.median(rates[n])) for n in sorted(rates)}

@@ -144,7 +144,9 @@ class _Loop:
         if distributed.is_root():
             folder = self.journal.run / "checkpoints"
             position, keep, best = asdict(self.progress), self.settings.keep_checkpoints, self.progress.best_update
+            self.journal.log.start("save", **self.journal.place)
             checkpoints.save(folder, self.progress.update, self.state.arrays(), position, keep, best)
+            self.journal.log.end("save", **self.journal.place)
             self.journal.run.record("checkpoint", step=self.progress.update)
 
     def stop_if_warned(self) -> None:

@@ -130,7 +130,7 @@ def test_the_mlperf_log_tells_the_run(trained):
         assert keys.count(f"{interval}_start") == keys.count(f"{interval}_stop") == count
     first, last = keys.index("run_start"), keys.index("run_stop")
     assert keys.index("init_stop") < first
-    assert {"epoch_start", "eval_start", "eval_stop", "epoch_stop"} >= {
+    assert {"epoch_start", "eval_start", "eval_stop", "epoch_stop", "save_start", "save_stop"} >= {
         key for key in keys[first + 1 : last] if key.endswith(("_start", "_stop"))
     }
     assert last < keys.index("inference_start")

@@ -71,7 +71,8 @@ def texts(column) -> list:
 
 def test_figures_of_a_log(tmp_path):
     log = read(write_log(tmp_path / "a.log"))
-    assert (log.ranks, log.local_batch, log.accumulation, log.global_batch) == (4, 2, 2, 16)
+    assert (log.ranks, log.local_batch, log.accumulation) == (4, 4, 2)
+    assert (log.global_batch, log.samples_per_update) == (16, 32)
     assert (log.interval("init"), log.interval("run"), log.interval("staging")) == (5.0, 30.0, None)
     assert log.epochs() == [(1, 10.0, 2.0), (2, 10.0, 2.0), (3, 10.0, 2.0)]
     assert (log.time_to_epochs(2), log.time_to_epochs(16)) == (20.0, None)
