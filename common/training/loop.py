@@ -18,6 +18,7 @@ from common.session import Session
 from common.training import checkpoints
 from common.training.interruption import Warnings
 from common.training.journal import Journal
+from common.training.saver import Saver
 from common.training.settings import TrainingSettings
 from common.training.state import State
 from common.training.step import StepResult, TrainingStep
@@ -57,14 +58,16 @@ def train(
     state = State(step)
     progress = _resume(state, task, session.run)
     state.broadcast()
+    saver = Saver(session.run / "checkpoints", settings.keep_checkpoints)
     with Journal(task, step, session.run, session.log, settings, progress.update) as journal, Warnings() as warnings:
         if tensorboard:
             journal.show_curves_in_tensorboard()
-        loop = _Loop(task, step, state, progress, journal, warnings, settings)
-        try:
-            loop.run(session.threads)
-        except tf.errors.OpError as error:
-            raise task.batches.problem(error) from error
+        loop = _Loop(task, step, state, progress, journal, warnings, saver, settings)
+        with saver:
+            try:
+                loop.run(session.threads)
+            except tf.errors.OpError as error:
+                raise task.batches.problem(error) from error
         if settings.restore_best:
             _restore_best(state, progress, session.run)
     return {
@@ -73,6 +76,7 @@ def train(
         "target_reached": progress.target_reached,
         "stopped_early": progress.stopped_early,
         "best_update": progress.best_update,
+        "seconds_lost_to_saving": saver.seconds_lost,
     }
 
 
@@ -84,6 +88,7 @@ class _Loop:
     progress: Progress
     journal: Journal
     warnings: Warnings
+    saver: Saver
     settings: TrainingSettings
     last_result: Optional[StepResult] = None
 
@@ -106,7 +111,7 @@ class _Loop:
                 self.step.check_finite()
                 self.journal.flush()
             if ends_epoch:
-                self.finish_epoch()
+                self.finish_epoch(saves)
                 if progress.target_reached or progress.stopped_early:
                     return
                 if progress.update < last:
@@ -118,8 +123,8 @@ class _Loop:
                 self.stop_if_warned()
             self.last_result = result
 
-    def finish_epoch(self) -> None:
-        """Evaluate, record, save."""
+    def finish_epoch(self, saves: bool) -> None:
+        """Evaluate, record, save. saves: whether a checkpoint is due, whatever the epoch."""
         self.journal.end_epoch()
         self.state.average_statistics()
         scores = self.task.evaluate()
@@ -137,17 +142,19 @@ class _Loop:
             progress.stopped_early = True
             epochs = progress.epochs_without_gain
             self.journal.run.say(f"stopped early: no better {goal.score} than {progress.best:.4f} in {epochs} epochs")
-        self.save()
+        ended = progress.target_reached or progress.stopped_early or self.journal.epoch == goal.epochs
+        when = self.settings.checkpoints
+        if saves or when == "epoch" or (ended and when != "none"):
+            self.save()
 
     def save(self) -> None:
-        """A checkpoint; running statistics must have been averaged over ranks."""
+        """A checkpoint; running statistics must have been averaged over ranks. It is written while training goes on."""
         if distributed.is_root():
-            folder = self.journal.run / "checkpoints"
-            position, keep, best = asdict(self.progress), self.settings.keep_checkpoints, self.progress.best_update
-            self.journal.log.start("save", **self.journal.place)
-            checkpoints.save(folder, self.progress.update, self.state.arrays(), position, keep, best)
-            self.journal.log.end("save", **self.journal.place)
-            self.journal.run.record("checkpoint", step=self.progress.update)
+            progress, journal = self.progress, self.journal
+            journal.log.start("save", **journal.place)
+            lost = self.saver.save(progress.update, self.state.arrays, asdict(progress), progress.best_update)
+            journal.log.end("save", **journal.place)
+            journal.run.record("checkpoint", step=progress.update, seconds=lost)
 
     def stop_if_warned(self) -> None:
         """Every rank learns of a warning from the update's own exchange. An update's result is looked at after the next
@@ -156,6 +163,7 @@ class _Loop:
             return
         self.state.average_statistics()
         self.save()
+        self.saver.wait()  # before the others may go: when they have gone, a launcher stops this rank
         names = sorted({name for name in distributed.gather_objects(self.warnings.name) if name})
         raise InterruptedTrainingError(
             f"after update {self.progress.update} by {' and '.join(names)} with a checkpoint: go on with --resume "

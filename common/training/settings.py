@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.config.settings import Settings
 from common.errors import UserError
@@ -29,8 +29,13 @@ class TrainingSettings(Settings):
     deterministic: bool = Field(
         False, description="use only operations whose result never varies from run to run (slower)"
     )
+    checkpoints: Literal["none", "end", "epoch", "steps"] = Field(
+        "epoch",
+        description="when the state is saved: none | end = after the last update | epoch = after each epoch, and every "
+        "save_frequency updates | steps = every save_frequency updates, and at the end; a warned run always saves",
+    )
     save_frequency: int = Field(
-        0, ge=0, description="updates between checkpoints, besides one after each epoch; 0 is none"
+        0, ge=0, description="checkpoints: epoch, steps: updates between checkpoints; 0 is none"
     )
     keep_checkpoints: int = Field(3, gt=0, description="newest checkpoints that are kept, and the best one beside them")
     patience: int = Field(
@@ -40,6 +45,16 @@ class TrainingSettings(Settings):
         False, description="end with the weights of the epoch with the best held-out score, not with the last ones"
     )
     logging_frequency: int = Field(10, gt=0, description="updates between records in metrics.jsonl")
+
+    @model_validator(mode="after")
+    def _checkpoints_fit(self):
+        if self.checkpoints == "steps" and not self.save_frequency:
+            raise ValueError("checkpoints: steps needs save_frequency, the updates between two")
+        if self.save_frequency and self.checkpoints in ("none", "end"):
+            raise ValueError(f"save_frequency has no meaning with checkpoints: {self.checkpoints}")
+        if self.restore_best and self.checkpoints != "epoch":
+            raise ValueError(f"restore_best needs checkpoints: epoch (found: {self.checkpoints})")
+        return self
 
 
 class BatchSizes(NamedTuple):

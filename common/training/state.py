@@ -1,5 +1,6 @@
 """Everything that a checkpoint holds of a training step: weights and optimizer variables, as numpy arrays by name."""
 
+import numpy as np
 import tensorflow as tf
 
 from common import distributed
@@ -25,7 +26,8 @@ class State:
         self._statistics = step.network.non_trainable_variables
 
     def arrays(self) -> dict:
-        return {name: variable.numpy() for name, variable in self.variables.items()}
+        """A copy of all of them, which later updates do not touch."""
+        return {name: np.array(variable.numpy()) for name, variable in self.variables.items()}
 
     def restore(self, checkpoint: Checkpoint, only_network: bool = False) -> None:
         """Set all variables, or only the network's. Raises UserError if the checkpoint is of another one."""

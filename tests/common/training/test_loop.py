@@ -79,6 +79,47 @@ def test_epochs_are_evaluated_recorded_and_saved_in_order(tmp_path):
     assert [step for kind, step in kinds if kind == "checkpoint"] == [2, 3, 4, 6, 8, 9]
 
 
+@pytest.mark.parametrize(
+    ("settings", "saved"),
+    [
+        ({"checkpoints": "none"}, []),
+        ({"checkpoints": "end"}, [9]),
+        ({"checkpoints": "epoch"}, [3, 6, 9]),
+        ({"checkpoints": "epoch", "save_frequency": 2}, [2, 3, 4, 6, 8, 9]),
+        ({"checkpoints": "steps", "save_frequency": 3}, [3, 6, 9]),
+        ({"checkpoints": "steps", "save_frequency": 4}, [4, 8, 9]),
+    ],
+)
+def test_checkpoints_are_saved_when_they_are_wanted(tmp_path, settings, saved):
+    write(tmp_path / "data")
+    summary = train(task(tmp_path / "data"), tmp_path, "a", keep_checkpoints=9, **settings)
+    records = read_records(tmp_path / "a" / "metrics.jsonl")
+    assert [record["step"] for record in records if record["kind"] == "checkpoint"] == saved
+    assert checkpoints.list_steps(tmp_path / "a" / "checkpoints") == saved
+    log = (tmp_path / "a" / "mlperf.log").read_text()
+    assert log.count('"save_start"') == log.count('"save_stop"') == len(saved)
+    assert (summary["seconds_lost_to_saving"] > 1e-4) == bool(saved)
+
+
+def test_a_target_that_is_reached_is_an_end(tmp_path):
+    write(tmp_path / "data")
+    train(task(tmp_path / "data", epochs=9, target=0.4), tmp_path, "a", checkpoints="end")
+    assert checkpoints.list_steps(tmp_path / "a" / "checkpoints") == [3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"checkpoints": "steps"}, "needs save_frequency"),
+        ({"checkpoints": "none", "save_frequency": 3}, "save_frequency has no meaning with checkpoints: none"),
+        ({"checkpoints": "end", "restore_best": True}, "restore_best needs checkpoints: epoch"),
+    ],
+)
+def test_settings_of_checkpoints_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingSettings(**settings)
+
+
 def test_what_is_minimised_is_the_loss_by_name_not_by_place(tmp_path):
     write(tmp_path / "data")
     train(task(tmp_path / "data", epochs=30), tmp_path, "a", logging_frequency=3)

@@ -1,0 +1,57 @@
+"""Checkpoints written by a thread of their own, so that training waits only where the one before is not done yet."""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Callable, Optional
+
+from common.training import checkpoints
+
+
+class Saver:
+    """Opened as a context around a training; at its end the last checkpoint is whole. Rank 0 only.
+
+    seconds_lost: time that training has spent here.
+    """
+
+    def __init__(self, folder: Path, keep: int):
+        self._folder, self._keep = folder, keep
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Optional[Future] = None
+        self.seconds_lost = 0.0
+
+    def __enter__(self) -> "Saver":
+        return self
+
+    def __exit__(self, kind: Optional[type], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
+        try:
+            if kind is None:
+                self.wait()
+        finally:
+            self._thread.shutdown()  # waits for what is being written, whatever has happened
+
+    def save(self, step: int, read: Callable[[], dict], position: dict, best: Optional[int]) -> float:
+        """Begin to write what `read` gives, arrays that do not change any more. Seconds that training has lost.
+
+        Raises what the write before has raised (UserError).
+        """
+        started = time.perf_counter()
+        self._finish()
+        self._writing = self._thread.submit(checkpoints.save, self._folder, step, read(), position, self._keep, best)
+        lost = time.perf_counter() - started
+        self.seconds_lost += lost
+        return lost
+
+    def wait(self) -> None:
+        """Until what was begun is whole. Raises UserError if it could not be written."""
+        started = time.perf_counter()
+        try:
+            self._finish()
+        finally:
+            self.seconds_lost += time.perf_counter() - started
+
+    def _finish(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
