@@ -20,6 +20,7 @@ from common.training.evaluate import sum_over_batches
 from common.training.settings import BatchSizes
 from common.training.step import forward
 from common.training.task import Goal, Task
+from common.training.warmup import made_up
 
 SCORE = "pixel_accuracy"
 
@@ -59,6 +60,7 @@ def make_task(config: Config, data: TrainingData, threads: int) -> Task:
         data.batches,
         lambda: evaluate(compiled, data.held_out, threads, only_measured=only_measured),
         Goal(SCORE, config.training.target, config.training.epochs),
+        rehearse=lambda: compiled(made_up(data.held_out.arrays, data.held_out.batch_size)[0]),
     )
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from common.data.batches import Batches
 from common.training.evaluate import sum_over_batches
 from common.training.task import Goal, Objective, Task
+from common.training.warmup import made_up
 from tf_deepcam.config import Config, LossSettings
 from tf_deepcam.data.sample_batches import BatchPair
 from tf_deepcam.data.samples import CLASSES
@@ -25,13 +26,15 @@ def make_task(config: Config, batches: BatchPair, threads: int) -> Task:
     network = deeplab.deeplab(
         shape[-1], CLASSES, **config.model.form(), batchnorm_group_size=settings.batchnorm_group_size
     )
+    sums = evaluation_sums(network, config, batches.validation)
     return Task(
         network,
         objective(config.loss),
         batches.training,
-        evaluator(network, config, batches.validation, threads),
+        lambda: evaluate(sums, batches.validation, threads),
         Goal(SCORE, settings.target_iou, settings.max_epochs),
         gflop_per_sample=(1 + _BACKWARD) * deeplab.forward_gflop(network, shape),
+        rehearse=lambda: sums(*made_up(batches.validation.arrays, 1)),
     )
 
 
@@ -50,10 +53,11 @@ def objective(settings: LossSettings) -> Objective:
     return measure
 
 
-def evaluator(
-    network: tf.keras.Model, config: Config, batches: Batches, threads: int
-) -> Callable[[], dict[str, float]]:
-    """A collective call that gives {"loss", "iou"}: means over all samples, each counted once on whatever rank."""
+Sums = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def evaluation_sums(network: tf.keras.Model, config: Config, batches: Batches) -> Sums:
+    """From a batch's fields and labels to its summed loss and IoU and its number of samples, compiled."""
     # One trace for any number of samples: the last batch may be smaller.
     signature = [tf.TensorSpec((None, *spec.shape), spec.dtype) for spec in batches.arrays]
 
@@ -64,8 +68,10 @@ def evaluator(
         scores = intersection_over_union(tf.argmax(logits, -1), labels, CLASSES)
         return tf.stack([tf.reduce_sum(loss), tf.reduce_sum(scores), tf.cast(tf.shape(labels)[0], tf.float32)])
 
-    def evaluate() -> dict[str, float]:
-        loss, score, samples = sum_over_batches(batches, lambda batch: sums(*batch).numpy(), 3, threads)
-        return {"loss": float(loss / samples), SCORE: float(score / samples)}
+    return sums
 
-    return evaluate
+
+def evaluate(sums: Sums, batches: Batches, threads: int) -> dict[str, float]:
+    """{"loss", "iou"}: means over all samples, each counted once on whatever rank. A collective call."""
+    loss, score, samples = sum_over_batches(batches, lambda batch: sums(*batch).numpy(), 3, threads)
+    return {"loss": float(loss / samples), SCORE: float(score / samples)}

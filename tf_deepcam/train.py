@@ -41,17 +41,13 @@ def train(config: Config, session: Session) -> dict:
         f"{batches.training.steps_per_epoch} updates an epoch, {settings.precision}; "
         f"{task.gflop_per_sample / 3:.1f} GFLOP a forward pass"
     )
-    started = time.perf_counter()
-    with session.timed() as outcome:
-        summary = loop.train(task, optimizer, settings, session, tensorboard=config.output.tensorboard)
-        outcome.success = summary["target_reached"] or not settings.target_iou
-    summary["seconds"] = time.perf_counter() - started
+    summary = loop.train(task, optimizer, settings, session, tensorboard=config.output.tensorboard)
     if distributed.is_root():
         task.network.save(run / "model.keras")
         weights.save(task.network, run / "model.npz")
         pictures.draw_samples(task.network, batches.validation, config, run)
     run.record("training", **summary)
-    if not outcome.success:
+    if settings.target_iou and not summary["target_reached"]:
         best = summary["evaluation"].get(SCORE, float("nan"))
         run.say(f"target not reached: iou {best:.4f} < {settings.target_iou} after {summary['epochs']:.0f} epochs")
     return summary

@@ -6,6 +6,7 @@ at a checkpoint after the same update.
 """
 
 import math
+import time
 from dataclasses import asdict, dataclass, field
 from typing import Optional
 
@@ -23,6 +24,7 @@ from common.training.settings import TrainingSettings
 from common.training.state import State
 from common.training.step import StepResult, TrainingStep
 from common.training.task import Task
+from common.training.warmup import warm_up
 
 
 @dataclass
@@ -52,7 +54,8 @@ def train(
 ) -> dict:
     """Train the task's network in place to its goal, going on from the run's checkpoint if it resumed. Collective.
 
-    Returns the journal's summary with "evaluation", the latest scores, and "target_reached".
+    What is timed as the run begins after compiling and warm-up and ends with the last evaluation. Returns the journal's
+    summary with "seconds", those of the run, "evaluation", the latest scores, and "target_reached".
     """
     step = TrainingStep(task.network, optimizer, task.objective, settings)
     state = State(step)
@@ -63,15 +66,23 @@ def train(
         if tensorboard:
             journal.show_curves_in_tensorboard()
         loop = _Loop(task, step, state, progress, journal, warnings, saver, settings)
-        with saver:
+        session.log.event("warmup_steps", settings.warmup_steps)
+        if settings.warmup_steps and loop.updates_left:
+            session.run.say(f"warming up with {settings.warmup_steps} updates on made-up samples")
+            warm_up(step, state, task, settings.warmup_steps)
+        started = time.perf_counter()
+        with session.timed() as outcome, saver:
             try:
                 loop.run(session.threads)
             except tf.errors.OpError as error:
                 raise task.batches.problem(error) from error
+            outcome.success = progress.target_reached or not task.goal.target
+        seconds = time.perf_counter() - started
         if settings.restore_best:
             _restore_best(state, progress, session.run)
     return {
         **journal.summary(),
+        "seconds": seconds,
         "evaluation": progress.evaluation,
         "target_reached": progress.target_reached,
         "stopped_early": progress.stopped_early,
@@ -92,12 +103,19 @@ class _Loop:
     settings: TrainingSettings
     last_result: Optional[StepResult] = None
 
+    @property
+    def updates_left(self) -> int:
+        progress = self.progress
+        last = self.task.goal.epochs * self.task.batches.steps_per_epoch
+        return 0 if progress.target_reached or progress.stopped_early else max(last - progress.update, 0)
+
     def run(self, threads: int) -> None:
-        progress, per_epoch = self.progress, self.task.batches.steps_per_epoch
-        last = self.task.goal.epochs * per_epoch
-        if progress.target_reached or progress.stopped_early or progress.update >= last:
+        if not self.updates_left:
             return
-        self.journal.run.say("preparing the first update (the network is compiled for this machine)")
+        progress, per_epoch = self.progress, self.task.batches.steps_per_epoch
+        last = progress.update + self.updates_left
+        if not self.settings.warmup_steps:
+            self.journal.run.say("preparing the first update (the network is compiled for this machine)")
         self.journal.begin_epoch(progress.update // per_epoch + 1)
         for batch in self.task.batches.dataset(progress.update, last, parallel=threads):
             if self.warnings.name:  # not in the handler, which may run while a graph is traced

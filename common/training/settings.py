@@ -38,6 +38,9 @@ class TrainingSettings(Settings):
         0, ge=0, description="checkpoints: epoch, steps: updates between checkpoints; 0 is none"
     )
     keep_checkpoints: int = Field(3, gt=0, description="newest checkpoints that are kept, and the best one beside them")
+    warmup_steps: int = Field(
+        0, ge=0, description="updates on made-up samples before the timed run, after which every value is put back"
+    )
     patience: int = Field(
         0, ge=0, description="stop after so many epochs in a row without a better held-out score; 0 is never"
     )

@@ -37,7 +37,11 @@ class State:
             raise UserError(
                 f"{checkpoint.path}: is of another network or optimizer ({len(theirs)} arrays, {len(ours)} expected)"
             )
-        for (name, variable), array in zip(self.variables.items(), checkpoint.arrays.values()):
+        self.assign(list(checkpoint.arrays.values()), only_network)
+
+    def assign(self, arrays: list[np.ndarray], only_network: bool = False) -> None:
+        """The same from arrays in the order of `arrays()`."""
+        for (name, variable), array in zip(self.variables.items(), arrays):
             if name.startswith("network/") or not only_network:
                 variable.assign(array)
 

@@ -79,6 +79,11 @@ class TrainingStep:
         """The rate of the last update."""
         return float(self.optimizer.learning_rate)
 
+    def forget_bad(self) -> None:
+        """As if no loss or gradient had been bad yet."""
+        self.first_bad_update.assign(0)
+        self._bad_loss.assign(False)
+
     def check_finite(self) -> None:
         """Raises UserError on every rank if a loss or a gradient was NaN or infinite: both are means over ranks, so
         all see the same. A network with ReLUs can hide NaN weights from the loss, but not from the gradients."""

@@ -25,6 +25,7 @@ class Task:
     """A network, what it is trained on and for, and how it is judged.
 
     evaluate: a collective call that returns {score name: value}, "loss" among them.
+    rehearse: what evaluate computes, on made-up samples, so that it is compiled; touches no data.
     gflop_per_sample: work of one sample's forward and backward pass; if given, TFLOP/s are recorded.
     """
 
@@ -34,3 +35,4 @@ class Task:
     evaluate: Callable[[], dict[str, float]]
     goal: Goal
     gflop_per_sample: float = 0.0
+    rehearse: Callable[[], object] = lambda: None

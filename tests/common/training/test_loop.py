@@ -54,13 +54,26 @@ def task(folder: Path, epochs: int = 3, target: float = 0.0, scores=lambda: {"lo
     return Task(network, objective, batches, scores, Goal("right", target, epochs))
 
 
-def train(made: Task, folder: Path, name: str, resume=None, rate: float = 0.05, **settings) -> dict:
+def train(
+    made: Task,
+    folder: Path,
+    name: str,
+    resume=None,
+    rate: float = 0.05,
+    optimizer: str = "Adam",
+    scale_loss: bool = False,
+    **settings,
+) -> dict:
     config = Config(output=OutputSettings(folder=str(folder), run_name=name))
     run = open_run(config, config.output, "test train", resume)
     session = Session(run, Log(run / "mlperf.log"), 1)
-    optimizer = optimizers.build(OptimizerSettings(start_lr=rate), ScheduleSettings())
+    built = optimizers.build(
+        OptimizerSettings(start_lr=rate, optimizer=optimizer, weight_decay=0.01),
+        ScheduleSettings(),
+        scale_loss=scale_loss,
+    )
     try:
-        return loop.train(made, optimizer, TrainingSettings(**settings), session, tensorboard=False)
+        return loop.train(made, built, TrainingSettings(**settings), session, tensorboard=False)
     finally:
         os.close(run._lock)  # as if the process had ended
 
@@ -152,6 +165,51 @@ def test_training_stops_at_the_target_and_a_resumed_run_does_not_begin_again(tmp
     assert train(made, tmp_path, "a")["updates"] == 3
     again = train(task(tmp_path / "data", epochs=9, target=0.4), tmp_path, "", resume=str(tmp_path / "a"))
     assert (again["updates"], again["target_reached"], again["evaluation"]) == (3, True, {"loss": 1.0, "right": 0.5})
+
+
+@pytest.mark.parametrize(("optimizer", "scaled"), [("Adam", False), ("LAMB", False), ("Adam", True)])
+def test_a_warm_up_leaves_no_trace(tmp_path, optimizer, scaled):
+    """Weights, the optimizer's slots and counters, the loss scale, batch norms' statistics: bit for bit."""
+    write(tmp_path / "data")
+
+    def made() -> Task:
+        tf.keras.utils.set_random_seed(1)
+        layers = [tf.keras.layers.Dense(3, input_shape=(4,)), tf.keras.layers.BatchNormalization()]
+        plain = task(tmp_path / "data")
+        return replace(plain, network=tf.keras.Sequential([*layers, tf.keras.layers.Dense(1)]))
+
+    for name, updates in (("cold", 0), ("warm", 3)):
+        train(made(), tmp_path, name, warmup_steps=updates, optimizer=optimizer, scale_loss=scaled)
+    for ours, theirs in zip(final(tmp_path / "warm"), final(tmp_path / "cold")):
+        np.testing.assert_array_equal(ours, theirs)
+    logs = [(tmp_path / name / "mlperf.log").read_text() for name in ("cold", "warm")]
+    assert ['"warmup_steps", "value": 0' in logs[0], '"warmup_steps", "value": 3' in logs[1]] == [True, True]
+    kinds = [[r["kind"] for r in read_records(tmp_path / name / "metrics.jsonl")] for name in ("cold", "warm")]
+    assert kinds[0] == kinds[1]
+
+
+def test_a_warm_up_comes_before_the_run_and_touches_no_data(tmp_path):
+    write(tmp_path / "data")
+    happened = []
+    made = task(tmp_path / "data", epochs=1)
+
+    def noting(batch: tuple, outputs: tf.Tensor) -> dict:
+        tf.py_function(lambda values: happened.append(float(tf.reduce_max(tf.abs(values)))), [batch[0]], [])
+        return objective(batch, outputs)
+
+    log = tmp_path / "a" / "mlperf.log"
+    rehearse = lambda: happened.append("run_start" in log.read_text())  # noqa: E731
+    train(replace(made, objective=noting, rehearse=rehearse), tmp_path, "a", warmup_steps=2)
+    assert happened[2] is False  # two updates, the evaluation's rehearsal, and only then the run
+    assert min(happened[:2]) > 1 > max(happened[3:])  # the data lie between 0 and 1
+    assert len(happened) == 2 + 1 + 3
+
+
+def test_a_run_that_is_done_is_not_warmed_up(tmp_path):
+    write(tmp_path / "data")
+    train(task(tmp_path / "data", epochs=1), tmp_path, "a")
+    made = replace(task(tmp_path / "data", epochs=1), rehearse=lambda: pytest.fail("rehearsed"))
+    train(made, tmp_path, "", resume=str(tmp_path / "a"), warmup_steps=2)
 
 
 def scores(values: list):
