@@ -179,7 +179,7 @@ def reading_products() -> None:
 def end_to_end(output: str) -> None:
     """Inference from files to masks, scores included, against undisturbed passes of the network."""
     with tempfile.TemporaryDirectory() as folder:
-        scenes(Path(folder) / "scenes", 12)
+        scenes(Path(folder) / "scenes", 8)
         tf = start()
         from cloudmask.network.unet import unet
         from common.training.step import forward as compiled_forward
@@ -190,6 +190,8 @@ def end_to_end(output: str) -> None:
         before = repeat(lambda: compiled(image).numpy(), 4)
         settings = [f"inference.inference_dir={folder}/scenes", f"inference.model_file={folder}/model.keras"]
         settings += [f"inference.output={output}", "inference.num_runs=2"]
+        # As in a long list of scenes: the first few of a process take longer, until its memory is all there.
+        settings += ["inference.num_warmup_runs=1"]
         settings += [f"output.folder={folder}/runs", "output.run_name=bench", "inference.pictures=0"]
         call = [sys.executable, "-m", "cloudmask", "infer", *settings]
         subprocess.run(call, cwd=ROOT, env=environment(), check=True, stdout=subprocess.DEVNULL)
