@@ -45,17 +45,19 @@ def _benchmark(options: argparse.Namespace) -> int:
     command, wanted = options.command, config.report
     files = [wanted.log_file, wanted.mlperf_logfile, wanted.model_file if command != "infer" else ""]
     distributed.on_root(lambda: check_writable(*(Path(name) for name in files if name)))
-    failed, model_file = [], None
+    failed, scenes, model_file = 0, 0, None
     with open_session(command, BENCHMARKS["cloudmask"], config, placement, resume) as session:
         if command in ("run", "train"):
             train.train(config, session)
             model_file = str(session.run / "model.keras")
         if command in ("run", "infer"):
-            failed = infer.infer(config, session, model_file)["failed"]
+            summary = infer.infer(config, session, model_file)
+            failed = len(summary["failed"])
+            scenes = failed + summary["inferences"]
         if wanted.mlperf_logfile and distributed.is_root():
             deliver(session.run / "mlperf.log", Path(wanted.mlperf_logfile))
     if failed:
-        raise UserError(f"{len(failed)} scenes could not be masked, as said above; the others are done", True)
+        raise UserError(f"{failed} of {scenes} scenes could not be masked, as said above; the others are done", True)
     return 0
 
 

@@ -26,8 +26,7 @@ def normalize(
     temperatures: np.ndarray,
     left: int,
     as_it_comes: bool,
-    reflectance_range: tuple,
-    temperature_range: tuple,
+    ranges: tuple,
     image: np.ndarray,
     measured: np.ndarray,
 ) -> bool:
@@ -36,12 +35,13 @@ def normalize(
     reflectances: [rows, width, 6], temperatures: [rows, width, 3] kelvin, float32 or float64; columns from `left` on.
     image: [rows, parts, columns, 9] float32, the columns in any number of parts.
     measured: [rows, parts, columns] uint8, 1 where any temperature is within its range.
-    as_it_comes: the reference's way. Else what is NaN or outside its closed range becomes 0, and all six reflectances
+    ranges: the closed ones of reflectances and of temperatures, ((low, high), (low, high)).
+    as_it_comes: the reference's way. Else what is NaN or outside its range becomes 0, and all six reflectances
     where each of them is exactly 0.
     """
     rows, parts, columns = measured.shape
-    dimmest, brightest = np.float32(reflectance_range[0]), np.float32(reflectance_range[1])
-    coldest, hottest = np.float32(temperature_range[0]), np.float32(temperature_range[1])
+    dimmest, brightest = np.float32(ranges[0][0]), np.float32(ranges[0][1])
+    coldest, hottest = np.float32(ranges[1][0]), np.float32(ranges[1][1])
     zero, strange = np.float32(0.0), np.float32(0.0)
     for row in range(rows):
         for part in range(parts):

@@ -91,7 +91,7 @@ class SceneReader:
         if factor == 2:
             reflectance = _average_2x2(reflectance, None if as_it_comes else settings.reflectance_range)
         ranges = settings.reflectance_range, settings.temperature_range_kelvin
-        if not normalize(reflectance, temperature, left, as_it_comes, *ranges, image, measured):
+        if not normalize(reflectance, temperature, left, as_it_comes, ranges, image, measured):
             names = " or ".join(
                 source.where
                 for source, values in ((self._reflectances, reflectance), (self._temperatures, temperature))

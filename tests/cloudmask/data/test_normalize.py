@@ -25,7 +25,7 @@ def block(seed: int, kind: str) -> tuple:
 def test_it_is_the_same_arithmetic_as_numpy_s(kind, as_it_comes):
     refs, bts = block(1, kind)
     image, measured = np.full((4, 2, 4, 9), 7, np.float32), np.full((4, 2, 4), 7, np.uint8)
-    assert normalize.normalize(refs, bts, 2, as_it_comes, *RANGES, image, measured)
+    assert normalize.normalize(refs, bts, 2, as_it_comes, RANGES, image, measured)
     inside = np.s_[:, 2:10]
     light, kelvin = refs.astype(np.float32)[inside], bts.astype(np.float32)[inside]
     expected = np.concatenate([light - np.float32(0.5), (kelvin - np.float32(270)) / np.float32(22)], axis=-1)
@@ -42,11 +42,11 @@ def test_what_is_not_finite_is_told_only_where_it_is_taken(value, channel):
     refs, bts = block(2, "f8")
     (refs if channel < 6 else bts)[1, 1, channel % 6] = value
     image, measured = np.empty((4, 1, 12, 9), np.float32), np.empty((4, 1, 12), np.uint8)
-    assert not normalize.normalize(refs, bts, 0, True, *RANGES, image, measured)
-    assert normalize.normalize(refs, bts, 0, False, *RANGES, image, measured)
+    assert not normalize.normalize(refs, bts, 0, True, RANGES, image, measured)
+    assert normalize.normalize(refs, bts, 0, False, RANGES, image, measured)
     assert image[1, 0, 1, channel] == 0
     image, measured = image[:, :, :8].copy(), measured[:, :, :8].copy()
-    assert normalize.normalize(refs, bts, 4, True, *RANGES, image, measured)  # the columns before are not looked at
+    assert normalize.normalize(refs, bts, 4, True, RANGES, image, measured)  # the columns before are not looked at
 
 
 def test_it_runs_where_nothing_compiled_can_be_kept(monkeypatch):
@@ -63,7 +63,7 @@ def test_it_runs_where_nothing_compiled_can_be_kept(monkeypatch):
         again = importlib.reload(normalize)
         refs, bts = block(1, "f4")
         image, measured = np.empty((4, 1, 12, 9), np.float32), np.empty((4, 1, 12), np.uint8)
-        assert again.normalize(refs, bts, 0, True, *RANGES, image, measured)
+        assert again.normalize(refs, bts, 0, True, RANGES, image, measured)
     finally:
         monkeypatch.undo()
         importlib.reload(normalize)
