@@ -54,8 +54,9 @@ def train(
 ) -> dict:
     """Train the task's network in place to its goal, going on from the run's checkpoint if it resumed. Collective.
 
-    What is timed as the run begins after compiling and warm-up and ends with the last evaluation. Returns the journal's
-    summary with "seconds", those of the run, "evaluation", the latest scores, and "target_reached".
+    The timed run begins after the warm-up and ends with the last evaluation. Returns the journal's summary with
+    "seconds", those of the run, "evaluation", the latest scores, "target_reached", "stopped_early", "best_update" and
+    "seconds_lost_to_saving".
     """
     step = TrainingStep(task.network, optimizer, task.objective, settings)
     state = State(step)
