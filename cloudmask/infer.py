@@ -40,8 +40,9 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
     first, last = share(len(scenes), distributed.rank(), distributed.size())
     own = scenes[first:last]
     job = _prepare(config, session, model_file)
-    what = "reading" if job.forward is None else "masking"
-    run.say(f"{what} {len(scenes)} scenes{_with(job)} ({settings.mode}, {settings.precision})")
+    what = f"{len(scenes)} scenes"
+    what = f"reading {what}" if job.forward is None else f"masking {what} with {job.attributes['model']}"
+    run.say(f"{what} ({settings.mode}, {settings.precision})")
     _warm_up(job)
     results: list[Result] = []
 
@@ -69,10 +70,6 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
         if summary.get("calibration"):
             pictures.draw_calibration(summary["calibration"], run / "pictures" / "calibration.png")
     return summary
-
-
-def _with(job: Job) -> str:
-    return f" with {job.attributes['model']}" if job.forward is not None else ""
 
 
 def _prepare(config: Config, session: Session, model_file: Optional[str]) -> Job:

@@ -18,7 +18,6 @@ import numpy as np
 from cloudmask.data.ancillary import COORDINATES, Ancillary
 from common.data import hdf5
 
-MASKS = ("reference", "netcdf")
 # CF 1.8 knows no unsigned types. `_Unsigned`, by which netCDF's own libraries and xarray read bytes, makes cloud_mask
 # one all the same, with 255 as its missing value.
 _MISSING = np.int8(-1)

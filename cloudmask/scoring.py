@@ -11,11 +11,11 @@ import numpy as np
 
 from cloudmask.data.ancillary import Ancillary
 from cloudmask.scores import BinaryCounts
+from cloudmask.sen3 import NIGHT_DEGREES
 
 NETWORK, BASELINE, SUMMARY = "network", "baseline", "summary"
 BINS = 15  # of the calibration, as in Guo et al., arXiv:1706.04599
-# The sun's zenith angles that part day, twilight and night where a scene has no flags. A choice of ours.
-_TWILIGHT_DEGREES, _NIGHT_DEGREES = 80.0, 90.0
+_TWILIGHT_DEGREES = 80.0  # zenith angle of the sun where day ends, for scenes without flags; a choice of ours
 _SCENE_MEANS = ("pixel_accuracy", "f1", "log_loss")
 
 
@@ -31,7 +31,7 @@ def strata(ancillary: Ancillary, shape: tuple[int, ...]) -> dict[str, np.ndarray
         found["day"], found["twilight"] = flags.any_of("day"), flags.any_of("twilight")
         found["night"] = ~(found["day"] | found["twilight"])
     elif zenith is not None:
-        found["day"], found["night"] = zenith < _TWILIGHT_DEGREES, zenith >= _NIGHT_DEGREES
+        found["day"], found["night"] = zenith < _TWILIGHT_DEGREES, zenith >= NIGHT_DEGREES
         found["twilight"] = ~(found["day"] | found["night"])
     elif ancillary.folder in ("day", "night"):
         found[ancillary.folder] = np.ones(shape, bool)
@@ -118,19 +118,21 @@ def score(
     counted, measured: which pixels count, and which were measured; uint8, 0 or 1.
     """
     truth, weight, seen = cloud.view(bool), counted.view(bool), measured.view(bool)
+    everywhere = np.ones_like(truth)
     masks = {NETWORK: probability > threshold, **others}
     if ancillary.summary is not None:
         masks[SUMMARY] = ancillary.summary
-    places = strata(ancillary, cloud.shape)
+    places = {name: place & weight for name, place in strata(ancillary, cloud.shape).items()}
     result = Scores(calibration=_calibration(probability[weight], truth[weight]))
     for name, mask in masks.items():
-        result.counted[name] = BinaryCounts.of_certain(mask, truth, weight)
-        result.everywhere[name] = BinaryCounts.of_certain(mask, truth, np.ones_like(truth))
+        if name == NETWORK:  # only it says how sure it is
+            result.counted[name] = BinaryCounts.of(probability, cloud, counted, threshold)
+        else:
+            result.counted[name] = BinaryCounts.of_certain(mask, truth, weight)
+        result.everywhere[name] = BinaryCounts.of_certain(mask, truth, everywhere)
         result.measured[name] = BinaryCounts.of_certain(mask, truth, seen)
         for stratum, place in places.items():
-            result.strata[stratum, name] = BinaryCounts.of_certain(mask, truth, place & weight)
-    # Only a network says how sure it is.
-    result.counted[NETWORK] = BinaryCounts.of(probability, cloud, counted, threshold)
+            result.strata[stratum, name] = BinaryCounts.of_certain(mask, truth, place)
     return result
 
 

@@ -3,3 +3,4 @@
 from typing import Literal
 
 Conversion = Literal["dataset", "physical"]
+NIGHT_DEGREES = 90.0  # zenith angle of the sun from which on there is none

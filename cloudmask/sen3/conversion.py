@@ -19,7 +19,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 from scipy import ndimage
 
-from cloudmask.sen3 import Conversion
+from cloudmask.sen3 import NIGHT_DEGREES, Conversion
 from cloudmask.sen3.product import Flags, Product, interpolate
 from common.errors import UserError
 
@@ -28,7 +28,6 @@ THERMAL = ("S7", "S8", "S9")
 # Factors on the nadir radiances of processing baselines before 005, by the product notice.
 CALIBRATION = {"S1": 0.97, "S2": 0.98, "S3": 0.98, "S5": 1.11, "S6": 1.13}
 _CALIBRATED_BASELINE = 5
-_NIGHT_DEGREES = 90.0  # zenith angle of the sun from which on there is no reflectance
 # A degree in radians as the data set's converter has it: near the terminator its rounding is seen in the sixth digit.
 _RADIANS = 0.017453292
 
@@ -79,7 +78,7 @@ class _Dataset:
 
     def sun(self, zenith: np.ndarray) -> np.ndarray:
         """Cosine of the zenith angle; 1 in the night, where radiance is only scaled."""
-        return np.where(zenith < _NIGHT_DEGREES, np.cos(zenith * _RADIANS), 1.0).astype(self.dtype)
+        return np.where(zenith < NIGHT_DEGREES, np.cos(zenith * _RADIANS), 1.0).astype(self.dtype)
 
     def irradiance(self, band: str, shape: tuple) -> np.ndarray:
         return _irradiances(self.product, band)[:1].astype(self.dtype)
@@ -113,7 +112,7 @@ class _Physical:
         self._detectors: Optional[np.ndarray] = None
 
     def sun(self, zenith: np.ndarray) -> np.ndarray:
-        return np.where(zenith < _NIGHT_DEGREES, np.cos(np.deg2rad(zenith)), np.nan).astype(self.dtype)
+        return np.where(zenith < NIGHT_DEGREES, np.cos(np.deg2rad(zenith)), np.nan).astype(self.dtype)
 
     def irradiance(self, band: str, shape: tuple) -> np.ndarray:
         by_detector = _irradiances(self.product, band)
@@ -161,7 +160,7 @@ def _reflective(product: Product, make, dtype, radiances: bool) -> tuple[np.ndar
     tie = product.tie_points()
     refs = np.full((*make.shape, len(REFLECTIVE)), make.missing, dtype)
     rads = np.full_like(refs, make.missing) if radiances else None
-    if not present and np.nanmin(tie.values) >= _NIGHT_DEGREES:
+    if not present and np.nanmin(tie.values) >= NIGHT_DEGREES:
         return refs, rads  # a product of the night, without the channels that need the sun
     sun, sun_grid = None, None
     for number, band in enumerate(REFLECTIVE):

@@ -10,6 +10,7 @@ from typing import NamedTuple, Optional
 import h5netcdf
 import numpy as np
 
+from cloudmask.sen3 import NIGHT_DEGREES
 from cloudmask.sen3.product import PRODUCTS
 from common.data import hdf5
 from common.errors import UserError, storage_problem
@@ -59,6 +60,11 @@ class Zenith(NamedTuple):
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         return self.corner + self.along * rows[:, np.newaxis] + self.across * columns
+
+
+def sun_cosine(zenith: np.ndarray) -> np.ndarray:
+    """What radiance is divided by on its way to reflectance, of angles in degrees; 1 in the night."""
+    return np.where(zenith < NIGHT_DEGREES, np.cos(np.deg2rad(zenith)), 1.0)
 
 
 def bits(**where: np.ndarray) -> np.ndarray:
@@ -120,7 +126,7 @@ class _Writer:
     def _reflective(self, refs: np.ndarray, grid: tuple) -> None:
         fine = np.arange(2 * self.height) / 2, np.arange(2 * self.width) / 2
         zenith = self.frame.zenith.at(*fine)
-        sun = np.where(zenith < 90, np.cos(np.deg2rad(zenith)), 1.0)
+        sun = sun_cosine(zenith)
         detectors = 1 + 1e-5 * np.arange(DETECTORS)
         by_row = detectors[np.arange(2 * self.height) % DETECTORS][:, np.newaxis]
         for number, irradiance in enumerate(IRRADIANCE):

@@ -17,7 +17,7 @@ from cloudmask.sen3.conversion import Converted, convert
 from cloudmask.sen3.product import PRODUCTS
 from common import distributed
 from common.data import hdf5
-from common.data.files import DataFile, list_files
+from common.data.files import DataFile, list_files, make_folder
 from common.data.order import share
 from common.errors import UserError
 
@@ -29,7 +29,7 @@ def main(sources: list[str], target_folder: str, like: Conversion) -> int:
     """
     found = {product.path: product for source in sources for product in list_files(source, folders=[PRODUCTS])}
     products, target = list(found.values()), Path(target_folder).expanduser()
-    distributed.on_root(lambda: _make(target))
+    distributed.on_root(lambda: make_folder(target))
     first, last = share(len(products), distributed.rank(), distributed.size())
     started, done, kept, failed = time.perf_counter(), 0, 0, []
     for number, product in enumerate(products[first:last], 1):
@@ -57,13 +57,6 @@ def main(sources: list[str], target_folder: str, like: Conversion) -> int:
     if failures:
         raise UserError(f"{len(failures)} of {len(products)} products could not be converted, as said above", True)
     return 0
-
-
-def _make(target: Path) -> None:
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{target}: cannot be made ({error.strerror})") from error
 
 
 def _convert(product: DataFile, path: Path, like: Conversion) -> None:

@@ -5,12 +5,11 @@ The store speaks Amazon's S3 protocol; a list is a page of XML with at most 1000
 """
 
 import argparse
-from pathlib import Path
 from typing import Optional
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from common.downloads.command import download
+from common.downloads.command import Wanted, download
 from common.downloads.downloader import LONGEST_NAME, Downloader
 from common.errors import UserError
 
@@ -79,13 +78,5 @@ def main(options: argparse.Namespace, first_pause: float = 1.0) -> int:
             raise UserError(f"{store}: holds no scene below {prefix}; the other parts: {', '.join(PARTS)}")
         return found
 
-    return download(
-        f"{store}/{prefix}",
-        Path(options.target_dir).expanduser(),
-        names,
-        streams=options.num_streams,
-        num_files=options.num_files,
-        force=options.force,
-        first_pause=first_pause,
-        md5_etags=True,
-    )
+    wanted = Wanted(options.target_dir, options.num_files, options.num_streams, options.force)
+    return download(f"{store}/{prefix}", wanted, names, first_pause=first_pause, md5_etags=True)

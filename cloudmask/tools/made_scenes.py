@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cloudmask.sen3 import NIGHT_DEGREES
 from cloudmask.sen3.writer import Zenith
 from common.data.random_fields import fractal
 
 LOW_CLOUD, HIGH_CLOUD, CIRRUS = 1, 2, 4  # bits of the label; any of them means cloud
 _CLOUD_THICKNESS = 0.3
-_NIGHT_DEGREES = 90.0
 _NOISE = 0.004  # of a reflectance under the sun in the zenith
 
 # Reflectance of each surface and cloud in S1 ... S6.
@@ -62,7 +62,7 @@ class Scene:
     @property
     def by_night(self) -> bool:
         """Whether more than half of it lies in the night."""
-        return float(np.median(self.sun[::16, ::16])) >= _NIGHT_DEGREES
+        return float(np.median(self.sun[::16, ::16])) >= NIGHT_DEGREES
 
 
 def _above(field: np.ndarray, share: float) -> np.ndarray:
@@ -86,7 +86,7 @@ def make_scene(seed: int, number: int, height: int = 1200, width: int = 1500) ->
     thickness, top_kelvin = _clouds(rng, shape, ground_kelvin)
     zenith = _sun(rng, shape)
     degrees = zenith.at(np.arange(height), np.arange(width))
-    sun = np.where(degrees < _NIGHT_DEGREES, np.cos(np.deg2rad(degrees)), 0.0).astype(np.float32)
+    sun = np.where(degrees < NIGHT_DEGREES, np.cos(np.deg2rad(degrees)), 0.0).astype(np.float32)
     refs, bts = _radiation(rng, cover, ground_kelvin, thickness, top_kelvin, sun, np.abs(latitude))
     summary = ((refs[..., 0] > 0.35) & (sun > 0.1)) | (bts[..., 1] < 283.0 - 0.0085 * latitude**2)
     if not (sun > 0).any():

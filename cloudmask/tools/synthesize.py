@@ -9,9 +9,11 @@ import numpy as np
 from rich.progress import track
 
 from cloudmask.config import DataSettings, SynthesizeSettings
-from cloudmask.sen3.writer import IRRADIANCE, Frame, bits, write_product
+from cloudmask.sen3 import NIGHT_DEGREES
+from cloudmask.sen3.writer import IRRADIANCE, Frame, bits, sun_cosine, write_product
 from cloudmask.tools.made_scenes import Scene, make_scene
 from common.data import hdf5
+from common.data.files import make_folder
 from common.errors import UserError
 
 
@@ -33,7 +35,7 @@ def product_name(seed: int, number: int) -> str:
 
 def write_dataset(path: Path, scene: Scene) -> None:
     """The benchmark's own layout, 180 MB at full size: no data is 0, labels are 0 or 255. Raises UserError."""
-    sun = np.where(scene.sun < 90, np.cos(np.deg2rad(scene.sun)), 1.0)[..., np.newaxis]
+    sun = sun_cosine(scene.sun)[..., np.newaxis]
     refs = np.nan_to_num(scene.refs.astype(np.float64), nan=0.0)
     with hdf5.write_file(path) as file:
         file.create_dataset("bayes", data=np.where(scene.bayes > 0, 255.0, 0.0))
@@ -55,7 +57,8 @@ def write_small(path: Path, scene: Scene) -> None:
 
 def write_sen3(path: Path, scene: Scene) -> None:
     """A product, whose 0.5 km grid holds each pixel four times."""
-    day, twilight = scene.sun < 80, (scene.sun >= 80) & (scene.sun < 90)
+    sun = scene.sun
+    day, twilight = sun < 80, (sun >= 80) & (sun < NIGHT_DEGREES)
     flags = bits(**scene.surface, day=day, twilight=twilight, summary_cloud=scene.summary)
     refs = None if np.isnan(scene.refs).all() else scene.refs.repeat(2, 0).repeat(2, 1)
     frame = Frame(refs, scene.bts, scene.zenith, scene.bayes[..., 0], flags, scene.latitude, scene.longitude)
@@ -83,11 +86,8 @@ def main(settings: SynthesizeSettings, data: DataSettings) -> int:
     if not settings.folder:
         raise UserError("synthesize.folder is not set: say where to write, such as synthesize.folder=data/slstr")
     folder, form = Path(settings.folder).expanduser(), FORMS[settings.form]
-    try:
-        for place in (folder / "day", folder / "night") if form.folders else (folder,):
-            place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
+    for place in (folder / "day", folder / "night") if form.folders else (folder,):
+        make_folder(place)
     started, made = time.perf_counter(), 0
     numbers = range(settings.scenes)
     for number in track(numbers, "scenes", transient=True) if sys.stdout.isatty() else numbers:

@@ -47,6 +47,14 @@ def _state(path: str) -> tuple[int, int]:
     return sum(each.st_size for each in inside), max((each.st_mtime_ns for each in inside), default=0)
 
 
+def make_folder(path: Path) -> None:
+    """A folder and those above it, where they are not there yet. Raises UserError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made ({error.strerror})") from error
+
+
 def list_files(folder: str, *patterns: str, folders: Sequence[str] = ()) -> list[DataFile]:
     """The files below `folder` (any depth) that match one of `patterns`, and the folders that match one of `folders`,
     sorted by name. `folder` may also be such a sample itself. Rank 0 looks, all receive.

@@ -6,12 +6,13 @@ import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from common.data.files import make_folder
 from common.downloads.downloader import Downloader
 from common.errors import UserError
 
@@ -54,30 +55,38 @@ def fetch_all(downloader: Downloader, names: list, streams: int, progress: Progr
     return fetched
 
 
+class Wanted(NamedTuple):
+    """What every download command takes."""
+
+    target_dir: str
+    num_files: Optional[int]  # None is all
+    num_streams: int
+    force: bool
+
+    def check(self) -> None:
+        """Raises UserError for numbers that cannot be, and for more streams than a public server should bear."""
+        if self.num_streams > MAX_STREAMS and not self.force:
+            raise UserError(
+                f"--num-streams {self.num_streams}: a public server should not be asked for more than {MAX_STREAMS} at "
+                "once; add --force if it is your own"
+            )
+        if self.num_streams < 1:
+            raise UserError(f"--num-streams {self.num_streams}: at least 1 is needed")
+        if self.num_files is not None and self.num_files < 1:
+            raise UserError(f"--num-files {self.num_files}: at least 1 is needed; leave it away to fetch all")
+
+
 def download(
     url: str,
-    target: Path,
+    wanted: Wanted,
     names: Callable[[Downloader], list[str]],
     *,
-    streams: int,
-    num_files: Optional[int],
-    force: bool,
     first_pause: float = 1.0,
     md5_etags: bool = False,
 ) -> int:
-    """A benchmark's command: find the `names` below `url`, fetch them into `target`, say what was done. Exit code 0.
-
-    streams, num_files, force: as given on the command line. Raises UserError.
-    """
-    if streams > MAX_STREAMS and not force:
-        raise UserError(
-            f"--num-streams {streams}: a public server should not be asked for more than {MAX_STREAMS} at once; "
-            "add --force if it is your own"
-        )
-    if streams < 1:
-        raise UserError(f"--num-streams {streams}: at least 1 is needed")
-    if num_files is not None and num_files < 1:
-        raise UserError(f"--num-files {num_files}: at least 1 is needed; leave it away to fetch all")
+    """A benchmark's command: find the `names` below `url`, fetch them, say what was done. Exit code 0, or UserError."""
+    wanted.check()
+    target = Path(wanted.target_dir).expanduser()
     check_address(url)
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -85,11 +94,8 @@ def download(
     with Progress(*columns, transient=True, console=quiet) as progress:
         downloader = Downloader(url, target, first_pause, progress, md5_etags)
         found = names(downloader)
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{target}: cannot be made ({error.strerror})") from error
-        fetched = fetch_all(downloader, found, streams, progress)
+        make_folder(target)
+        fetched = fetch_all(downloader, found, wanted.num_streams, progress)
     seconds = time.monotonic() - started
     print(
         f"{target}: {fetched} of {len(found)} files fetched, {len(found) - fetched} were there; "

@@ -11,7 +11,7 @@ from rich.progress import track
 from common import distributed
 from common.data import hdf5
 from common.data.buffers import pool
-from common.data.files import DataFile, list_files
+from common.data.files import DataFile, list_files, make_folder
 from common.data.order import share
 from common.errors import UserError, storage_problem
 from tf_deepcam.config import CHANNELS
@@ -29,10 +29,7 @@ def main(source: str, target: str, dtype: str) -> int:
     folder = Path(target).expanduser()
 
     def prepare() -> tuple:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
+        make_folder(folder)
         shape = samples.sample_shape(files[0].path)
         if dtype == "float32":
             return shape, None

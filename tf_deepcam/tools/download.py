@@ -1,11 +1,10 @@
 """Fetches samples over HTTP(S) from an index page, the list of links that a web server shows for a folder."""
 
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Optional
 from urllib.parse import unquote, urljoin, urlsplit
 
-from common.downloads.command import download
+from common.downloads.command import Wanted, download
 from common.downloads.downloader import LONGEST_NAME, Downloader
 from common.errors import UserError
 
@@ -59,5 +58,5 @@ def main(
             raise UserError(f"{url}: this page links to no .h5 file; give the address of the folder that lists them")
         return chosen
 
-    target = Path(target_dir).expanduser()
-    return download(url, target, names, streams=num_streams, num_files=num_files, force=force, first_pause=first_pause)
+    wanted = Wanted(target_dir, num_files, num_streams, force)
+    return download(url, wanted, names, first_pause=first_pause)

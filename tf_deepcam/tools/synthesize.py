@@ -23,6 +23,7 @@ import numpy as np
 from rich.progress import track
 
 from common.data import hdf5
+from common.data.files import make_folder
 from common.data.random_fields import fractal
 from common.errors import UserError
 from tf_deepcam.config import SynthesizeSettings
@@ -234,10 +235,7 @@ def main(settings: SynthesizeSettings) -> int:
         path = root / ("train" if number < settings.train else "validation") / sample_name(number)
         if path.exists():
             continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{path.parent}: cannot be made ({error.strerror})") from error
+        make_folder(path.parent)
         fields, labels = make_sample(settings.seed, number, settings.height, settings.width, settings.events)
         write_sample(path, fields, labels)
         shares += np.bincount(labels.ravel(), minlength=samples.CLASSES)
