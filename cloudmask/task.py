@@ -46,7 +46,9 @@ def training_data(config: Config, sizes: BatchSizes, threads: int) -> TrainingDa
         )
     reading = Reading(config.data, threads, recipe=f"{config.data!r} {code_checksum()}")
     batches = training_patches(training, config.data, sizes.per_update, seed=config.training.seed, reading=reading)
-    return TrainingData(training, held_out, batches, evaluation_patches(held_out, config.data, sizes.local, reading))
+    return TrainingData(
+        training, held_out, batches, evaluation_patches(held_out, config.data, sizes.evaluation, reading)
+    )
 
 
 def make_task(config: Config, data: TrainingData, threads: int) -> Task:

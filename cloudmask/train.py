@@ -27,6 +27,8 @@ def train(config: Config, session: Session) -> dict:
     prepare(settings)
     sizes = batch_sizes(settings, ranks)
     data = training_data(config, sizes, session.threads)
+    if settings.max_validation_steps:
+        data.held_out.keep_first(settings.max_validation_steps)
     task = make_task(config, data, session.threads)
     optimizer = optimizers.build(
         config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"

@@ -35,7 +35,9 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> int:
     """Exit code 0 also when the target was not reached, which the log and the report say."""
     config = settings.load(settings_file(options.config, options.resume), options.overrides)
-    placement = distributed.init(config.threads, config.training.batchnorm_group_size)
+    from tf_deepcam.batch_statistics import grouping
+
+    placement = distributed.init(config.threads, grouping(config.training))
     from common.session import open_session
     from tf_deepcam.train import train
 

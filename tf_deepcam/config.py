@@ -1,38 +1,22 @@
 """Settings of the DeepCAM benchmark. Names are the reference program's command-line options where it has one.
 
-A recipe may fix its hyperparameters: `rules: esif_baseline` refuses, by name, a value unlike the ESIF baseline's.
+`rules` names those under which the result is handed in (tf_deepcam.rules).
 """
 
+from operator import attrgetter
 from typing import Any, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
 from common.config import settings as config
-from common.config.settings import Recipe, Settings
+from common.config.settings import Recipe, Settings, refusal
 from common.data.cache import CacheSettings
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
 from common.training.settings import Precision, TrainingSettings
+from tf_deepcam.rules import RuleSet, broken, fill_in
 
 CHANNELS = 16  # in a file
-
-# The ESIF procurement's baseline run (config/deepcam/esif_baseline.yaml): what `rules: esif_baseline` holds fixed.
-BASELINE = {
-    # The reference program's defaults; the benchmark's rules fix what they do not list as modifiable.
-    "training.save_frequency": 100,
-    "training.logging_frequency": 100,
-    "training.gradient_accumulation_frequency": 1,
-    "training.batchnorm_group_size": 1,
-    "training.local_batch_size": 8,
-    "training.global_batch_size": 0,
-    "training.target_iou": 0.82,
-    "optimizer.optimizer": "AdamW",
-    "optimizer.start_lr": 1e-3,
-    "optimizer.weight_decay": 1e-2,
-    "schedule.lr_schedule": "multistep",
-    "schedule.milestones": (1200,),
-    "schedule.decay_rate": 0.5,
-}
 
 
 class DataSettings(CacheSettings):
@@ -98,7 +82,14 @@ class DeepcamTrainingSettings(TrainingSettings):
         1, gt=0, description="samples in one forward pass of one rank; the global batch is this x accumulation x ranks"
     )
     seed: int = Field(333, gt=0, le=2**32 - 1, description="of initial weights and data order")
-    batchnorm_group_size: int = Field(1, gt=0, description="ranks that share batch statistics, neighbours by number")
+    batchnorm_group_size: int = Field(
+        0,
+        ge=0,
+        description="ranks that share batch statistics, neighbours by number; 0 follows from samples_per_statistic",
+    )
+    samples_per_statistic: int = Field(
+        0, ge=0, description="samples over which batch statistics are taken, if local_batch_size is smaller; 0 is its"
+    )
 
 
 class DeepcamOptimizerSettings(OptimizerSettings):
@@ -173,8 +164,10 @@ class Config(Recipe):
     synthesize: SynthesizeSettings = SynthesizeSettings()
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()
-    rules: Literal["free", "esif_baseline"] = Field(
-        "free", description="esif_baseline: refuse values unlike those of config/deepcam/esif_baseline.yaml"
+    rules: RuleSet = Field(
+        "free",
+        description="whose rules give defaults and refuse other values: free | mlperf_closed | esif_baseline | "
+        "esif_ported | esif_optimized | nersc10",
     )
     pictures: int = Field(
         4, ge=0, description="validation samples of which a picture (fields, truth, prediction) is made"
@@ -183,17 +176,14 @@ class Config(Recipe):
         0, ge=0, le=4096, description="compute threads per rank; 0 shares the node's cores out over its ranks"
     )
 
+    @classmethod
+    def complete(cls, tree: dict) -> dict:
+        return fill_in(tree)
+
     @model_validator(mode="after")
-    def _baseline_is_kept(self):
-        if self.rules == "esif_baseline":
-            for name, fixed in BASELINE.items():
-                section, key = name.split(".")
-                value = getattr(getattr(self, section), key)
-                if value != fixed:
-                    raise ValueError(
-                        f"rules: esif_baseline fixes {name} at {fixed!r}, found {value!r}: take that value, or set "
-                        "rules: free and report the run as optimized"
-                    )
+    def _rules_are_kept(self):
+        for name, why in broken(self.rules, lambda name: attrgetter(name)(self)):
+            raise refusal(name, why, attrgetter(name)(self))
         return self
 
 

@@ -4,10 +4,12 @@ from typing import Callable
 
 import tensorflow as tf
 
+from common import distributed
 from common.data.batches import Batches
 from common.training.evaluate import sum_over_batches
 from common.training.task import Goal, Objective, Task
 from common.training.warmup import made_up
+from tf_deepcam.batch_statistics import group_size
 from tf_deepcam.config import Config, LossSettings
 from tf_deepcam.data.sample_batches import BatchPair
 from tf_deepcam.data.samples import CLASSES
@@ -24,7 +26,7 @@ def make_task(config: Config, batches: BatchPair, threads: int) -> Task:
     shape = batches.training.arrays[0].shape  # [height, width, channels]
     settings = config.training
     network = deeplab.deeplab(
-        shape[-1], CLASSES, **config.model.form(), batchnorm_group_size=settings.batchnorm_group_size
+        shape[-1], CLASSES, **config.model.form(), batchnorm_group_size=group_size(settings, distributed.size())
     )
     sums = evaluation_sums(network, config, batches.validation)
     return Task(

@@ -6,11 +6,12 @@ from typing import NamedTuple
 from common import distributed
 from common.errors import UserError
 from common.optim import optimizers
+from common.runs.folder import Run
 from common.session import Session
 from common.training import loop
 from common.training.settings import BatchSizes, batch_sizes
 from common.training.step import prepare
-from tf_deepcam import pictures
+from tf_deepcam import batch_statistics, pictures
 from tf_deepcam.config import Config
 from tf_deepcam.data.sample_batches import BatchPair, Samples, sample_batches
 from tf_deepcam.data.staging import Staging
@@ -27,6 +28,8 @@ def train(config: Config, session: Session) -> dict:
     prepare(settings)
     sizes = batch_sizes(settings, ranks)
     batches = _batches(config, session, sizes)
+    if settings.max_validation_steps:
+        batches.validation.keep_first(settings.max_validation_steps)
     task = make_task(config, batches, session.threads)
     if config.model.checkpoint and not run.resumed:
         distributed.on_root(lambda: weights.load(task.network, config.model.checkpoint))
@@ -34,6 +37,7 @@ def train(config: Config, session: Session) -> dict:
         config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"
     )
     _log_settings(config, session, batches, sizes)
+    _say_batch_statistics(config, run)
     height, width, _ = batches.training.arrays[0].shape
     run.say(
         f"training on {batches.training.samples} samples of {height} x {width}, {batches.validation.samples} for "
@@ -70,7 +74,7 @@ def stage(config: Config, threads: int) -> int:
     if not config.data.stage_dir:
         raise UserError("data.stage_dir is not set: the node-local folder to stage to", on_all_ranks=True)
     threads = config.data.max_inter_threads or threads
-    sizes = BatchSizes(1, 1, distributed.size())
+    sizes = BatchSizes(1, 1, distributed.size(), 1)
     samples = sample_batches(config.data, sizes, seed=config.training.seed, threads=threads)
     staged = _stage(config, samples, threads)
     if distributed.is_root():
@@ -112,16 +116,30 @@ def _batches(config: Config, session: Session, sizes: BatchSizes) -> BatchPair:
     return staged.batches
 
 
+def _say_batch_statistics(config: Config, run: Run) -> None:
+    settings, ranks = config.training, distributed.size()
+    run.say(
+        f"batch statistics over {batch_statistics.samples_per_statistic(settings, ranks)} samples (groups of "
+        f"{batch_statistics.group_size(settings, ranks)} ranks)"
+    )
+    problem = batch_statistics.warning(settings, ranks)
+    if problem:
+        run.say(problem)
+
+
 def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: BatchSizes) -> None:
     """Under the keys of the published result logs."""
     settings = config.training
     values = {
+        "rules": config.rules,
         "checkpoint": config.model.checkpoint or None,
         "seed": settings.seed,
         # As the reference logs it, without accumulation.
         "global_batch_size": sizes.local * distributed.size(),
-        "batchnorm_group_size": settings.batchnorm_group_size,
+        "batchnorm_group_size": batch_statistics.group_size(settings, distributed.size()),
         "batchnorm_group_stride": 1,
+        "samples_per_statistic": batch_statistics.samples_per_statistic(settings, distributed.size()),
+        "local_batch_size_validation": sizes.evaluation,
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
         "data_format": "staged" if config.data.stage_dir else "hdf5",
         "shuffle_mode": "global" if config.data.cache == "none" and not config.data.stage_dir else "local",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from common.config.yaml_files import Key, parse, read_yaml
 from common.errors import UserError
@@ -26,6 +26,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, validate_default=True, protected_namespaces=(), allow_inf_nan=False
     )
+
+    @classmethod
+    def complete(cls, tree: dict) -> dict:
+        """The tree of a file with values for keys that it leaves out, where these depend on others that it gives."""
+        return tree
+
+
+def refusal(name: str, why: str, value: Any) -> PydanticCustomError:
+    """What a validator of the whole raises about one setting, given by its full name."""
+    return PydanticCustomError("refused", "{why}", {"name": name, "why": why, "value": repr(value)})
 
 
 class Recipe(Settings):
@@ -102,7 +112,7 @@ def check(model: type[Config], tree: dict, places: dict, source: str) -> Config:
     _refuse_nul(tree, (), places, source)
     try:
         # Through JSON, in whose strict mode a list is accepted for a tuple and text for a path.
-        return model.model_validate_json(json.dumps(tree))
+        return model.model_validate_json(json.dumps(model.complete(tree)))
     except ValidationError as error:
         raise UserError(_describe(model, error.errors(include_url=False)[0], places, source)) from error
     except (TypeError, ValueError, RecursionError) as error:
@@ -124,6 +134,9 @@ def _refuse_nul(value: Any, key: Key, places: dict, source: str) -> None:
 def _describe(model: type[BaseModel], mistake: ErrorDetails, places: dict, source: str) -> str:
     """One line for one of pydantic's mistakes."""
     key = tuple(str(part) for part in mistake["loc"])
+    refused = mistake.get("ctx", {}) if mistake["type"] == "refused" else {}
+    if refused:
+        key = tuple(refused["name"].split("."))
     place = next((places[key[:depth]] for depth in range(len(key), 0, -1) if key[:depth] in places), source)
     name = ".".join(key)
     if mistake["type"] == "extra_forbidden":
@@ -138,6 +151,8 @@ def _describe(model: type[BaseModel], mistake: ErrorDetails, places: dict, sourc
         return f"{place}: unknown key '{name}': {hint}"
     if mistake["type"] == "missing":
         return f"{place}: '{name}' is missing and has no default"
+    if refused:
+        return f"{place}: '{name}' {refused['why']} (found: {refused['value']:.80})"
     value = "" if isinstance(mistake["input"], dict) else f" (found: {mistake['input']!r:.80})"
     reason = mistake["msg"].replace("Value error, ", "").replace("Input should be", "should be")
     return f"{place}: '{name}' {reason}{value}" if name else f"{place}: {reason}"

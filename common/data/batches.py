@@ -49,6 +49,10 @@ class Batches:
                 on_all_ranks=True,
             )
 
+    def keep_first(self, batches: int) -> None:
+        """Give only so many of an epoch from here on."""
+        self.steps_per_epoch = min(self.steps_per_epoch, batches)
+
     def checksum(self) -> str:
         """Of the files' names, sizes and times: changes if a continued run would see other samples."""
         text = "\n".join(f"{file.name} {file.bytes} {file.modified_ns}" for file in self.files)

@@ -23,8 +23,8 @@ _hvd: Any = None  # horovod.tensorflow, once connected
 _group: Any = None  # the Horovod process set of this rank's group, if there are groups
 
 
-def connect(group_size: int = 1) -> None:
-    """Find the other ranks. group_size: ranks in a group for average_over_group; it must divide the number of ranks.
+def connect(group_size: Optional[Callable[[int], int]] = None) -> None:
+    """Find the other ranks. group_size: from their number to that in a group for average_over_group, a divisor of it.
 
     Raises UserError if Horovod cannot be used, or sees other ranks than the launcher started.
     """
@@ -36,12 +36,13 @@ def connect(group_size: int = 1) -> None:
             f"Horovod cannot be used with this TensorFlow ({problem}): it was not compiled against it. "
             "Run `make venv` again, or install it as docs/install.md says under 'By hand'"
         ) from problem
-    if group_size > 1:
+    if group_size:
         os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"
     hvd.init()
     launchers.check_world(os.environ, hvd.size())
     _hvd = hvd
-    _make_groups(group_size)
+    if group_size:
+        _make_groups(group_size(hvd.size()))
 
 
 def _make_groups(size_of_group: int) -> None:

@@ -6,7 +6,7 @@ measurements of two ranks on two cores (docs/results.md).
 
 import os
 from dataclasses import dataclass
-from typing import Optional
+from typing import Callable, Optional
 
 from common.distributed import collectives, launchers
 from common.errors import UserError
@@ -20,11 +20,11 @@ class Placement:
     gpu: Optional[str]
 
 
-def init(threads: int = 0, group_size: int = 1) -> Placement:
+def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None) -> Placement:
     """Start Horovod, give this rank its GPU and its share of the node's cores. Call once, before any TensorFlow op.
 
     threads: compute threads of this rank; 0 shares the node's cores out evenly over its ranks.
-    group_size: ranks in a group for average_over_group, neighbours by number; it must divide the number of ranks.
+    group_size: from the number of ranks to that of a group for average_over_group, neighbours by number; a divisor.
     Raises UserError if Horovod cannot be used or sees other ranks than were started, or the node has fewer GPUs than
     ranks.
     """

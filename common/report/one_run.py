@@ -81,7 +81,7 @@ def _run_table(environment: dict) -> Table:
 
 
 def _training_table(epochs: list) -> Table:
-    held_out = [name for name in _EPOCH_SCORES if epochs and name in epochs[-1]["evaluation"]]
+    held_out = [name for name in _EPOCH_SCORES if any(name in epoch["evaluation"] for epoch in epochs)]
     titles = {"loss": "loss", **SCORE_TITLES}
     built = table(
         "Training",
@@ -99,7 +99,7 @@ def _training_table(epochs: list) -> Table:
             f"{epoch['seconds']:.1f}",
             f"{epoch['samples_per_second']:.2f}",
             f"{epoch['train'].get('loss', float('nan')):.4f}",
-            *(f"{epoch['evaluation'][name]:.4f}" for name in held_out),
+            *(_score(epoch["evaluation"], name) for name in held_out),
         )
     return built
 
@@ -186,7 +186,8 @@ def _skipped_table(records: list) -> Table:
 def _draw_curves(records: list, folder: Path) -> None:
     """Loss, score and learning rate against the update, as curves.png, if the run has trained."""
     steps = [record for record in records if record["kind"] == "step"]
-    epochs = [record for record in records if record["kind"] == "epoch"]
+    evaluations = {record["step"]: record["evaluation"] for record in records if record["kind"] == "epoch"}
+    evaluations |= {record["step"]: record for record in records if record["kind"] == "evaluation"}
     if not steps:
         return
     score = next((name for name in ("pixel_accuracy", "iou") if name in steps[0]), None)
@@ -194,9 +195,9 @@ def _draw_curves(records: list, folder: Path) -> None:
     figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.4), layout="constrained")
     for axis, name in zip(axes, names):
         axis.plot([r["step"] for r in steps], [r[name] for r in steps], label="training", linewidth=1.2)
-        if epochs and name in epochs[0]["evaluation"]:
-            held_out = [r["evaluation"][name] for r in epochs]
-            axis.plot([r["step"] for r in epochs], held_out, "o-", label="held out")
+        held_out = {step: scores[name] for step, scores in sorted(evaluations.items()) if name in scores}
+        if held_out and name != "learning_rate":
+            axis.plot(list(held_out), list(held_out.values()), "o-", label="held out")
             axis.legend(frameon=False)
         axis.set_xlabel("update")
         axis.set_title({"learning_rate": "learning rate", **SCORE_TITLES}.get(name, name))

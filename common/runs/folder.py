@@ -30,6 +30,7 @@ FREE_ON_RESUME = (
     "training.max_epochs",
     "training.logging_frequency",
     "training.save_frequency",
+    "training.local_batch_size_validation",
     "training.keep_checkpoints",
 )
 

@@ -24,12 +24,11 @@ _SHOWN_SCORES = ("loss", "pixel_accuracy", "iou")
 
 class Journal:
     """Opened as a context around a training. Call order: begin_epoch, add for each update, flush, end_epoch,
-    finish_epoch."""
+    finish_epoch; begin_evaluation and end_evaluation between updates or before finish_epoch."""
 
     def __init__(self, task: Task, step: TrainingStep, run: Run, log: Log, settings: TrainingSettings, first: int):
         """first: updates that were done before."""
         self.run, self.log, self._task, self._step = run, log, task, step
-        self._logging_frequency = settings.logging_frequency
         self._updates_per_epoch = task.batches.steps_per_epoch
         self._samples_per_update = task.batches.batch_size * distributed.size()
         self._first, self.update = first, first
@@ -57,6 +56,9 @@ class Journal:
         self.epoch = epoch
         self._started, self._epoch_first = time.perf_counter(), self.update
         self._epoch_terms = []
+        self._epoch_seconds: Optional[float] = None
+        self._evaluation_seconds = 0.0
+        self._scores: dict[str, float] = {}
         self._peak_rate, self._last_record, self._last_line = 0.0, self._started, self._started
         self._line_update = self.update
         self.log.start("epoch", epoch_num=epoch, step_num=self.update)
@@ -101,7 +103,13 @@ class Journal:
         self._epoch_terms += values
         mean = {**_mean(values), "learning_rate": self._step.learning_rate}
         self.run.record("step", step=self.update, epoch=self.epoch, **mean)
+        self._log_terms(mean)
         self._write_summaries({f"train/{name}": value for name, value in mean.items()})
+
+    def _log_terms(self, mean: dict[str, float]) -> None:
+        for name, value in mean.items():
+            key = "train_accuracy" if name == self._task.goal.score else f"train_{name}"
+            self.log.event("learning_rate" if name == "learning_rate" else key, value, **self.place)
 
     def _write_summaries(self, values: dict[str, float]) -> None:
         if self._writer:
@@ -115,18 +123,32 @@ class Journal:
         return {"epoch_num": self.epoch, "step_num": self.update}
 
     def end_epoch(self) -> None:
-        """The epoch's updates are done, its evaluation comes."""
+        """The epoch's updates are done."""
         self.flush()
-        self._epoch_seconds = time.perf_counter() - self._started
+        self._epoch_seconds = time.perf_counter() - self._started - self._evaluation_seconds
         self._training_seconds += self._epoch_seconds
         self._terms = _mean(self._epoch_terms)
         self._rate = self._samples_per_update * (self.update - self._epoch_first) / self._epoch_seconds
-        self.log.event("learning_rate", self._step.learning_rate, **self.place)
-        for name, value in self._terms.items():
-            self.log.event("train_accuracy" if name == self._task.goal.score else f"train_{name}", value, **self.place)
         self.log.event("tracked_stats", self._rates(), **self.place)
+
+    def begin_evaluation(self) -> None:
         self._evaluation_started = time.perf_counter()
         self.log.start("eval", **self.place)
+
+    def end_evaluation(self, scores: dict[str, float]) -> None:
+        """Record it; its time is not the training's."""
+        seconds = time.perf_counter() - self._evaluation_started
+        self.log.event("eval_accuracy", scores[self._task.goal.score], **self.place)
+        self.log.event("eval_loss", scores["loss"], **self.place)
+        self.log.end("eval", **self.place)
+        self._scores = scores
+        self._evaluation_seconds += seconds
+        self._last_record += seconds
+        self._last_line += seconds
+        self._write_summaries({f"evaluation/{name}": value for name, value in scores.items()})
+        if self._epoch_seconds is None:  # else it is in the epoch's record and line
+            self.run.record("evaluation", step=self.update, epoch=self.epoch, seconds=seconds, **scores)
+            self.run.say(f"  epoch {self.epoch}, update {self.update}: held out: {_shown(scores)}")
 
     def _rates(self) -> dict[str, float]:
         """Samples per second over the epoch and, if the work of a sample is known, TFLOP/s over all ranks: sustained
@@ -140,37 +162,33 @@ class Journal:
             "tflops_peak": max(self._peak_rate, self._rate) * teraflops,
         }
 
-    def finish_epoch(self, scores: dict[str, float]) -> None:
-        """Record the epoch with its evaluation, and show its line."""
-        evaluation_seconds = time.perf_counter() - self._evaluation_started
-        self.log.event("eval_accuracy", scores[self._task.goal.score], **self.place)
-        self.log.event("eval_loss", scores["loss"], **self.place)
-        self.log.end("eval", **self.place)
+    def finish_epoch(self) -> None:
+        """Record the epoch with its last evaluation, if it had one, and show its line."""
+        assert self._epoch_seconds is not None
         self.log.end("epoch", **self.place)
-        self._all_seconds += self._epoch_seconds + evaluation_seconds
+        self._all_seconds += self._epoch_seconds + self._evaluation_seconds
         self.run.record(
             "epoch",
             step=self.update,
             epoch=self.epoch,
             seconds=self._epoch_seconds,
-            evaluation_seconds=evaluation_seconds,
+            evaluation_seconds=self._evaluation_seconds,
             samples_per_second=self._rate,
             rates=self._rates(),
             learning_rate=self._step.learning_rate,
             train=self._terms,
-            evaluation=scores,
+            evaluation=self._scores,
         )
-        self._write_summaries({f"evaluation/{name}": value for name, value in scores.items()})
-        self.run.say(self._epoch_line(scores))
+        self.run.say(self._epoch_line())
 
-    def _epoch_line(self, scores: dict[str, float]) -> str:
+    def _epoch_line(self) -> str:
         train = ", ".join(f"{name} {value:.4f}" for name, value in self._terms.items())
-        held_out = ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if name in _SHOWN_SCORES)
+        held_out = f" | held out: {_shown(self._scores)}" if self._scores else ""
         epochs_done = (self.update - self._first) / self._updates_per_epoch
         left = self._all_seconds / epochs_done * (self._task.goal.epochs - self.epoch)
         return (
             f"epoch {self.epoch:3d} of {self._task.goal.epochs}: {self._epoch_seconds:7.1f} s, {self._rate:7.2f} "
-            f"samples/s | training: {train} | held out: {held_out}" + (f" | {duration(left)} left" if left else "")
+            f"samples/s | training: {train}{held_out}" + (f" | {duration(left)} left" if left else "")
         )
 
     def target_reached(self, scores: dict[str, float]) -> None:
@@ -188,6 +206,10 @@ class Journal:
             "training_seconds": self._training_seconds,
             "samples_per_second": updates * self._samples_per_update / max(self._training_seconds, 1e-9),
         }
+
+
+def _shown(scores: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if name in _SHOWN_SCORES)
 
 
 def _mean(values: list[dict[str, float]]) -> dict[str, float]:

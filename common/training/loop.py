@@ -1,8 +1,8 @@
 """The training loop of every benchmark, to be read from top to bottom.
 
-For each update: take the step; look for a loss that is not finite; record. At an epoch's end: average the running
-statistics over ranks, evaluate, save, and stop at the target. A warning of the scheduler to any rank stops all ranks
-at a checkpoint after the same update.
+For each update: take the step; look for a loss that is not finite; record. At an epoch's end, or as often as asked:
+average the running statistics over ranks, evaluate, save, and stop at the target. A warning of the scheduler to any
+rank stops all ranks at a checkpoint after the same update.
 """
 
 import math
@@ -68,6 +68,9 @@ def train(
             journal.show_curves_in_tensorboard()
         loop = _Loop(task, step, state, progress, journal, warnings, saver, settings)
         session.log.event("warmup_steps", settings.warmup_steps)
+        if settings.max_validation_steps:
+            session.log.event("invalid_submission", True)
+            session.run.say("training.max_validation_steps is set: the log is marked as no valid submission")
         if settings.warmup_steps and loop.updates_left:
             session.run.say(f"warming up with {settings.warmup_steps} updates on made-up samples")
             warm_up(step, state, task, settings.warmup_steps)
@@ -125,29 +128,51 @@ class _Loop:
             progress.update += 1
             self.journal.add(result)
             ends_epoch = progress.update % per_epoch == 0
-            saves = _every(self.settings.save_frequency, progress.update)
-            if ends_epoch or saves or _every(self.settings.logging_frequency, progress.update):
-                self.step.check_finite()
-                self.journal.flush()
+            if self.finish_update(ends_epoch, progress.update == last):
+                return
             if ends_epoch:
-                self.finish_epoch(saves)
-                if progress.target_reached or progress.stopped_early:
-                    return
-                if progress.update < last:
-                    self.journal.begin_epoch(progress.update // per_epoch + 1)
-            elif saves:
-                self.state.average_statistics()
-                self.save()
-            if not ends_epoch:
+                self.journal.begin_epoch(progress.update // per_epoch + 1)
+            else:
                 self.stop_if_warned()
             self.last_result = result
 
-    def finish_epoch(self, saves: bool) -> None:
-        """Evaluate, record, save. saves: whether a checkpoint is due, whatever the epoch."""
-        self.journal.end_epoch()
+    def finish_update(self, ends_epoch: bool, ends: bool) -> bool:
+        """What is due after an update: record, evaluate, save. ends: it was the last. Whether the training is over."""
+        progress = self.progress
+        evaluates, saves = self.evaluation_is_due(ends_epoch, ends), self.checkpoint_is_due(ends_epoch, ends)
+        if ends_epoch or evaluates or saves or _every(self.settings.logging_frequency, progress.update):
+            self.step.check_finite()
+            self.journal.flush()
+        if ends_epoch:
+            self.journal.end_epoch()
+        if evaluates:
+            self.evaluate()
+        ends = ends or progress.target_reached or progress.stopped_early
+        if ends and not ends_epoch:
+            self.journal.end_epoch()
+        if ends or ends_epoch:
+            self.journal.finish_epoch()
+        if saves or self.checkpoint_is_due(ends_epoch, ends):
+            self.state.average_statistics()
+            self.save()
+        return ends
+
+    def evaluation_is_due(self, ends_epoch: bool, ends: bool) -> bool:
+        frequency = self.settings.validation_frequency
+        return ends or _every(frequency, self.progress.update) if frequency else ends_epoch
+
+    def checkpoint_is_due(self, ends_epoch: bool, ends: bool) -> bool:
+        when, frequency, update = self.settings.checkpoints, self.settings.save_frequency, self.progress.update
+        if when == "epoch":
+            return ends_epoch and _every(frequency or 1, update // self.task.batches.steps_per_epoch)
+        return (when != "none" and ends) or (when == "steps" and _every(frequency, update))
+
+    def evaluate(self) -> None:
+        """Judge the network on what was held out, and see whether that ends the training."""
+        self.journal.begin_evaluation()
         self.state.average_statistics()
         scores = self.task.evaluate()
-        self.journal.finish_epoch(scores)
+        self.journal.end_evaluation(scores)
         progress, goal = self.progress, self.task.goal
         progress.evaluation = scores
         progress.epochs_without_gain += 1
@@ -160,11 +185,8 @@ class _Loop:
         elif self.settings.patience and progress.epochs_without_gain >= self.settings.patience:
             progress.stopped_early = True
             epochs = progress.epochs_without_gain
-            self.journal.run.say(f"stopped early: no better {goal.score} than {progress.best:.4f} in {epochs} epochs")
-        ended = progress.target_reached or progress.stopped_early or self.journal.epoch == goal.epochs
-        when = self.settings.checkpoints
-        if saves or when == "epoch" or (ended and when != "none"):
-            self.save()
+            what = "evaluations" if self.settings.validation_frequency else "epochs"
+            self.journal.run.say(f"stopped early: no better {goal.score} than {progress.best:.4f} in {epochs} {what}")
 
     def save(self) -> None:
         """A checkpoint; running statistics must have been averaged over ranks. It is written while training goes on."""

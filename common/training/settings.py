@@ -31,23 +31,34 @@ class TrainingSettings(Settings):
     )
     checkpoints: Literal["none", "end", "epoch", "steps"] = Field(
         "epoch",
-        description="when the state is saved: none | end = after the last update | epoch = after each epoch, and every "
-        "save_frequency updates | steps = every save_frequency updates, and at the end; a warned run always saves",
+        description="when the state is saved: none | end = after the last update | epoch = every save_frequency epochs "
+        "| steps = every save_frequency updates, and at the end; a warned run always saves",
     )
     save_frequency: int = Field(
-        0, ge=0, description="checkpoints: epoch, steps: updates between checkpoints; 0 is none"
+        0, ge=0, description="checkpoints: epoch, steps: epochs or updates between two; 0 is 1 epoch"
     )
     keep_checkpoints: int = Field(3, gt=0, description="newest checkpoints that are kept, and the best one beside them")
     warmup_steps: int = Field(
         0, ge=0, description="updates on made-up samples before the timed run, after which every value is put back"
     )
     patience: int = Field(
-        0, ge=0, description="stop after so many epochs in a row without a better held-out score; 0 is never"
+        0, ge=0, description="stop after so many evaluations in a row without a better held-out score; 0 is never"
     )
     restore_best: bool = Field(
         False, description="end with the weights of the epoch with the best held-out score, not with the last ones"
     )
-    logging_frequency: int = Field(10, gt=0, description="updates between records in metrics.jsonl")
+    logging_frequency: int = Field(
+        10, ge=0, description="updates between records in metrics.jsonl and mlperf.log; 0 is one an epoch"
+    )
+    local_batch_size_validation: int = Field(
+        0, ge=0, description="samples in one forward pass of one rank in evaluation; 0 is local_batch_size"
+    )
+    validation_frequency: int = Field(
+        0, ge=0, description="updates between evaluations, and one after the last; 0 is one at each epoch's end"
+    )
+    max_validation_steps: int = Field(
+        0, ge=0, description="batches of a rank that are evaluated at most, which no submission may have; 0 is all"
+    )
 
     @model_validator(mode="after")
     def _checkpoints_fit(self):
@@ -55,17 +66,20 @@ class TrainingSettings(Settings):
             raise ValueError("checkpoints: steps needs save_frequency, the updates between two")
         if self.save_frequency and self.checkpoints in ("none", "end"):
             raise ValueError(f"save_frequency has no meaning with checkpoints: {self.checkpoints}")
-        if self.restore_best and self.checkpoints != "epoch":
-            raise ValueError(f"restore_best needs checkpoints: epoch (found: {self.checkpoints})")
+        every_epoch = self.checkpoints == "epoch" and self.save_frequency <= 1 and not self.validation_frequency
+        if self.restore_best and not every_epoch:
+            raise ValueError("restore_best needs checkpoints: epoch with save_frequency and validation_frequency 0")
         return self
 
 
 class BatchSizes(NamedTuple):
-    """In samples. local: a forward pass of a rank; per_update: its accumulated passes; total: those of all ranks."""
+    """In samples. local: a forward pass of a rank; per_update: its accumulated passes; total: those of all ranks;
+    evaluation: a forward pass of a rank in evaluation."""
 
     local: int
     per_update: int
     total: int
+    evaluation: int
 
 
 def batch_sizes(settings: TrainingSettings, ranks: int) -> BatchSizes:
@@ -80,4 +94,4 @@ def batch_sizes(settings: TrainingSettings, ranks: int) -> BatchSizes:
                 f"{passes} accumulated passes: use a multiple of {ranks * passes}",
                 on_all_ranks=True,
             )
-    return BatchSizes(local, local * passes, local * passes * ranks)
+    return BatchSizes(local, local * passes, local * passes * ranks, settings.local_batch_size_validation or local)

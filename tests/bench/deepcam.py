@@ -71,7 +71,7 @@ def reading() -> None:
         sys.stdout = sys.__stdout__
         settings = check(config.DataSettings, {"data_dir_prefix": folder, "stage_dir": f"{folder}/stage"}, {}, "bench")
         samples = data.list_samples(settings, "train")
-        sizes = BatchSizes(1, 1, 1)
+        sizes = BatchSizes(1, 1, 1, 1)
         (source, _), read, _ = sample_batches(settings, sizes, seed=0, threads=CORES)
         place = staging.Staging(settings, SHAPE, read)
         place.stage(samples, CORES)

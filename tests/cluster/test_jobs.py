@@ -141,7 +141,7 @@ def test_a_training_that_fails_is_a_failed_job(cluster):
 
 
 def test_the_warning_leads_to_a_checkpoint_and_the_requeued_job_ends_as_if_nothing_had_been(cluster):
-    long = ("training.epochs=12", "training.save_frequency=2")
+    long = ("training.epochs=12", "training.checkpoints=steps", "training.save_frequency=2")
     whole = cluster.submit(*SMALL, "jobs/sites/rivanna.slurm", "cloudmask.yaml", *long)
     completed(cluster, whole)
     job = cluster.submit(*SMALL, "jobs/sites/rivanna.slurm", "cloudmask.yaml", *long)
@@ -175,7 +175,15 @@ def test_a_cut_link_stops_all_in_bounded_time_and_the_run_resumes(cluster):
     program = ("python", "-m", "cloudmask", "train", "--config", "cloudmask.yaml", "output.run_name=cut")
     limits = {"HOROVOD_GLOO_TIMEOUT_SECONDS": "15", "HOROVOD_STALL_CHECK_TIME_SECONDS": "5"}
     limits["HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"] = "15"
-    words = ("horovodrun", "--gloo", *where, *program, "training.epochs=400", "training.save_frequency=4")
+    words = (
+        "horovodrun",
+        "--gloo",
+        *where,
+        *program,
+        "training.epochs=400",
+        "training.checkpoints=steps",
+        "training.save_frequency=4",
+    )
     process = cluster.start_program(*words, **limits)
     folder = cluster.project / "runs" / "cut" / "checkpoints"
     deadline = time.monotonic() + 240

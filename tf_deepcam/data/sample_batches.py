@@ -41,5 +41,5 @@ def sample_batches(settings: DataSettings, sizes: BatchSizes, *, seed: int, thre
     training = training_batches(
         parts[0].good, form, sizes.per_update, seed=seed, reading=reading, fixed_share=bool(settings.stage_dir)
     )
-    validation = evaluation_batches(parts[1].good, form, sizes.local, reading)
+    validation = evaluation_batches(parts[1].good, form, sizes.evaluation, reading)
     return Samples(BatchPair(training, validation), read, {**parts[0].bad, **parts[1].bad})

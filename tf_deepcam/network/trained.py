@@ -66,8 +66,10 @@ def best_checkpoint(folder: Path) -> checkpoints.Checkpoint:
     steps = checkpoints.list_steps(folder / "checkpoints")
     if not steps:
         raise UserError(f"{folder}: holds no checkpoints; give its model.keras or model.npz instead")
-    epochs = [record for record in read_records(folder / "metrics.jsonl") if record["kind"] == "epoch"]
-    scores = {record["step"]: record["evaluation"].get("iou", 0.0) for record in epochs if record["step"] in steps}
+    records = read_records(folder / "metrics.jsonl")
+    evaluations = {record["step"]: record["evaluation"] for record in records if record["kind"] == "epoch"}
+    evaluations |= {record["step"]: record for record in records if record["kind"] == "evaluation"}
+    scores = {step: values.get("iou", 0.0) for step, values in evaluations.items() if step in steps}
     step = max(scores, key=lambda step: (scores[step], step)) if scores else steps[-1]
     try:
         return checkpoints.load(folder / "checkpoints", step)

@@ -48,7 +48,16 @@ def test_evaluation_does_not_depend_on_the_number_of_ranks(results):
 
 def train(folder: Path, name: str, *more: str) -> list:
     settings = [*TINY, f"data.train_dir={folder}/scenes", f"output.folder={folder}", "training.epochs=4"]
-    return ["-m", "cloudmask", "train", *settings, "training.save_frequency=2", f"output.run_name={name}", *more]
+    return [
+        "-m",
+        "cloudmask",
+        "train",
+        *settings,
+        "training.checkpoints=steps",
+        "training.save_frequency=2",
+        f"output.run_name={name}",
+        *more,
+    ]
 
 
 def final_state(folder: Path) -> dict:

@@ -15,6 +15,7 @@ from common.data.sources import ArraySpec, FileFormat
 from common.errors import UserError
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
+from common.report import mlperf_logs
 from common.runs.folder import open_run
 from common.runs.mlperf import Log
 from common.runs.records import read_records
@@ -78,6 +79,9 @@ def train(
         os.close(run._lock)  # as if the process had ended
 
 
+EVERY = {"checkpoints": "steps", "save_frequency": 1}
+
+
 def final(folder: Path) -> list:
     """Arrays in their order: Keras counts layers on in each network, so that their names differ."""
     return list(checkpoints.load_newest(folder / "checkpoints", pytest.fail).arrays.values())
@@ -85,11 +89,11 @@ def final(folder: Path) -> list:
 
 def test_epochs_are_evaluated_recorded_and_saved_in_order(tmp_path):
     write(tmp_path / "data")
-    summary = train(task(tmp_path / "data"), tmp_path, "a", save_frequency=2, logging_frequency=1)
+    summary = train(task(tmp_path / "data"), tmp_path, "a", checkpoints="steps", save_frequency=2, logging_frequency=1)
     assert (summary["updates"], summary["epochs"], summary["target_reached"]) == (9, 3.0, False)
     kinds = [(record["kind"], record["step"]) for record in read_records(tmp_path / "a" / "metrics.jsonl")]
-    assert kinds[:6] == [("step", 1), ("step", 2), ("checkpoint", 2), ("step", 3), ("epoch", 3), ("checkpoint", 3)]
-    assert [step for kind, step in kinds if kind == "checkpoint"] == [2, 3, 4, 6, 8, 9]
+    assert kinds[:6] == [("step", 1), ("step", 2), ("checkpoint", 2), ("step", 3), ("epoch", 3), ("step", 4)]
+    assert [step for kind, step in kinds if kind == "checkpoint"] == [2, 4, 6, 8, 9]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +102,8 @@ def test_epochs_are_evaluated_recorded_and_saved_in_order(tmp_path):
         ({"checkpoints": "none"}, []),
         ({"checkpoints": "end"}, [9]),
         ({"checkpoints": "epoch"}, [3, 6, 9]),
-        ({"checkpoints": "epoch", "save_frequency": 2}, [2, 3, 4, 6, 8, 9]),
+        ({"checkpoints": "epoch", "save_frequency": 2}, [6]),
+        ({"checkpoints": "epoch", "save_frequency": 400}, []),
         ({"checkpoints": "steps", "save_frequency": 3}, [3, 6, 9]),
         ({"checkpoints": "steps", "save_frequency": 4}, [4, 8, 9]),
     ],
@@ -112,6 +117,48 @@ def test_checkpoints_are_saved_when_they_are_wanted(tmp_path, settings, saved):
     log = (tmp_path / "a" / "mlperf.log").read_text()
     assert log.count('"save_start"') == log.count('"save_stop"') == len(saved)
     assert (summary["seconds_lost_to_saving"] > 1e-4) == bool(saved)
+
+
+@pytest.mark.parametrize(
+    ("frequency", "evaluated", "logged"),
+    [(0, [3, 6, 9], [3, 6, 9]), (2, [2, 4, 6, 8, 9], [2, 3, 4, 6, 8, 9]), (4, [4, 8, 9], [3, 4, 6, 8, 9])],
+)
+def test_evaluations_come_as_often_as_asked(tmp_path, frequency, evaluated, logged):
+    """Three epochs of three updates; logging_frequency 0 logs once an epoch, and before each evaluation."""
+    write(tmp_path / "data")
+    settings = {"validation_frequency": frequency, "logging_frequency": 0}
+    summary = train(task(tmp_path / "data"), tmp_path, "a", **settings)
+    (log,) = mlperf_logs.read(tmp_path / "a" / "mlperf.log")
+    assert [event.step for event in log.evaluations()] == evaluated
+    assert (
+        [event.step for event in log.all("train_loss")] == [event.step for event in log.all("learning_rate")] == logged
+    )
+    assert [event.step for event in log.all("epoch_stop")] == [3, 6, 9]
+    assert not log.problems
+    assert summary["evaluation"]["right"] == 0.5
+    epochs = [record for record in read_records(tmp_path / "a" / "metrics.jsonl") if record["kind"] == "epoch"]
+    assert all(record["seconds"] > 0 for record in epochs)
+    assert bool(epochs[0]["evaluation"]) == (frequency < 4)
+
+
+def test_a_target_that_is_reached_within_an_epoch_ends_the_training_there(tmp_path):
+    write(tmp_path / "data")
+    settings = {"validation_frequency": 2, "checkpoints": "end"}
+    summary = train(task(tmp_path / "data", target=0.4), tmp_path, "a", **settings)
+    assert (summary["updates"], summary["target_reached"]) == (2, True)
+    assert checkpoints.list_steps(tmp_path / "a" / "checkpoints") == [2]
+    (log,) = mlperf_logs.read(tmp_path / "a" / "mlperf.log")
+    assert [event.key for event in log.events[-3:]] == ["save_start", "save_stop", "run_stop"]
+    assert log.first("epoch_stop").step == 2
+    assert log.status == "success"
+
+
+def test_a_part_of_the_evaluation_marks_the_log_invalid(tmp_path):
+    write(tmp_path / "data")
+    train(task(tmp_path / "data"), tmp_path, "a", max_validation_steps=1)
+    assert '"invalid_submission"' in (tmp_path / "a" / "mlperf.log").read_text()
+    train(task(tmp_path / "data"), tmp_path, "b")
+    assert '"invalid_submission"' not in (tmp_path / "b" / "mlperf.log").read_text()
 
 
 def test_a_target_that_is_reached_is_an_end(tmp_path):
@@ -143,7 +190,7 @@ def test_what_is_minimised_is_the_loss_by_name_not_by_place(tmp_path):
 @pytest.mark.parametrize("stopped", [4, 6])
 def test_a_run_goes_on_in_the_middle_of_an_epoch_as_if_in_one_go(tmp_path, stopped):
     write(tmp_path / "data")
-    train(task(tmp_path / "data", epochs=4), tmp_path, "whole", save_frequency=1)
+    train(task(tmp_path / "data", epochs=4), tmp_path, "whole", **EVERY)
     made = task(tmp_path / "data", epochs=4)
     steps = iter(range(1, stopped + 2))
 
@@ -152,9 +199,9 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch_as_if_in_one_go(tmp_path, stopp
         return objective(batch, outputs)
 
     with pytest.raises(tf.errors.OpError):
-        train(replace(made, objective=broken), tmp_path, "broken", save_frequency=1)
+        train(replace(made, objective=broken), tmp_path, "broken", **EVERY)
     assert checkpoints.list_steps(tmp_path / "broken" / "checkpoints")[-1] == stopped
-    train(task(tmp_path / "data", epochs=4), tmp_path, "", resume=str(tmp_path / "broken"), save_frequency=1)
+    train(task(tmp_path / "data", epochs=4), tmp_path, "", resume=str(tmp_path / "broken"), **EVERY)
     for ours, theirs in zip(final(tmp_path / "broken"), final(tmp_path / "whole")):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -114,7 +114,7 @@ def test_stats_are_found_in_the_root_and_in_train(tmp_path):
 def test_batches_hold_each_sample_s_own_labels(tmp_path):
     write_samples(tmp_path, 5, 1)
     settings = DataSettings(data_dir_prefix=str(tmp_path))
-    (batches, _), _, _ = sample_batches(settings, BatchSizes(2, 2, 2), seed=1, threads=2)
+    (batches, _), _, _ = sample_batches(settings, BatchSizes(2, 2, 2, 2), seed=1, threads=2)
     seen = 0
     for fields, labels in batches.dataset():
         raw = fields.numpy() * 100
@@ -144,7 +144,7 @@ def test_bad_samples_are_left_out_if_that_is_asked_for(tmp_path):
         (tmp_path / name).unlink()
         write_hdf(tmp_path / name, {**arrays, "climate/data": with_value(arrays["climate/data"], np.nan)})
     settings = DataSettings(data_dir_prefix=str(tmp_path), on_bad_sample="skip")
-    (training, validation), _, skipped = sample_batches(settings, BatchSizes(1, 1, 1), seed=1, threads=2)
+    (training, validation), _, skipped = sample_batches(settings, BatchSizes(1, 1, 1, 1), seed=1, threads=2)
     assert (training.samples, validation.samples, len(skipped)) == (4, 2, 2)
     for path, why in skipped.items():
         assert path in why

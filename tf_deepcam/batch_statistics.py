@@ -1,0 +1,42 @@
+"""Over how many samples batch statistics are taken: a rank's, or those of a group of ranks.
+
+It changes what training converges to, so that a recipe says for how many samples its convergence point was taken
+(training.samples_per_statistic), and the group of ranks follows from the local batch. MLPerf's point for batch 128 was
+taken with 4 samples (32 workers), the published runs at 2048 ranks with 1 sample each used groups of 2.
+"""
+
+from functools import partial
+from typing import Callable, Optional
+
+from common.training.settings import batch_sizes
+from tf_deepcam.config import DeepcamTrainingSettings
+
+
+def group_size(settings: DeepcamTrainingSettings, ranks: int) -> int:
+    """Ranks that share statistics: batchnorm_group_size or, where that is 0, the largest divisor of the number of ranks
+    with which a group has no more than samples_per_statistic. Raises UserError as batch_sizes does."""
+    if settings.batchnorm_group_size:
+        return settings.batchnorm_group_size
+    most = max(settings.samples_per_statistic // batch_sizes(settings, ranks).local, 1)
+    return max(size for size in range(1, min(most, ranks) + 1) if ranks % size == 0)
+
+
+def grouping(settings: DeepcamTrainingSettings) -> Optional[Callable[[int], int]]:
+    """group_size of the number of ranks, for common.distributed.init; None where ranks can have nothing to share."""
+    shares = settings.batchnorm_group_size > 1 or (settings.samples_per_statistic and not settings.batchnorm_group_size)
+    return partial(group_size, settings) if shares else None
+
+
+def samples_per_statistic(settings: DeepcamTrainingSettings, ranks: int) -> int:
+    return group_size(settings, ranks) * batch_sizes(settings, ranks).local
+
+
+def warning(settings: DeepcamTrainingSettings, ranks: int) -> Optional[str]:
+    """What to tell where the statistics are not those that the settings ask for."""
+    found, wanted = samples_per_statistic(settings, ranks), settings.samples_per_statistic
+    if not wanted or found == wanted:
+        return None
+    return (
+        f"warning: batch statistics are over {found} samples (local batch {batch_sizes(settings, ranks).local} x group "
+        f"of {group_size(settings, ranks)} ranks), training.samples_per_statistic is {wanted}: another training"
+    )
