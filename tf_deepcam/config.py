@@ -38,6 +38,11 @@ class DataSettings(CacheSettings):
     stage_dtype: Literal["float16", "float32"] = Field(
         "float16", description="type of staged fields; the network computes in training.precision whatever it is"
     )
+    stage_copies: int = Field(
+        1,
+        gt=0,
+        description="neighbouring ranks that hold the same staged samples and share them out anew in every epoch",
+    )
 
     @field_validator("channels")
     @classmethod

@@ -1,7 +1,8 @@
 """Training and evaluation on a root folder's train/ and validation/ samples."""
 
 import time
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Callable, NamedTuple
 
 from common import distributed
 from common.errors import UserError
@@ -27,9 +28,12 @@ def train(config: Config, session: Session) -> dict:
     settings, run, ranks = config.training, session.run, distributed.size()
     prepare(settings)
     sizes = batch_sizes(settings, ranks)
-    batches = _batches(config, session, sizes)
+    batches, stage = _data(config, session, sizes)
     if settings.max_validation_steps:
         batches.validation.keep_first(settings.max_validation_steps)
+    timed = config.submission.ruleset != "3.0.0"  # before MLPerf HPC v3.0 staging was part of the run
+    if not timed:
+        stage()
     task = make_task(config, batches, session.threads)
     if config.model.checkpoint and not run.resumed:
         distributed.on_root(lambda: weights.load(task.network, config.model.checkpoint))
@@ -45,6 +49,8 @@ def train(config: Config, session: Session) -> dict:
         f"{batches.training.steps_per_epoch} updates an epoch, {settings.precision}; "
         f"{task.gflop_per_sample / 3:.1f} GFLOP a forward pass"
     )
+    if timed:
+        task = replace(task, stage=stage)
     summary = loop.train(task, optimizer, settings, session, tensorboard=config.output.tensorboard)
     if distributed.is_root():
         task.network.save(run / "model.keras")
@@ -57,8 +63,26 @@ def train(config: Config, session: Session) -> dict:
     return summary
 
 
+class _Plan(NamedTuple):
+    """What is to be staged: batches of staged samples that may not be there yet, and of the files they are made of."""
+
+    staging: Staging
+    staged: BatchPair
+    sources: BatchPair
+
+    def carry_out(self, threads: int) -> "_Staged":
+        """Stage this rank's share. A collective call."""
+        started = time.perf_counter()
+        own = [
+            source.files[number]
+            for source, staged in zip(self.sources, self.staged)
+            for number in self.staging.own_share(staged)
+        ]
+        files = sum(distributed.gather_objects(self.staging.stage(own, threads)))
+        return _Staged(files, files * self.staging.bytes, time.perf_counter() - started)
+
+
 class _Staged(NamedTuple):
-    batches: BatchPair
     files: int
     bytes: int
     seconds: float
@@ -69,6 +93,12 @@ class _Staged(NamedTuple):
         )
 
 
+def _plan(config: Config, samples: Samples) -> _Plan:
+    staging = Staging(config.data, samples.batches.training.arrays[0].shape, samples.read)
+    staged = BatchPair(*(staging.batches(part, seed=config.training.seed) for part in samples.batches))
+    return _Plan(staging, staged, samples.batches)
+
+
 def stage(config: Config, threads: int) -> int:
     """The command: stage what `train` with these settings on as many ranks would stage. A collective call."""
     if not config.data.stage_dir:
@@ -76,7 +106,7 @@ def stage(config: Config, threads: int) -> int:
     threads = config.data.max_inter_threads or threads
     sizes = BatchSizes(1, 1, distributed.size(), 1)
     samples = sample_batches(config.data, sizes, seed=config.training.seed, threads=threads)
-    staged = _stage(config, samples, threads)
+    staged = _plan(config, samples).carry_out(threads)
     if distributed.is_root():
         for problem in samples.skipped.values():
             print(f"skipped: {problem}")
@@ -85,17 +115,14 @@ def stage(config: Config, threads: int) -> int:
     return 0
 
 
-def _stage(config: Config, samples: Samples, threads: int) -> _Staged:
-    """Stage this rank's share. A collective call."""
-    staging = Staging(config.data, samples.batches.training.arrays[0].shape, samples.read)
-    started = time.perf_counter()
-    own = staging.stage([file for part in samples.batches for file in part.own_files()], threads)
-    files = sum(distributed.gather_objects(own))
-    batches = BatchPair(*(staging.batches(part, seed=config.training.seed) for part in samples.batches))
-    return _Staged(batches, files, files * staging.bytes, time.perf_counter() - started)
+class _Data(NamedTuple):
+    """Batches for training and validation, and what has to be done before the first of them is read."""
+
+    batches: BatchPair
+    stage: Callable[[], None]
 
 
-def _batches(config: Config, session: Session, sizes: BatchSizes) -> BatchPair:
+def _data(config: Config, session: Session, sizes: BatchSizes) -> _Data:
     """Of the files or, with data.stage_dir, of what is staged first."""
     threads, run = config.data.max_inter_threads or session.threads, session.run
     if config.data.on_bad_sample == "skip":
@@ -106,14 +133,18 @@ def _batches(config: Config, session: Session, sizes: BatchSizes) -> BatchPair:
         run.record("skipped", file=path, why=problem)
     session.log.event("skipped_samples", len(samples.skipped))
     if not config.data.stage_dir:
-        return samples.batches
-    run.say(f"staging to {config.data.stage_dir}")
-    session.log.start("staging")
-    staged = _stage(config, samples, threads)
-    session.log.end("staging")
-    run.say(staged.line(config))
-    run.record("staging", files=staged.files, bytes=staged.bytes, seconds=staged.seconds)
-    return staged.batches
+        return _Data(samples.batches, lambda: None)
+    plan = _plan(config, samples)
+
+    def stage() -> None:
+        run.say(f"staging to {config.data.stage_dir}")
+        session.log.start("staging")
+        staged = plan.carry_out(threads)
+        session.log.end("staging")
+        run.say(staged.line(config))
+        run.record("staging", files=staged.files, bytes=staged.bytes, seconds=staged.seconds)
+
+    return _Data(plan.staged, stage)
 
 
 def _say_batch_statistics(config: Config, run: Run) -> None:
@@ -142,7 +173,8 @@ def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: B
         "local_batch_size_validation": sizes.evaluation,
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
         "data_format": "staged" if config.data.stage_dir else "hdf5",
-        "shuffle_mode": "global" if config.data.cache == "none" and not config.data.stage_dir else "local",
+        "shuffle_mode": _shuffle_mode(config),
+        "stage_copies": config.data.stage_copies if config.data.stage_dir else None,
         "precision_mode": settings.precision,
         "enable_jit": settings.xla,
         **optimizers.log_entries(config.optimizer, config.schedule, distributed.size()),
@@ -150,3 +182,10 @@ def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: B
         "eval_samples": batches.validation.samples,
     }
     session.log.events(values)
+
+
+def _shuffle_mode(config: Config) -> str:
+    """global: every rank may get any sample in any epoch; local: those that its group of stage_copies ranks holds."""
+    if config.data.stage_dir:
+        return "global" if config.data.stage_copies == distributed.size() else "local"
+    return "global" if config.data.cache == "none" else "local"

@@ -59,8 +59,12 @@ class Batches:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def own_files(self) -> list[DataFile]:
-        """The files of this rank's share, in the order of their first use (with a fixed share, of all epochs)."""
+        """The files of this rank's share of the first epoch, in the order of their first use."""
         return [self.files[number] for number in dict.fromkeys(self._order.epoch(0)[:, 0].tolist())]
+
+    def held_files(self) -> list[int]:
+        """The numbers of the files that this rank may need in any epoch."""
+        return list(dict.fromkeys(self._order.held()[:, 0].tolist()))
 
     def samples_of(self, number: int, batches: int = 1) -> np.ndarray:
         """(file, sample in file) of the samples of batch `number`, and of those after it in its epoch, [n, 2]."""

@@ -33,6 +33,10 @@ class Order(Protocol):
     @property
     def samples(self) -> int: ...
 
+    def held(self) -> np.ndarray:
+        """The samples that the rank may see in any epoch, [n, 2] as epoch gives them."""
+        ...
+
     def epoch(self, number: int) -> np.ndarray:
         """The rank's samples in the order of use, [n, 2] integer: (file, sample in file)."""
         ...
@@ -43,6 +47,8 @@ class TrainingOrder:
     """Shuffled over files and, within windows of files, over their samples.
 
     fixed_share: a rank keeps the same files in every epoch (so that it can cache them); else they are dealt out anew.
+    copies: with a fixed share, so many neighbouring ranks, a divisor of `size`, hold the same files and deal them out
+    anew among themselves in every epoch; copies of all ranks' number make that a global shuffle.
     window: so many files' samples are mixed; files of one sample are mixed over the rank's whole share.
     """
 
@@ -53,18 +59,40 @@ class TrainingOrder:
     size: int
     window: int
     fixed_share: bool = False
+    copies: int = 1
 
     @property
     def samples(self) -> int:
         return self.files * self.samples_per_file
 
+    def held(self) -> np.ndarray:
+        """With a fixed share, those of this rank's group of `copies` ranks; without one, all."""
+        group, groups = (self.rank // self.copies, self.size // self.copies) if self.fixed_share else (0, 1)
+        return self._dealt(0, group, groups)
+
+    def _dealt(self, deal: int, part: int, parts: int) -> np.ndarray:
+        """The part of all samples that fell to it in a deal."""
+        files = np.random.Generator(np.random.PCG64([self.seed, deal])).permutation(self.files)
+        first, last = share(self.samples, part, parts)
+        in_file = np.tile(np.arange(self.samples_per_file), self.files)
+        return np.stack([np.repeat(files, self.samples_per_file), in_file], axis=1)[first:last]
+
+    def _share_of_group(self, number: int) -> np.ndarray:
+        """What of the group's samples is this rank's in epoch `number`."""
+        held, group = self.held(), self.rank // self.copies
+        files = np.unique(held[:, 0])
+        deal = np.random.Generator(np.random.PCG64([self.seed, number + 1, group]))
+        place = dict(zip(deal.permutation(files).tolist(), range(len(files))))
+        held = held[np.argsort([place[file] for file in held[:, 0].tolist()], kind="stable")]
+        first, last = share(len(held), self.rank % self.copies, self.copies)
+        return held[first:last]
+
     @lru_cache(maxsize=4)  # noqa: B019 - few orders are made, each lives as long as the run
     def epoch(self, number: int) -> np.ndarray:
-        deal = np.random.Generator(np.random.PCG64([self.seed, 0 if self.fixed_share else number + 1]))
-        sequence = np.repeat(deal.permutation(self.files), self.samples_per_file)
-        first, last = share(len(sequence), self.rank, self.size)
-        in_file = np.tile(np.arange(self.samples_per_file), self.files)
-        samples = np.stack([sequence, in_file], axis=1)[first:last]
+        if self.fixed_share:
+            samples = self._share_of_group(number) if self.copies > 1 else self.held()
+        else:
+            samples = self._dealt(number + 1, self.rank, self.size)
         mix = np.random.Generator(np.random.PCG64([self.seed, number, self.rank, self.size]))
         own_files = mix.permutation(np.unique(samples[:, 0]))
         window = self.window if self.samples_per_file > 1 else max(self.files, 1)
@@ -87,6 +115,9 @@ class EvaluationOrder:
     @property
     def samples(self) -> int:
         return self.files * self.samples_per_file
+
+    def held(self) -> np.ndarray:
+        return self.epoch(0)
 
     def epoch(self, number: int) -> np.ndarray:
         first, last = share(self.files * self.samples_per_file, self.rank, self.size)

@@ -9,7 +9,8 @@ from typing import Optional
 
 from common.report.mlperf_logs import RunLog
 
-_NEWEST = "3.0.0"  # of MLPerf HPC's rule sets, for logs of other benchmarks
+RULESETS = ("1.0.0", "2.0.0", "3.0.0")  # of MLPerf HPC
+_NEWEST = RULESETS[-1]  # for logs that do not tell
 
 
 def verdict(run: RunLog) -> list:
@@ -19,7 +20,9 @@ def verdict(run: RunLog) -> list:
     """
     if run.benchmark is not None and not run.benchmark.ruleset:
         return [f"not checked: MLPerf has no rules for {run.benchmark.title}"]
-    ruleset = run.benchmark.ruleset if run.benchmark else _NEWEST
+    ruleset = str(run.value("ruleset"))
+    if ruleset not in RULESETS:
+        ruleset = run.benchmark.ruleset if run.benchmark else _NEWEST
     command = [sys.executable, "-m", "mlperf_logging.compliance_checker", "--usage", "hpc", "--ruleset", ruleset]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

@@ -58,6 +58,7 @@ class Log:
     def submission(self, benchmark: str, settings: SubmissionSettings, accelerators_found: int) -> None:
         """The submission_* block and the machine's shape."""
         self.event(constants.SUBMISSION_BENCHMARK, benchmark)
+        self.event("ruleset", settings.ruleset)
         self.event(constants.SUBMISSION_ORG, settings.organisation)
         self.event(constants.SUBMISSION_DIVISION, settings.division)
         self.event(constants.SUBMISSION_STATUS, settings.status)

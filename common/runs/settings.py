@@ -1,5 +1,7 @@
 """Settings of a run's folder and of what its MLPerf log says about the submission."""
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from common.config.settings import Settings
@@ -21,6 +23,10 @@ class OutputSettings(Settings):
 class SubmissionSettings(Settings):
     organisation: str = Field("unnamed", description="who runs the benchmark (submission_org)")
     division: str = Field("open", description="submission_division, such as open | closed")
+    ruleset: Literal["1.0.0", "2.0.0", "3.0.0"] = Field(
+        "3.0.0",
+        description="MLPerf HPC rules whose checker judges the log: 1.0.0 | 2.0.0, staging is timed | 3.0.0, it is not",
+    )
     status: str = Field("research", description="submission_status, such as onprem | cloud | research")
     platform: str = Field("unnamed", description="machine (submission_platform)")
     accelerators_per_node: int = Field(0, ge=0, description="GPUs per node; 0 logs what is found")

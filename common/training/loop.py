@@ -76,6 +76,7 @@ def train(
             warm_up(step, state, task, settings.warmup_steps)
         started = time.perf_counter()
         with session.timed() as outcome, saver:
+            task.stage()
             try:
                 loop.run(session.threads)
             except tf.errors.OpError as error:

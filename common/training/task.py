@@ -26,6 +26,7 @@ class Task:
 
     evaluate: a collective call that returns {score name: value}, "loss" among them.
     rehearse: what evaluate computes, on made-up samples, so that it is compiled; touches no data.
+    stage: what is timed before the first update, such as bringing the data closer; a collective call.
     gflop_per_sample: work of one sample's forward and backward pass; if given, TFLOP/s are recorded.
     """
 
@@ -36,3 +37,4 @@ class Task:
     goal: Goal
     gflop_per_sample: float = 0.0
     rehearse: Callable[[], object] = lambda: None
+    stage: Callable[[], None] = lambda: None

@@ -27,7 +27,7 @@ class Samples(NamedTuple):
 
 
 def sample_batches(settings: DataSettings, sizes: BatchSizes, *, seed: int, threads: int) -> Samples:
-    """With data.stage_dir a rank keeps its share in every epoch, since it stages no more than that. A collective call.
+    """As they lie in the root folder, staged or not. A collective call.
 
     Raises UserError if a folder is missing or empty, or the first sample or stats.h5 is bad.
     """
@@ -38,8 +38,6 @@ def sample_batches(settings: DataSettings, sizes: BatchSizes, *, seed: int, thre
         parts = [screen(files, read, threads) for files in listed]
     form = sample_format(read)
     reading = Reading(settings, threads, recipe=f"{read.key} {code_checksum()}")
-    training = training_batches(
-        parts[0].good, form, sizes.per_update, seed=seed, reading=reading, fixed_share=bool(settings.stage_dir)
-    )
+    training = training_batches(parts[0].good, form, sizes.per_update, seed=seed, reading=reading)
     validation = evaluation_batches(parts[1].good, form, sizes.evaluation, reading)
     return Samples(BatchPair(training, validation), read, {**parts[0].bad, **parts[1].bad})

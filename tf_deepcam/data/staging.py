@@ -67,7 +67,12 @@ class Staging:
         """shape: (height, width, channels)."""
         self.folder = Path(settings.stage_dir).expanduser()
         self.dtype = np.dtype(settings.stage_dtype)
-        self._shape, self._reader = shape, reader
+        self._shape, self._reader, self._copies = shape, reader, settings.stage_copies
+        if distributed.size() % self._copies:
+            raise UserError(
+                f"data.stage_copies {self._copies} does not divide the {distributed.size()} ranks: use a divisor",
+                on_all_ranks=True,
+            )
         self.bytes = int(np.prod(shape)) * self.dtype.itemsize + shape[0] * shape[1]
         self._recipe = f"{shape} {self.dtype} {reader.key}"
 
@@ -76,6 +81,14 @@ class Staging:
         text = f"{source.path} {source.bytes} {source.modified_ns} {self._recipe}"
         name = f"{Path(source.path).stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.{self.dtype}"
         return DataFile(str(self.folder / name), self.bytes, 0)
+
+    def own_share(self, batches: Batches) -> list[int]:
+        """Which files of staged batches, by number, are this rank's to stage: ranks of a node that hold the same ones
+        share them out. A collective call."""
+        group = distributed.rank() // self._copies if batches.training else distributed.rank()
+        holds = (socket.gethostname(), group)
+        peers = [rank for rank, other in enumerate(distributed.gather_objects(holds)) if other == holds]
+        return batches.held_files()[peers.index(distributed.rank()) :: len(peers)]
 
     def stage(self, sources: list, threads: int) -> int:
         """Make the staged files of this rank's `sources` that are missing; returns how many. A collective call.
@@ -144,7 +157,7 @@ class Staging:
         rank, size = distributed.rank(), distributed.size()
         order: Order
         if source.training:
-            order = TrainingOrder(len(files), 1, seed, rank, size, window=1, fixed_share=True)
+            order = TrainingOrder(len(files), 1, seed, rank, size, 1, fixed_share=True, copies=self._copies)
         else:
             order = EvaluationOrder(len(files), 1, rank, size)
         return Batches(files, staged_source(files, self._shape, self.dtype), order, source.batch_size, source.training)

@@ -42,6 +42,22 @@ def test_a_fixed_share_keeps_its_samples_and_mixes_them_anew():
     assert sorted(first) == sorted(second)
 
 
+@pytest.mark.parametrize(("files", "per_file", "size", "copies"), [(11, 1, 6, 3), (7, 6, 4, 2), (12, 1, 4, 4)])
+def test_copies_of_a_share_are_dealt_out_anew_among_those_that_hold_them(files, per_file, size, copies):
+    every = sorted((file, sample) for file in range(files) for sample in range(per_file))
+    orders = [TrainingOrder(files, per_file, 5, rank, size, 3, fixed_share=True, copies=copies) for rank in range(size)]
+    epochs = [[[tuple(s) for s in made.epoch(number).tolist()] for made in orders] for number in range(3)]
+    for epoch in epochs:
+        assert sorted(sample for part in epoch for sample in part) == every
+        assert min(map(len, epoch)) >= files * per_file // size
+    for rank, made in enumerate(orders):
+        held = {tuple(sample) for sample in made.held().tolist()}
+        assert held == {tuple(sample) for sample in orders[rank - rank % copies].held().tolist()}
+        assert all(set(epoch[rank]) <= held for epoch in epochs)
+        assert len({frozenset(epoch[rank]) for epoch in epochs}) > 1
+    assert (len(held) == len(every)) == (copies == size)
+
+
 def test_only_a_window_of_files_is_needed_at_a_time():
     samples = order(12, 6, 0, 1).epoch(1)
     for start in range(0, len(samples), 18):

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from common.data.batches import Reading, evaluation_batches, training_batches
 from common.errors import UserError
+from common.report import mlperf_logs
 from tests.helpers import errors, records, run, write_hdf
 from tests.tf_deepcam.samples import HEIGHT, TINY, WIDTH, sample_arrays, write_samples
 from tf_deepcam.config import DataSettings
@@ -128,6 +129,34 @@ def test_two_ranks_train_on_what_they_staged(tmp_path):
     log = (tmp_path / "staged" / "mlperf.log").read_text()
     assert log.index("staging_start") < log.index("staging_stop") < log.index("run_start")
     assert len(records(tmp_path / "staged", "epoch")) == 2
+
+
+def test_copies_are_shared_within_a_node_and_timed_where_the_rules_say_so(tmp_path):
+    """Two ranks hold all samples together, so that each lies there once; MLPerf HPC v2.0 times the staging."""
+    write_samples(tmp_path / "data", 6, 3)
+    settings = [*TINY, f"data.data_dir_prefix={tmp_path}/data", f"output.folder={tmp_path}", "training.max_epochs=2"]
+    settings += [f"data.stage_dir={tmp_path}/stage", "output.run_name=staged", "training.local_batch_size=1"]
+    settings += ["data.stage_copies=2", "submission.ruleset=2.0.0", "training.max_validation_steps=1"]
+    output = run("-m", "tf_deepcam", "train", *settings, ranks=2)
+    assert output.returncode == 0, output.stdout
+    assert len(list((tmp_path / "stage").glob("*.index"))) == 9
+    (log,) = mlperf_logs.read(tmp_path / "staged" / "mlperf.log")
+    keys = [event.key for event in log.events]
+    assert (
+        keys.index("run_start") < keys.index("staging_start") < keys.index("staging_stop") < keys.index("epoch_start")
+    )
+    assert (log.value("shuffle_mode"), log.value("stage_copies"), log.value("invalid_submission")) == (
+        "global",
+        2,
+        True,
+    )
+    assert len(records(tmp_path / "staged", "epoch")) == 2
+
+
+def test_copies_that_do_not_divide_the_ranks_are_refused(tmp_path):
+    write_samples(tmp_path / "data", 2, 1)
+    with pytest.raises(UserError, match="stage_copies 2 does not divide the 1 ranks"):
+        staged(tmp_path, stage_copies=2)
 
 
 def test_the_command_stages_what_training_would(tmp_path):
