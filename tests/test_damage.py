@@ -16,7 +16,8 @@ from cloudmask.data import ancillary
 from cloudmask.data.patches import read_patches
 from common.config.recipes import benchmark_of
 from common.errors import UserError
-from common.report import forms, mlperf_logs, plots
+from common.report import forms, mlperf_logs
+from common.report.page import page
 from common.runs.records import read_records
 from common.training import checkpoints
 from tests.cloudmask.sen3.products import product
@@ -118,6 +119,7 @@ def test_logs(tmp_path_factory, damage):
             assert form(runs, asked)
     forms.olympic_table(runs, asked)
     forms.problems_table(runs)
+    assert page(runs, asked, {})
 
 
 @given(st.binary(max_size=400), DAMAGE)
@@ -199,11 +201,6 @@ def test_checkpoints(tmp_path_factory, damage, name):
     path.write_bytes(damaged(path.read_bytes(), damage))
     loaded = checkpoints.load_newest(folder, lambda text: None)
     np.testing.assert_array_equal(loaded.arrays["a"], np.arange(50.0) * loaded.step)
-
-
-def test_curves_are_drawn_of_whatever_a_log_holds(tmp_path):
-    (run,) = mlperf_logs.read(write_log(tmp_path / "a.log"))
-    assert plots.training_curves([run])[:4] == b"\x89PNG"
 
 
 def test_the_damage_is_done():

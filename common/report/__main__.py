@@ -4,13 +4,11 @@ python -m common.report PATH... [--html FILE] [--format terminal|markdown|csv] [
     [--with published]
 
 PATH is a run folder or an MLPerf log, ours or another program's, the PyTorch reference's too. Prints tables; --html
-writes one page with the tables and the curves inside.
+writes one page for people who would rather look: verdict, charts, pictures and tables by benchmark, in one file.
 """
 
 import argparse
-import base64
 import csv
-import html
 import sys
 from pathlib import Path
 from typing import Optional
@@ -21,19 +19,9 @@ from common.benchmarks import BENCHMARKS
 from common.errors import UserError, storage_problem
 from common.program import Parser, run_program
 from common.report import compliance, forms, mlperf_logs, published, scaling
-from common.report import plots as curves
-from common.report.tables import as_html, markdown, show, table
+from common.report.page import is_page, page
+from common.report.tables import markdown, show
 from common.runs.records import read_records
-
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 1150px; margin: 2em auto; padding: 0 1em; color: #222; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.1em; margin: 2em 0 0.4em; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th { border-bottom: 2px solid #888; } td { border-bottom: 1px solid #ddd; }
-th, td { padding: 0.25em 0.8em 0.25em 0; vertical-align: top; }
-.left { text-align: left; } .right { text-align: right; }
-img { max-width: 100%; } p { color: #555; }
-"""
 
 
 def load(paths: list) -> tuple:
@@ -58,16 +46,8 @@ def load(paths: list) -> tuple:
     return runs, inferences
 
 
-def compliance_table(runs: list) -> Table:
-    made = table("Compliance", "run", "mlperf-logging's checker says", text=True)
-    for run in runs:
-        for line in compliance.verdict(run):
-            made.add_row(run.name, line)
-    return made
-
-
 def tables(runs: list, asked: forms.Asked) -> list:
-    """All that apply to these runs."""
+    """All that apply to these runs, but for the checker's, which takes a program of its own for each."""
     found: list[Optional[Table]] = [forms.runs_table(runs, asked)]
     for benchmark in BENCHMARKS.values():
         own = [run for run in runs if run.benchmark is benchmark]
@@ -75,20 +55,7 @@ def tables(runs: list, asked: forms.Asked) -> list:
             found += [forms.FORMS[name](own, asked) for name in benchmark.forms]
     found += [scaling.scaling_table(group) for group in scaling.scaling_groups(runs)]
     found += [forms.olympic_table(runs, asked), forms.problems_table(runs)]
-    return [made for made in [*found, compliance_table(runs)] if made is not None]
-
-
-def _page(made: list, pictures: dict) -> str:
-    images = [
-        f'<h2>{html.escape(title)}</h2>\n<img alt="{html.escape(title)}" '
-        f'src="data:image/png;base64,{base64.b64encode(data).decode()}">'
-        for title, data in pictures.items()
-    ]
-    body = "\n".join([*map(as_html, made), *images])
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Benchmark runs</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>Benchmark runs</h1>\n{body}\n</body></html>\n"
-    )
+    return [made for made in found if made is not None]
 
 
 def _print_csv(made: Table) -> None:
@@ -106,7 +73,9 @@ def parse(arguments: list) -> argparse.Namespace:
         "python -m common.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a run folder or an MLPerf log")
-    parser.add_argument("--html", metavar="FILE", help="write one page with tables and curves; not over another file")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write one page with verdict, charts and tables; not over another file"
+    )
     parser.add_argument(
         "--format", choices=["terminal", "markdown", "csv"], default="terminal", help="of what is shown"
     )
@@ -118,12 +87,14 @@ def parse(arguments: list) -> argparse.Namespace:
 
 def main() -> int:
     options = parse(sys.argv[1:])
-    page = Path(options.html) if options.html else None
-    if page and page.exists() and "<title>Benchmark runs</title>" not in page.read_text("utf-8", "replace")[:500]:
-        raise UserError(f"{page}: exists and is no report; choose another --html")
+    target = Path(options.html) if options.html else None
+    if target and target.exists() and not is_page(target):
+        raise UserError(f"{target}: exists and is no report; choose another --html")
     runs, inferences = load(options.paths)
     asked = forms.Asked(options.target, options.epochs, inferences)
-    made = tables(runs, asked)
+    verdicts = {run.name: compliance.verdict(run) for run in runs}
+    checked = compliance.compliance_table(verdicts)
+    made = [*tables(runs, asked), *([checked] if checked else [])]
     if options.beside:
         made += published.tables(runs, asked)
     if options.format == "csv":
@@ -132,15 +103,13 @@ def main() -> int:
         print("\n\n".join(map(markdown, made)))
     else:
         show(*made, width=150)
-    if page:
-        pictures = {"Training": curves.training_curves(runs)}
-        for group in scaling.scaling_groups(runs):
-            pictures[scaling.scaling_title(group)] = curves.scaling_picture(group)
+    if target:
+        text = page(runs, asked, verdicts)
         try:
-            page.write_text(_page(made, {name: data for name, data in pictures.items() if data}), encoding="utf-8")
+            target.write_text(text, encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{page}: cannot be written ({storage_problem(error, page.parent)})") from error
-        print(f"written: {page}", file=sys.stderr)
+            raise UserError(f"{target}: cannot be written ({storage_problem(error, target.parent)})") from error
+        print(f"written: {target}", file=sys.stderr)
     return 0
 
 

@@ -7,7 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Optional
 
+from rich.table import Table
+
 from common.report.mlperf_logs import RunLog
+from common.report.tables import table
 
 RULESETS = ("1.0.0", "2.0.0", "3.0.0")  # of MLPerf HPC
 _NEWEST = RULESETS[-1]  # for logs that do not tell
@@ -42,3 +45,12 @@ def _place(run: RunLog) -> Optional[Path]:
     """For the checker's own log: beside the log of a run folder of ours."""
     place = run.path.resolve().with_name("compliance.log")
     return place if run.path.name == "mlperf.log" and os.access(place.parent, os.W_OK) else None
+
+
+def compliance_table(verdicts: dict[str, list[str]]) -> Optional[Table]:
+    """verdicts: lines by the run's name. None if there are none."""
+    form = table("Compliance", "run", "mlperf-logging's checker says", text=True)
+    for name, lines in verdicts.items():
+        for line in lines:
+            form.add_row(name, line)
+    return form if form.row_count else None

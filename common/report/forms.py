@@ -72,7 +72,7 @@ def epochs_to_target(run: RunLog, target: Optional[float]) -> Optional[int]:
     return event.epoch if event else None
 
 
-def _per_rank(value: Optional[float], run: RunLog) -> Optional[float]:
+def per_rank(value: Optional[float], run: RunLog) -> Optional[float]:
     return value / run.ranks if value and run.ranks else None
 
 
@@ -106,7 +106,7 @@ def runs_table(runs: list, asked: Asked) -> Table:
         "time to target, min": lambda r: show(minutes_to_target(r, target), ".3f"),
         f"time to {epochs} epochs, s": lambda r: show(r.time_to_epochs(epochs), ".1f"),
         "samples/s": lambda r: show(rates[r.name][0], ".1f"),
-        "samples/s per rank": lambda r: show(_per_rank(rates[r.name][0], r), ".2f"),
+        "samples/s per rank": lambda r: show(per_rank(rates[r.name][0], r), ".2f"),
         "samples/s without evaluation": lambda r: show(rates[r.name][1], ".1f"),
         "samples/s as logged, median": lambda r: show(r.logged_samples_per_second(), ".1f"),
         "last evaluation": lambda r: show(r.evaluations()[-1].value if r.evaluations() else None, ".4f"),

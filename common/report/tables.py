@@ -2,7 +2,7 @@
 
 import html
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -58,14 +58,50 @@ def markdown(made: Table) -> str:
     return "\n".join([*lines, *(["", str(made.caption)] if made.caption else [])])
 
 
+class HtmlRow(NamedTuple):
+    """cells: as text. attributes: of the <tr>, ours alone and never from a log."""
+
+    cells: list[str]
+    attributes: str = ""
+
+
+def html_table(title: str, heads: list[str], sides: list[str], rows: list[HtmlRow], note: str = "") -> str:
+    """A heading and a <table> in a box that scrolls sideways. sides: a column's class, left, right or words."""
+
+    def line(tag: str, cells: list[str]) -> str:
+        return "".join(f'<{tag} class="{side}">{_broken(cell, side)}</{tag}>' for side, cell in zip(sides, cells))
+
+    body = "\n".join(f"<tr{row.attributes and ' '}{row.attributes}>{line('td', row.cells)}</tr>" for row in rows)
+    name = html.escape(title)
+    return (
+        f'<h3>{name}</h3>\n<div class="wide" role="region" tabindex="0" aria-label="{name}">'
+        f"<table><thead><tr>{line('th', heads)}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+        + (f"<p>{html.escape(note)}</p>" if note else "")
+    )
+
+
+def _broken(cell: str, side: str) -> str:
+    """The text escaped; names, often of files, may be broken after an underscore, where figures never are."""
+    text = html.escape(cell)
+    return text if side == "right" else text.replace("_", "_<wbr>")
+
+
 def as_html(made: Table) -> str:
-    """A <table> with its heading; figures to the right, as in the terminal."""
+    """Figures to the right, as in the terminal; words in lines as long as there is room for."""
     heads, rows = _rows(made)
-    sides = ["left" if column.justify == "left" else "right" for column in made.columns]
+    sides = ["right" if column.justify != "left" else "words" if n else "left" for n, column in enumerate(made.columns)]
+    return html_table(str(made.title), heads, sides, list(map(HtmlRow, rows)), str(made.caption or ""))
 
-    def line(tag: str, cells: list) -> str:
-        return "".join(f'<{tag} class="{side}">{html.escape(cell)}</{tag}>' for side, cell in zip(sides, cells))
 
-    body = "\n".join(f"<tr>{line('td', row)}</tr>" for row in rows)
-    caption = f"<p>{html.escape(str(made.caption))}</p>" if made.caption else ""
-    return f"<h2>{html.escape(str(made.title))}</h2>\n<table><tr>{line('th', heads)}</tr>\n{body}</table>{caption}"
+def as_html_by_row(made: Table) -> str:
+    """A table that has a column a run, with a row a run instead: many runs then go down the page, not across it."""
+    heads, rows = _rows(made)
+    columns = [[head, *cells] for head, cells in zip(heads, zip(*rows))]
+    names, *runs = columns
+    return html_table(
+        str(made.title),
+        ["run", *names[1:]],
+        ["left", *["right"] * len(rows)],
+        list(map(HtmlRow, runs)),
+        str(made.caption or ""),
+    )

@@ -193,9 +193,8 @@ def test_the_command_writes_tables_and_a_page(tmp_path):
     assert [row["nodes"] for row in rows] == ["1", "2"]
     assert rows[0]["time to target, min"] == "0.492"
     page = (tmp_path / "r.html").read_text()
-    assert page.count("data:image/png;base64,") == 2
-    assert "<h2>ESIF form</h2>" in page
-    assert 'src="http' not in page
+    assert "<h3>ESIF form</h3>" in page
+    assert "mlperf-logging&#x27;s checker says" in page
     assert not (tmp_path / "compliance_checker.log").exists()
     (tmp_path / "mine.html").write_text("mine")
     output = run("-m", "common.report", logs[0], "--html", tmp_path / "mine.html")
@@ -231,9 +230,8 @@ def example_runs(folder: Path) -> tuple:
     return runs, {"clouds": forms.Inference(1.25, 0.9018)}
 
 
-def test_the_tables_of_these_logs_are_these(tmp_path, monkeypatch):
+def test_the_tables_of_these_logs_are_these(tmp_path):
     """Looked at line by line when they were written; `python -m tests.common.report.golden` writes them anew."""
-    monkeypatch.setattr(report, "compliance_table", lambda runs: None)
     runs, inferences = example_runs(tmp_path)
     made = report.tables(runs, forms.Asked(None, 2, inferences))
     found = "\n\n".join(map(tables.markdown, made)) + "\n"
@@ -258,5 +256,5 @@ def test_targets_and_shares_follow_from_what_the_log_says(tmp_path):
     assert (forms.target_of(said, None), forms.target_of(said, 0.9)) == (0.7, 0.9)
     assert forms.target_of(read(write_log(tmp_path / "plain.log")), None) == 0.82
     bare = read(write_log(tmp_path / "bare.log", number_of_nodes=None, number_of_ranks=None))
-    assert (forms.gpus(bare), forms._per_rank(10.0, bare), forms._per_rank(None, said)) == (None, None, None)
-    assert (forms.gpus(said), forms._per_rank(10.0, said)) == (4, 2.5)
+    assert (forms.gpus(bare), forms.per_rank(10.0, bare), forms.per_rank(None, said)) == (None, None, None)
+    assert (forms.gpus(said), forms.per_rank(10.0, said)) == (4, 2.5)

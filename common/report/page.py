@@ -1,0 +1,163 @@
+"""The page of a report: one HTML file with everything in it, that asks no server for anything.
+
+A section a benchmark: the verdict, charts, pictures of predictions, then the details. Charts are drawn by uPlot
+(assets/README.md) from JSON. Names and values are of strangers: they stand in the page as escaped text or inside JSON
+that no tag can end, and the page's policy lets no script run but its own.
+"""
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+from rich.table import Table
+
+from common.benchmarks import BENCHMARKS, Benchmark
+from common.errors import printable
+from common.report import curves, forms, scaling
+from common.report.compliance import compliance_table
+from common.report.forms import Asked
+from common.report.mlperf_logs import RunLog
+from common.report.tables import as_html, as_html_by_row
+from common.report.verdict import verdict_table
+
+TITLE = "<title>Benchmark runs</title>"
+_ASSETS = Path(__file__).with_name("assets")
+_NOT_PREDICTIONS = ("curves.png", "calibration.png")
+_PICTURES = 3  # of a run
+_PICTURE_BYTES = 2 * 2**20  # a picture of ours is about a tenth; a stranger's may be anything
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Section(NamedTuple):
+    """benchmark: None for logs of none of ours."""
+
+    benchmark: Optional[Benchmark]
+    runs: list[RunLog]
+
+    @property
+    def name(self) -> str:
+        return self.benchmark.name if self.benchmark else "other"
+
+    @property
+    def title(self) -> str:
+        return self.benchmark.title if self.benchmark else "Other logs"
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file is a page of ours, which may be written over."""
+    return TITLE in path.read_text("utf-8", "replace")[:500]
+
+
+def page(runs: list[RunLog], asked: Asked, verdicts: dict[str, list[str]]) -> str:
+    """The HTML. verdicts: what the compliance checker said, by the run's name."""
+    sections = [
+        section
+        for benchmark in [*BENCHMARKS.values(), None]
+        if (section := Section(benchmark, [run for run in runs if run.benchmark is benchmark])).runs
+    ]
+    links = "".join(f'<a href="#{section.name}">{section.title}</a>' for section in sections)
+    body = "\n".join(_section(section, asked, verdicts) for section in sections)
+    style, script = _read("uPlot.min.css") + _read("page.css"), _script()
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{TITLE}\n{_policy(script)}\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>\n'
+        f"<body><h1>Benchmark runs</h1>\n<nav>{links}</nav>\n{body}\n<script>{script}</script></body></html>\n"
+    )
+
+
+def _read(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """uPlot, with the licence that goes with each copy, and ours."""
+    return f"/*\n{_read('uPlot.LICENSE')}*/\n{_read('uPlot.iife.min.js')}\n{_read('page.js')}"
+
+
+def _policy(script: str) -> str:
+    """Nothing is loaded from anywhere, and of scripts only this one runs."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
+    return f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
+
+
+def _section(section: Section, asked: Asked, verdicts: dict[str, list[str]]) -> str:
+    groups = scaling.scaling_groups(section.runs)
+    return "\n".join(
+        [
+            f'<section id="{section.name}"><h2>{section.title}</h2>',
+            verdict_table(section.benchmark, section.runs, asked),
+            _charts([*curves.charts(section.runs, asked), *map(curves.scaling_chart, groups)], section.runs),
+            _pictures(section.runs),
+            _details(section, asked, verdicts),
+            "</section>",
+        ]
+    )
+
+
+def _charts(charts: list[curves.Chart], runs: list[RunLog]) -> str:
+    if not charts:
+        return ""
+    data = {"runs": [printable(run.name) for run in runs], "charts": [curves.as_data(chart) for chart in charts]}
+    return (
+        '<div class="legend"></div>\n<p>Drag to zoom, double-click to reset; a name above shows or hides its run.</p>\n'
+        f'<div class="charts"></div>\n<script type="application/json" class="data">{_json(data)}</script>\n'
+        "<noscript><p>The charts need JavaScript; the tables do not.</p></noscript>"
+    )
+
+
+def _json(data: dict) -> str:
+    """JSON without <, > and &: nothing in it can end the element that holds it."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _pictures(runs: list[RunLog]) -> str:
+    """The first predictions of each run folder."""
+    by_folder = {run.path.parent: run for run in runs if run.path.name == "mlperf.log"}
+    figures = [
+        _figure(f"{run.name}: {name}", content)
+        for folder, run in by_folder.items()
+        for name, content in islice(_predictions(folder / "pictures"), _PICTURES)
+    ]
+    return "\n".join(["<h3>Predictions</h3>", *figures]) if figures else ""
+
+
+def _predictions(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the folder's PNGs, whatever else is called so passed over."""
+    for path in sorted(folder.glob("*.png")):
+        try:
+            if path.name in _NOT_PREDICTIONS or not path.is_file() or path.stat().st_size > _PICTURE_BYTES:
+                continue
+            content = path.read_bytes()
+        except OSError:  # not ours to read: the page goes without it
+            continue
+        if content.startswith(_PNG):
+            yield path.name, content
+
+
+def _figure(caption: str, content: bytes) -> str:
+    text, image = html.escape(printable(caption)), base64.b64encode(content).decode()
+    return (
+        f'<figure><div class="wide" tabindex="0"><img alt="{text}" src="data:image/png;base64,{image}"></div>'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _details(section: Section, asked: Asked, verdicts: dict[str, list[str]]) -> str:
+    runs = section.runs
+    names = section.benchmark.forms if section.benchmark else ()
+    details: list[Optional[Table]] = [forms.FORMS[name](runs, asked) for name in names]
+    details += map(scaling.scaling_table, scaling.scaling_groups(runs))
+    details += [forms.olympic_table(runs, asked), forms.problems_table(runs)]
+    details.append(compliance_table({run.name: verdicts[run.name] for run in runs if run.name in verdicts}))
+    tables = [
+        as_html_by_row(forms.runs_table(runs, asked)),
+        *(as_html(table) for table in details if table is not None),
+    ]
+    return "\n".join(["<details open><summary>Details</summary>", *tables, "</details>"])
