@@ -32,7 +32,9 @@ COMMON = [
 ]
 BENCHMARK = [
     "sen3",
+    "rules",
     "config",
+    "batch_statistics",
     "losses",
     "scores",
     "data",

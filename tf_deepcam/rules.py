@@ -102,6 +102,12 @@ TABLES: dict[str, Table] = {
 }
 
 
+def run_type(rules: str) -> str:
+    """What forms call a run under this rule set."""
+    table = TABLES.get(rules)
+    return table.report_as if table else "no rule set"
+
+
 def _section(tree: dict, name: str) -> Any:
     section, key = name.split(".")
     return tree.setdefault(section, {}), key

@@ -17,6 +17,7 @@ from tf_deepcam.config import Config
 from tf_deepcam.data.sample_batches import BatchPair, Samples, sample_batches
 from tf_deepcam.data.staging import Staging
 from tf_deepcam.network import weights
+from tf_deepcam.rules import run_type
 from tf_deepcam.task import SCORE, make_task
 
 
@@ -41,6 +42,11 @@ def train(config: Config, session: Session) -> dict:
         config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"
     )
     _log_settings(config, session, batches, sizes)
+    if config.rules == "esif_baseline":
+        run.say(
+            "rules: esif_baseline runs the baseline's settings; by ESIF's page a baseline is a fork of the PyTorch "
+            "program, so report this run as ported (rules: esif_ported), or optimized"
+        )
     _say_batch_statistics(config, run)
     height, width, _ = batches.training.arrays[0].shape
     run.say(
@@ -163,6 +169,7 @@ def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: B
     settings = config.training
     values = {
         "rules": config.rules,
+        "run_type": run_type(config.rules),
         "checkpoint": config.model.checkpoint or None,
         "seed": settings.seed,
         # As the reference logs it, without accumulation.

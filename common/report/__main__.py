@@ -1,14 +1,16 @@
 """Runs to the tables and curves that procurements ask for.
 
 python -m common.report PATH... [--html FILE] [--format terminal|markdown|csv] [--target X] [--epochs N]
-    [--with published]
+    [--with published] [--package DIR]
 
-PATH is a run folder or an MLPerf log, ours or another program's, the PyTorch reference's too. Prints tables; --html
-writes one page for people who would rather look: verdict, charts, pictures and tables by benchmark, in one file.
+PATH is a run folder, an MLPerf log, ours or another program's, the PyTorch reference's too, or a folder of these.
+Prints tables; --html writes one page for people who would rather look: verdict, charts, pictures and tables by
+benchmark, in one file; --package lays out MLPerf's results folder.
 """
 
 import argparse
 import csv
+import re
 import sys
 from pathlib import Path
 from typing import Optional
@@ -16,34 +18,51 @@ from typing import Optional
 from rich.table import Table
 
 from common.benchmarks import BENCHMARKS
-from common.errors import UserError, storage_problem
+from common.errors import UserError, printable, storage_problem
 from common.program import Parser, run_program
 from common.report import compliance, forms, mlperf_logs, published, scaling
+from common.report import package as packages
+from common.report.olympic import olympic_table
 from common.report.page import is_page, page
 from common.report.tables import markdown, show
+from common.report.throughput import throughput_table
 from common.runs.records import read_records
+
+LOG = "mlperf.log"  # of a run folder
 
 
 def load(paths: list) -> tuple:
-    """(runs, {run's name: its inference record}) of run folders and logs. Raises UserError."""
+    """(runs, {run's name: its inference record}) of run folders, logs and folders of these. Raises UserError."""
     runs: list[mlperf_logs.RunLog] = []
     inferences: dict[str, forms.Inference] = {}
-    for path in map(Path, paths):
-        log = path / "mlperf.log" if path.is_dir() else path
-        if path.is_dir() and not log.is_file():
-            raise UserError(f"{path}: is not a run folder (it holds no mlperf.log)")
+    for log in (log for path in map(Path, paths) for log in _logs_of(path)):
         found = mlperf_logs.read(log)
         taken = {run.name for run in runs}
         for run in found:
             if run.name in taken:  # two logs of the same name in different folders
                 run.name = str(log.parent / run.name)
         records = log.parent / "metrics.jsonl"
-        if path.is_dir() and records.is_file():
+        if log.name == LOG and records.is_file():
             inference = [record for record in read_records(records) if record["kind"] == "inference"]
             if inference:
                 inferences[found[-1].name] = forms.Inference.of(inference[-1])
         runs += found
     return runs, inferences
+
+
+def _logs_of(path: Path) -> list[Path]:
+    """The log of a run folder; of another folder, those of the run folders in it and its .txt and .log files."""
+    if not path.is_dir():
+        return [path]
+    if (path / LOG).is_file():
+        return [path / LOG]
+    logs = [folder / LOG for folder in path.iterdir() if (folder / LOG).is_file()]
+    logs += [file for ending in ("txt", "log") for file in path.glob(f"*.{ending}") if mlperf_logs.is_log(file)]
+    if not logs:
+        raise UserError(f"{path}: is neither a run folder (it holds no {LOG}) nor a folder of runs or logs")
+    return sorted(
+        logs, key=lambda log: [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", str(log))]
+    )
 
 
 def tables(runs: list, asked: forms.Asked) -> list:
@@ -54,7 +73,7 @@ def tables(runs: list, asked: forms.Asked) -> list:
         if own:
             found += [forms.FORMS[name](own, asked) for name in benchmark.forms]
     found += [scaling.scaling_table(group) for group in scaling.scaling_groups(runs)]
-    found += [forms.olympic_table(runs, asked), forms.problems_table(runs)]
+    found += [olympic_table(runs, asked), throughput_table(runs, asked), forms.problems_table(runs)]
     return [made for made in found if made is not None]
 
 
@@ -72,13 +91,14 @@ def parse(arguments: list) -> argparse.Namespace:
     parser = Parser(
         "python -m common.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a run folder or an MLPerf log")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a run folder, an MLPerf log, or a folder of these")
     parser.add_argument(
         "--html", metavar="FILE", help="write one page with verdict, charts and tables; not over another file"
     )
     parser.add_argument(
         "--format", choices=["terminal", "markdown", "csv"], default="terminal", help="of what is shown"
     )
+    parser.add_argument("--package", metavar="DIR", help="lay out MLPerf's results folder there, and have it checked")
     parser.add_argument("--target", type=float, metavar="X", help="score to reach; default what the log says, or 0.82")
     parser.add_argument("--with", dest="beside", choices=["published"], help="set published results beside the runs")
     parser.add_argument("--epochs", type=int, default=16, metavar="N", help="for the time to N epochs")
@@ -103,6 +123,10 @@ def main() -> int:
         print("\n\n".join(map(markdown, made)))
     else:
         show(*made, width=150)
+    if options.package:
+        for package in packages.lay_out(runs, Path(options.package)):
+            print("\n".join(map(printable, packages.verdicts(package))))
+            print(f"written: {package.folder}; to be filled in by hand in systems/: {', '.join(package.asked)}")
     if target:
         text = page(runs, asked, verdicts)
         try:

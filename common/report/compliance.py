@@ -16,6 +16,14 @@ RULESETS = ("1.0.0", "2.0.0", "3.0.0")  # of MLPerf HPC
 _NEWEST = RULESETS[-1]  # for logs that do not tell
 
 
+def ruleset_of(run: RunLog) -> str:
+    """The one that the log names, else its benchmark's, else the newest."""
+    named = run.value("ruleset")
+    if named in RULESETS:
+        return str(named)
+    return run.benchmark.ruleset if run.benchmark else _NEWEST
+
+
 def verdict(run: RunLog) -> list:
     """Lines of the checker: one, "SUCCESS ...", if the log passes, else its complaints.
 
@@ -23,9 +31,7 @@ def verdict(run: RunLog) -> list:
     """
     if run.benchmark is not None and not run.benchmark.ruleset:
         return [f"not checked: MLPerf has no rules for {run.benchmark.title}"]
-    ruleset = str(run.value("ruleset"))
-    if ruleset not in RULESETS:
-        ruleset = run.benchmark.ruleset if run.benchmark else _NEWEST
+    ruleset = ruleset_of(run)
     command = [sys.executable, "-m", "mlperf_logging.compliance_checker", "--usage", "hpc", "--ruleset", ruleset]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(

@@ -138,6 +138,12 @@ class RunLog:
         local = self.global_batch / self.ranks
         return int(local) if local == int(local) else local
 
+    @property
+    def samples_per_statistic(self) -> Optional[float]:
+        """Over how many samples batch statistics were taken."""
+        group = self.whole("batchnorm_group_size")
+        return self.local_batch * group if self.local_batch and group else None
+
     # What came of it.
 
     @property
@@ -188,6 +194,15 @@ class RunLog:
         stats = [event.value for event in self.all("tracked_stats") if isinstance(event.value, dict)]
         rates = [rate for rate in (finite(value.get("throughput")) for value in stats) if rate is not None]
         return float(np.median(rates)) if rates else None
+
+
+def is_log(path: Path) -> bool:
+    """Whether a file's beginning holds an event."""
+    try:
+        with open(path, "rb") as file:
+            return _MARK.encode() in file.read(1 << 16)
+    except OSError:
+        return False
 
 
 def read(path: Path) -> list:

@@ -22,7 +22,9 @@ from common.report import curves, forms, scaling
 from common.report.compliance import compliance_table
 from common.report.forms import Asked
 from common.report.mlperf_logs import RunLog
+from common.report.olympic import olympic_table
 from common.report.tables import as_html, as_html_by_row
+from common.report.throughput import throughput_table
 from common.report.verdict import verdict_table
 
 TITLE = "<title>Benchmark runs</title>"
@@ -154,7 +156,7 @@ def _details(section: Section, asked: Asked, verdicts: dict[str, list[str]]) -> 
     names = section.benchmark.forms if section.benchmark else ()
     details: list[Optional[Table]] = [forms.FORMS[name](runs, asked) for name in names]
     details += map(scaling.scaling_table, scaling.scaling_groups(runs))
-    details += [forms.olympic_table(runs, asked), forms.problems_table(runs)]
+    details += [olympic_table(runs, asked), throughput_table(runs, asked), forms.problems_table(runs)]
     details.append(compliance_table({run.name: verdicts[run.name] for run in runs if run.name in verdicts}))
     tables = [
         as_html_by_row(forms.runs_table(runs, asked)),

@@ -9,6 +9,7 @@ import time
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 import tensorflow as tf
@@ -31,9 +32,10 @@ def environment(command: str) -> dict:
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in packages},
         "processor": _processor(),
+        "sockets": _sockets(),
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpus": [gpu.name for gpu in tf.config.list_physical_devices("GPU")],
+        "gpus": [_model(gpu) for gpu in tf.config.list_physical_devices("GPU")],
         "ranks": distributed.size(),
         "nodes": distributed.nodes(),
         "commit": commit(),
@@ -46,6 +48,19 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()
+
+
+def _sockets() -> int:
+    """Processors, each with its cores; 1 where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return 1
+    return len({line for line in lines if line.startswith("physical id")}) or 1
+
+
+def _model(gpu: Any) -> str:
+    return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
 
 
 def commit() -> str:

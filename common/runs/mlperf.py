@@ -59,6 +59,8 @@ class Log:
         """The submission_* block and the machine's shape."""
         self.event(constants.SUBMISSION_BENCHMARK, benchmark)
         self.event("ruleset", settings.ruleset)
+        if settings.instance is not None:
+            self.event("instance_id", settings.instance)
         self.event(constants.SUBMISSION_ORG, settings.organisation)
         self.event(constants.SUBMISSION_DIVISION, settings.division)
         self.event(constants.SUBMISSION_STATUS, settings.status)

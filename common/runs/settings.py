@@ -1,6 +1,6 @@
 """Settings of a run's folder and of what its MLPerf log says about the submission."""
 
-from typing import Literal
+from typing import Literal, Optional
 
 from pydantic import Field, field_validator
 
@@ -26,6 +26,9 @@ class SubmissionSettings(Settings):
     ruleset: Literal["1.0.0", "2.0.0", "3.0.0"] = Field(
         "3.0.0",
         description="MLPerf HPC rules whose checker judges the log: 1.0.0 | 2.0.0, staging is timed | 3.0.0, it is not",
+    )
+    instance: Optional[int] = Field(
+        None, ge=0, description="number of this model among those trained at once for a throughput result; null is none"
     )
     status: str = Field("research", description="submission_status, such as onprem | cloud | research")
     platform: str = Field("unnamed", description="machine (submission_platform)")

@@ -11,6 +11,7 @@ import pytest
 from common.errors import UserError
 from common.report import __main__ as report
 from common.report import forms, mlperf_logs, scaling, tables
+from common.report.olympic import olympic_table
 from tests.helpers import GOLDEN, ROOT, run
 
 PUBLISHED = ROOT.parent / "shared" / "published-logs"
@@ -150,7 +151,7 @@ def test_what_is_no_log_is_an_error(tmp_path):
     (tmp_path / "x.txt").write_text("hello\n")
     with pytest.raises(UserError, match=r"x\.txt: holds no line with :::MLLOG"):
         report.load([tmp_path / "x.txt"])
-    with pytest.raises(UserError, match="is not a run folder"):
+    with pytest.raises(UserError, match="is neither a run folder"):
         report.load([tmp_path])
 
 
@@ -178,11 +179,36 @@ def test_scaling_tells_strong_from_weak_and_names_the_missing_size(tmp_path):
 
 def test_the_olympic_mean_drops_the_fastest_and_the_slowest_of_five(tmp_path):
     times = (10.0, 14.0, 18.0, 12.0, 40.0)
-    runs = [read(write_log(tmp_path / f"{n}.log", epoch_s=seconds)) for n, seconds in enumerate(times)]
-    (score,) = texts(forms.olympic_table(runs, forms.Asked()).columns[3])
-    assert float(score) == pytest.approx((3 * (10 + 14 + 18 + 12 + 40 - 10 - 40) / 3 - 0.5) / 60, abs=5e-4)
-    (score,) = texts(forms.olympic_table(runs[:4], forms.Asked()).columns[3])
+    runs = [read(write_log(tmp_path / f"{n}.log", epoch_s=seconds, seed=n)) for n, seconds in enumerate(times)]
+    (score,) = texts(olympic_table(runs, forms.Asked()).columns[3])
+    assert float(score) == pytest.approx(3 * (14 + 18 + 12) / 3 / 60, abs=5e-4)  # run_start to run_stop
+    (score,) = texts(olympic_table(runs[:4], forms.Asked()).columns[3])
     assert score == "needs 5 runs"
+
+
+def test_the_olympic_mean_refuses_equal_seeds_and_instances(tmp_path):
+    runs = [read(write_log(tmp_path / f"{n}.log", seed=n % 4)) for n in range(5)]
+    (score,) = texts(olympic_table(runs, forms.Asked()).columns[3])
+    assert score == "none: seed 0 more than once"
+    models = [read(write_log(tmp_path / f"{n}.log", seed=n, instance_id=n)) for n in range(5)]
+    assert olympic_table(models, forms.Asked()) is None
+
+
+def test_a_folder_of_logs_or_of_runs_is_read_as_all_of_them(tmp_path):
+    for name in ("b/result_10.txt", "b/result_9.txt", "c/run/mlperf.log"):
+        write_log(tmp_path / name)
+    (tmp_path / "b" / "notes.txt").write_text("no log")
+    assert [one.name for one in report.load([tmp_path / "b"])[0]] == ["result_9", "result_10"]
+    assert [one.name for one in report.load([tmp_path / "c"])[0]] == ["run"]
+
+
+def test_forms_say_the_rule_set_and_whether_nersc_s_iou_was_reached(tmp_path):
+    ours = read(write_log(tmp_path / "a.log", rules="esif_optimized", run_type="optimized"))
+    theirs = read(write_log(tmp_path / "b.log", 2))
+    form = forms.esif_table([ours, theirs], forms.Asked())
+    assert texts(form.columns[1]) == ["optimized", "division closed"]
+    form = forms.nersc_table([ours, theirs], forms.Asked())
+    assert (texts(form.columns[4]), texts(form.columns[5])) == (["0.9000", "0.7500"], ["yes", "no"])
 
 
 def test_the_command_writes_tables_and_a_page(tmp_path):

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# A throughput (weak scaling) result under MLPerf HPC's rules: several models trained at once, each by an instance with
+# its own seed, run folder and log.
+#
+#   bash jobs/throughput.sh INSTANCES COMMAND...        NAME=models-DATE in the environment changes the name
+#
+# COMMAND starts one instance and takes key=value at its end; {} in it is the instance's number, from 0. In a job of 64
+# nodes, 8 instances of 8 nodes, each on nodes of its own:
+#   bash jobs/throughput.sh 8 srun --exact -N 8 -n 32 --gpus-per-node=4 python -m tf_deepcam train --config FILE
+# On a workstation: bash jobs/throughput.sh 2 python -m tf_deepcam train --config config/deepcam/demo.yaml threads=1
+# What an instance prints goes to NAME-{}.out. Then: python -m common.report RUNS/NAME-*
+set -euo pipefail
+[[ $# -gt 1 && $1 =~ ^[1-9][0-9]*$ ]] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 2; }
+instances=$1 name=${NAME:-models-$(date +%Y%m%d-%H%M%S)} first=$(date +%s) pids=() failed=()
+shift
+trap 'kill "${pids[@]}" 2>/dev/null || true; wait; exit 130' INT TERM
+for ((number = 0; number < instances; number++)); do
+    RUN_NAME=$name-$number "${@//\{\}/$number}" "training.seed=$((first + number))" "submission.instance=$number" \
+        "output.run_name=$name-$number" >"$name-$number.out" 2>&1 &
+    pids+=($!)
+done
+echo "$instances instances run: $name-0 ... $name-$((instances - 1)), seeds $first ... $((first + instances - 1))"
+for ((number = 0; number < instances; number++)); do
+    wait "${pids[$number]}" || failed+=("$name-$number.out")
+done
+if [ ${#failed[@]} -gt 0 ]; then
+    tail -n 1 "${failed[@]}" >&2
+    echo "error: ${#failed[@]} of $instances instances failed; what they printed is in ${failed[*]}" >&2
+    exit 1
+fi

@@ -1,0 +1,62 @@
+"""jobs/five_runs.sh and jobs/throughput.sh: seeds, names, failures; and real models trained at once."""
+
+import os
+import subprocess
+
+import pytest
+
+from common.report import __main__ as report
+from common.report import forms
+from common.report.throughput import fit, instance_groups
+from tests.helpers import ROOT, run
+from tests.tf_deepcam.samples import TINY, write_samples
+
+
+def script(name: str, *words, cwd, **environment) -> subprocess.CompletedProcess:
+    command = ["bash", str(ROOT / "jobs" / name), *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def test_five_runs_follow_each_other_with_seeds_of_their_own(tmp_path):
+    done = script("five_runs.sh", "bash", "-c", 'echo "$RUN_NAME $@"', "-", cwd=tmp_path, RUNS="3", NAME="five")
+    lines = [line.split() for line in done.stdout.splitlines() if "training.seed" in line]
+    assert [(name, named) for name, _, named in lines] == [
+        (f"five-{n}", f"output.run_name=five-{n}") for n in (1, 2, 3)
+    ]
+    assert len({seed for _, seed, _ in lines}) == 3
+    assert done.returncode == 0
+
+
+def test_a_run_that_fails_ends_the_five_with_its_code(tmp_path):
+    done = script("five_runs.sh", "bash", "-c", "[ $RUN_NAME != five-2 ] || exit 7", cwd=tmp_path, NAME="five")
+    assert done.returncode == 7
+    assert done.stderr == "error: run 2 of 5 ended with exit code 7; those before it are complete\n"
+    assert script("five_runs.sh", cwd=tmp_path).returncode == 2
+
+
+def test_instances_run_at_once_and_a_failed_one_is_named(tmp_path):
+    wait = 'touch "at {}"; until [ -e "at 0" ] && [ -e "at 1" ]; do sleep 0.01; done; echo "$@"; exit {}'
+    done = script("throughput.sh", 2, "bash", "-c", wait, "-", cwd=tmp_path, NAME="models")
+    assert done.returncode == 1
+    assert "error: 1 of 2 instances failed; what they printed is in models-1.out" in done.stderr
+    words = [(tmp_path / f"models-{n}.out").read_text().split() for n in (0, 1)]
+    assert [word[1:] for word in words] == [[f"submission.instance={n}", f"output.run_name=models-{n}"] for n in (0, 1)]
+    assert len({word[0] for word in words}) == 2
+    assert "key=value at its end" in script("throughput.sh", "two", "x", cwd=tmp_path).stderr
+
+
+@pytest.mark.slow
+def test_two_models_trained_at_once_are_one_throughput_result(tmp_path):
+    write_samples(tmp_path / "data", 4, 2)
+    settings = [*TINY, "training.target_iou=0.0001", "threads=1", f"data.data_dir_prefix={tmp_path}/data"]
+    words = ["python", "-m", "tf_deepcam", "train", *settings, f"output.folder={tmp_path}/runs"]
+    done = script("throughput.sh", 2, *words, cwd=ROOT, NAME="pair")
+    for number in (0, 1):
+        (ROOT / f"pair-{number}.out").unlink()
+    assert done.returncode == 0, done.stderr
+    runs, _ = report.load([tmp_path / "runs"])
+    (group,) = instance_groups(runs)
+    models, pruned = fit(group, forms.Asked())
+    assert (len(models), pruned) == (2, {})
+    output = run("-m", "common.report", tmp_path / "runs")
+    assert "pair-0 ... pair-1: all trained models" in output.stdout
