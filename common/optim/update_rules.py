@@ -42,6 +42,11 @@ class Moments(tf.keras.optimizers.Optimizer):
             self._v = [self.add_variable_from_reference(variable, "v") for variable in var_list]
             self._built = True
 
+    def moments(self, variable) -> tuple[tf.Variable, tf.Variable]:
+        """m and v of a variable, in its shape."""
+        index = self._index_dict[self._var_key(variable)]
+        return self._m[index], self._v[index]
+
     def _rate_and_powers(self) -> tuple:
         """Learning rate, beta_1^t and beta_2^t of this update, float32."""
         step = tf.cast(self.iterations + 1, tf.float32)
@@ -74,8 +79,7 @@ class Adam(Moments):
         gradient = self._adapted(gradient, variable, rate)
         if self.l2:
             gradient = gradient + self.l2 * variable
-        index = self._index_dict[self._var_key(variable)]
-        m, v = self._m[index], self._v[index]
+        m, v = self.moments(variable)
         m.assign_add((gradient - m) * (1.0 - self.betas[0]))
         v.assign_add((tf.square(gradient) - v) * (1.0 - self.betas[1]))
         # Not TensorFlow's fused kernel: it rounds 1 - beta_2 in float32, 1e-5 off Keras' and PyTorch's.
@@ -101,8 +105,7 @@ class Lamb(Moments):
     def update_step(self, gradient, variable):
         rate, power_1, power_2 = self._rate_and_powers()
         gradient = self._adapted(gradient, variable, rate)
-        index = self._index_dict[self._var_key(variable)]
-        m, v = self._m[index], self._v[index]
+        m, v = self.moments(variable)
         beta_1, beta_2 = self.betas
         m.assign(beta_1 * m + (1.0 - beta_1) * gradient)
         v.assign(beta_2 * v + (1.0 - beta_2) * tf.square(gradient))

@@ -12,7 +12,7 @@ import importlib
 import os
 import zipfile
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow as tf
@@ -30,17 +30,33 @@ _TO_TORCH = {
 }
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """An array: the reference's name, its variable, and its axes in PyTorch's order, None if they are the same."""
 
     name: str
     variable: tf.Variable
     axes: Optional[tuple[int, ...]]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """In PyTorch's order."""
+        shape = tuple(self.variable.shape)
+        if self.axes is not None:
+            return tuple(shape[axis] for axis in self.axes)
+        return (*shape, 1, 1) if "global_average_pool.2" in self.name else shape
 
-def _entries(network: tf.keras.Model) -> list[_Entry]:
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """The variable's value, or one of its moments, in PyTorch's order."""
+        return np.ascontiguousarray(array if self.axes is None else array.transpose(self.axes)).reshape(self.shape)
+
+    def from_torch(self, array: np.ndarray) -> np.ndarray:
+        array = np.asarray(array, np.float32)
+        return array.reshape(self.variable.shape) if self.axes is None else array.transpose(np.argsort(self.axes))
+
+
+def entries(network: tf.keras.Model) -> list[Entry]:
     """Of every array, in the network's order."""
-    entries: list[_Entry] = []
+    found: list[Entry] = []
     names: tuple[str, ...]
     for layer in network.layers:
         axes = _TO_TORCH[type(layer)] if hasattr(layer, "kernel_size") else None
@@ -51,33 +67,21 @@ def _entries(network: tf.keras.Model) -> list[_Entry]:
             names, variables = ("weights", "bias"), [layer.scale, layer.shift]
         else:
             names, variables = ("weight", "bias"), layer.weights
-        entries += [
-            _Entry(f"{layer.name}.{name}", variable, axes if name == "weight" else None)
+        found += [
+            Entry(f"{layer.name}.{name}", variable, axes if name == "weight" else None)
             for name, variable in zip(names, variables)
         ]
-    return entries
-
-
-def _torch_shape(name: str, variable: tf.Variable, axes) -> tuple:
-    shape = tuple(variable.shape)
-    if axes is not None:
-        return tuple(shape[axis] for axis in axes)
-    return (*shape, 1, 1) if "global_average_pool.2" in name else shape
+    return found
 
 
 def shapes(network: tf.keras.Model) -> dict:
     """{reference's name: shape in PyTorch's order} of all arrays, running statistics included."""
-    return {name: _torch_shape(name, variable, axes) for name, variable, axes in _entries(network)}
+    return {entry.name: entry.shape for entry in entries(network)}
 
 
 def to_arrays(network: tf.keras.Model) -> dict:
     """{reference's name: float32 array in PyTorch's order}."""
-    return {
-        name: np.ascontiguousarray(variable.numpy() if axes is None else variable.numpy().transpose(axes)).reshape(
-            _torch_shape(name, variable, axes)
-        )
-        for name, variable, axes in _entries(network)
-    }
+    return {entry.name: entry.to_torch(entry.variable.numpy()) for entry in entries(network)}
 
 
 def from_arrays(network: tf.keras.Model, arrays: dict, source: str) -> None:
@@ -97,9 +101,8 @@ def from_arrays(network: tf.keras.Model, arrays: dict, source: str) -> None:
     extra = sorted(given.keys() - wanted.keys())
     if extra:
         raise UserError(f"{source}: array '{extra[0]}' is not part of the network ({len(extra)} such arrays)")
-    for name, variable, axes in _entries(network):
-        array = np.asarray(given[name], np.float32)
-        variable.assign(array.reshape(variable.shape) if axes is None else array.transpose(np.argsort(axes)))
+    for entry in entries(network):
+        entry.variable.assign(entry.from_torch(given[entry.name]))
 
 
 def load(network: tf.keras.Model, path: Union[str, Path]) -> None:
@@ -124,7 +127,7 @@ def save(network: tf.keras.Model, path: Union[str, Path]) -> None:
         elif path.suffix == ".safetensors":
             _optional("safetensors.numpy", path).save_file(arrays, temporary)
         elif path.suffix in (".cpt", ".pth"):
-            torch = _optional("torch", path)
+            torch = torch_for(path)
             torch.save({"model": {name: torch.from_numpy(array) for name, array in arrays.items()}}, temporary)
         else:
             raise UserError(f"{path}: weights are written as .npz, .safetensors, .cpt or .pth")
@@ -146,16 +149,35 @@ def _reader(path: Path):
 
 
 def _read_torch(path: Path) -> dict:
-    torch = _optional("torch", path)
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle's errors are of many kinds
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: is not a PyTorch checkpoint of plain tensors ({reason})") from error
+    found = load_torch(path)
     state = found.get("model", found) if isinstance(found, dict) else None
-    if not isinstance(state, dict) or not all(hasattr(value, "numpy") for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, np.ndarray) for value in state.values()):
         raise UserError(f"{path}: holds no state dict: expected {{'model': {{name: tensor}}}} or {{name: tensor}}")
-    return {name: value.detach().float().numpy() for name, value in state.items()}
+    return state
+
+
+def load_torch(path: Path) -> Any:
+    """What torch.save wrote, with tensors as arrays: nothing but them, numbers, words, and lists and dicts of them."""
+    torch = torch_for(path)
+    try:
+        return _to_numpy(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # pickle's errors are of many kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: is not a PyTorch checkpoint of plain tensors ({reason})") from error
+
+
+def _to_numpy(tree: Any) -> Any:
+    """Floating-point tensors as float32 arrays: NumPy knows no bfloat16."""
+    if isinstance(tree, dict):
+        return {key: _to_numpy(value) for key, value in tree.items()}
+    if not hasattr(tree, "detach"):
+        return tree
+    return (tree.detach().float() if tree.is_floating_point() else tree.detach()).numpy()
+
+
+def torch_for(path: Path) -> Any:
+    """PyTorch, which the file needs. Raises UserError where it is not installed."""
+    return _optional("torch", path)
 
 
 def _optional(module: str, path: Path):
