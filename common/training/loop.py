@@ -8,7 +8,7 @@ rank stops all ranks at a checkpoint after the same update.
 import math
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Optional
+from typing import Callable, Optional
 
 import tensorflow as tf
 
@@ -51,8 +51,12 @@ def train(
     session: Session,
     *,
     tensorboard: bool = True,
+    begin: Callable[[], int] = lambda: 0,
 ) -> dict:
     """Train the task's network in place to its goal, going on from the run's checkpoint if it resumed. Collective.
+
+    begin: for a run without a checkpoint of its own, sets on rank 0 what network and optimizer start from, and returns
+    the number of updates that lie behind them.
 
     The timed run begins after the warm-up and ends with the last evaluation. Returns the journal's summary with
     "seconds", those of the run, "evaluation", the latest scores, "target_reached", "stopped_early", "best_update" and
@@ -60,7 +64,7 @@ def train(
     """
     step = TrainingStep(task.network, optimizer, task.objective, settings)
     state = State(step)
-    progress = _resume(state, task, session.run)
+    progress = _resume(state, task, session.run, begin)
     state.broadcast()
     saver = Saver(session.run / "checkpoints", settings.keep_checkpoints)
     with Journal(task, step, session.run, session.log, settings, progress.update) as journal, Warnings() as warnings:
@@ -218,8 +222,8 @@ def _every(frequency: int, update: int) -> bool:
     return frequency > 0 and update % frequency == 0
 
 
-def _resume(state: State, task: Task, run: Run) -> Progress:
-    """Rank 0 loads the newest checkpoint; every rank learns the position."""
+def _resume(state: State, task: Task, run: Run, begin: Callable[[], int]) -> Progress:
+    """Rank 0 loads the newest checkpoint, or begins; every rank learns the position."""
     now = Progress(
         ranks=distributed.size(), updates_per_epoch=task.batches.steps_per_epoch, data=task.batches.checksum()
     )
@@ -227,6 +231,7 @@ def _resume(state: State, task: Task, run: Run) -> Progress:
     def load() -> Progress:
         checkpoint = checkpoints.load_newest(run / "checkpoints", run.say) if run.resumed else None
         if checkpoint is None:
+            now.update = begin()
             return now
         state.restore(checkpoint)
         known = Progress.__dataclass_fields__
