@@ -6,6 +6,7 @@ grid        --config FILE [key=value ...]                       infer over lists
 convert     --source DIR --target DIR                           HDF5 samples to .npy files
 synthesize  --config FILE [key=value ...]                       make samples in the real format
 stage       --config FILE [key=value ...]                       copy each rank's share to data.stage_dir beforehand
+export      RUN --to FILE.cpt [--step N]                        a run's checkpoint as the reference program's
 download    URL --target-dir DIR                                fetch samples from a web server's list of files
 split       --source DIR --target DIR                           share files out to train/, validation/, test/
 summarize   DIR                                                 write DIR/stats.h5 from DIR/train
@@ -49,7 +50,7 @@ def _train(options: argparse.Namespace) -> int:
 def _stage(options: argparse.Namespace) -> int:
     config = settings.load(options.config, options.overrides)
     placement = distributed.init(config.threads)
-    from tf_deepcam.train import stage
+    from tf_deepcam.data.run_batches import stage
 
     return stage(config, placement.threads)
 
@@ -77,6 +78,18 @@ def _synthesize(options: argparse.Namespace) -> int:
     from tf_deepcam.tools import synthesize
 
     return synthesize.main(config.synthesize)
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run's folder")
+    parser.add_argument("--to", required=True, metavar="FILE", help="the .cpt to make; needs PyTorch")
+    parser.add_argument("--step", type=int, metavar="N", help="update of the checkpoint; default the newest epoch's")
+
+
+def _export(options: argparse.Namespace) -> int:
+    from tf_deepcam.tools import export
+
+    return export.main(options.run, options.to, options.step)
 
 
 def _download_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,6 +147,7 @@ COMMANDS = {
     "convert": Command(_convert_arguments, _convert),
     "synthesize": Command(_config_arguments, _synthesize),
     "stage": Command(_config_arguments, _stage),
+    "export": Command(_export_arguments, _export),
     "download": Command(_download_arguments, _download),
     "split": Command(_split_arguments, _split),
     "summarize": Command(

@@ -64,6 +64,16 @@ class ModelSettings(Settings):
         "",
         description="weights to start from, by the reference's names: .cpt, .pth (needs PyTorch), .npz, .safetensors",
     )
+    checkpoint_resumes: bool = Field(
+        False,
+        description="go on from checkpoint, a .cpt of the reference: its optimizer state, step and epoch are taken too",
+    )
+
+    @model_validator(mode="after")
+    def _resumes_from_something(self):
+        if self.checkpoint_resumes and not self.checkpoint.endswith((".cpt", ".pth")):
+            raise ValueError(f"checkpoint_resumes needs checkpoint, a .cpt of the reference; found '{self.checkpoint}'")
+        return self
 
     def form(self) -> dict[str, Any]:
         """What tf_deepcam.network.deeplab builds a network by."""

@@ -1,22 +1,23 @@
 """Training and evaluation on a root folder's train/ and validation/ samples."""
 
-import time
 from dataclasses import replace
-from typing import Callable, NamedTuple
+
+import tensorflow as tf
 
 from common import distributed
-from common.errors import UserError
 from common.optim import optimizers
 from common.runs.folder import Run
 from common.session import Session
 from common.training import loop
 from common.training.settings import BatchSizes, batch_sizes
 from common.training.step import prepare
+from common.training.task import Task
 from tf_deepcam import batch_statistics, pictures
 from tf_deepcam.config import Config
-from tf_deepcam.data.sample_batches import BatchPair, Samples, sample_batches
-from tf_deepcam.data.staging import Staging
-from tf_deepcam.network import weights
+from tf_deepcam.data.run_batches import batches_of_run
+from tf_deepcam.data.sample_batches import BatchPair
+from tf_deepcam.network import reference_checkpoint, weights
+from tf_deepcam.network.reference_checkpoint import Pace
 from tf_deepcam.rules import run_type
 from tf_deepcam.task import SCORE, make_task
 
@@ -29,35 +30,26 @@ def train(config: Config, session: Session) -> dict:
     settings, run, ranks = config.training, session.run, distributed.size()
     prepare(settings)
     sizes = batch_sizes(settings, ranks)
-    batches, stage = _data(config, session, sizes)
+    batches, stage = batches_of_run(config, session, sizes)
     if settings.max_validation_steps:
         batches.validation.keep_first(settings.max_validation_steps)
     timed = config.submission.ruleset != "3.0.0"  # before MLPerf HPC v3.0 staging was part of the run
     if not timed:
         stage()
     task = make_task(config, batches, session.threads)
-    if config.model.checkpoint and not run.resumed:
-        distributed.on_root(lambda: weights.load(task.network, config.model.checkpoint))
     optimizer = optimizers.build(
         config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"
     )
     _log_settings(config, session, batches, sizes)
-    if config.rules == "esif_baseline":
-        run.say(
-            "rules: esif_baseline runs the baseline's settings; by ESIF's page a baseline is a fork of the PyTorch "
-            "program, so report this run as ported (rules: esif_ported), or optimized"
-        )
-    _say_batch_statistics(config, run)
-    height, width, _ = batches.training.arrays[0].shape
-    run.say(
-        f"training on {batches.training.samples} samples of {height} x {width}, {batches.validation.samples} for "
-        f"validation; {ranks} ranks x {session.threads} threads, global batch {sizes.total}, "
-        f"{batches.training.steps_per_epoch} updates an epoch, {settings.precision}; "
-        f"{task.gflop_per_sample / 3:.1f} GFLOP a forward pass"
+    _introduce(config, session, task, batches, sizes)
+    summary = loop.train(
+        replace(task, stage=stage) if timed else task,
+        optimizer,
+        settings,
+        session,
+        tensorboard=config.output.tensorboard,
+        begin=lambda: _begin(config, task, optimizer, run),
     )
-    if timed:
-        task = replace(task, stage=stage)
-    summary = loop.train(task, optimizer, settings, session, tensorboard=config.output.tensorboard)
     if distributed.is_root():
         task.network.save(run / "model.keras")
         weights.save(task.network, run / "model.npz")
@@ -69,99 +61,45 @@ def train(config: Config, session: Session) -> dict:
     return summary
 
 
-class _Plan(NamedTuple):
-    """What is to be staged: batches of staged samples that may not be there yet, and of the files they are made of."""
-
-    staging: Staging
-    staged: BatchPair
-    sources: BatchPair
-
-    def carry_out(self, threads: int) -> "_Staged":
-        """Stage this rank's share. A collective call."""
-        started = time.perf_counter()
-        own = [
-            source.files[number]
-            for source, staged in zip(self.sources, self.staged)
-            for number in self.staging.own_share(staged)
-        ]
-        files = sum(distributed.gather_objects(self.staging.stage(own, threads)))
-        return _Staged(files, files * self.staging.bytes, time.perf_counter() - started)
+def _begin(config: Config, task: Task, optimizer: tf.keras.optimizers.Optimizer, run: Run) -> int:
+    """Set what model.checkpoint holds; returns the updates that lie behind it."""
+    model, settings = config.model, config.training
+    if not model.checkpoint:
+        return 0
+    if not model.checkpoint_resumes:
+        weights.load(task.network, model.checkpoint)
+        return 0
+    found, path = reference_checkpoint.load(model.checkpoint)
+    position = reference_checkpoint.from_reference(found, task.network, optimizer, config.optimizer, path)
+    pace = Pace(settings.gradient_accumulation_frequency, task.batches.steps_per_epoch, settings.max_epochs)
+    update = reference_checkpoint.updates_done(position, pace, path)
+    run.say(f"going on from the reference's {path} with epoch {position.epoch + 1}, after update {update}")
+    run.record("reference_checkpoint", step=update, file=str(path))
+    return update
 
 
-class _Staged(NamedTuple):
-    files: int
-    bytes: int
-    seconds: float
-
-    def line(self, config: Config) -> str:
-        return (
-            f"{self.files} files, {self.bytes / 1e9:.3f} GB, staged to {config.data.stage_dir} in {self.seconds:.1f} s"
+def _introduce(config: Config, session: Session, task: Task, batches: BatchPair, sizes: BatchSizes) -> None:
+    """Say what is trained, on what, and what of it deserves a second look."""
+    settings, ranks, say = config.training, distributed.size(), session.run.say
+    height, width, _ = batches.training.arrays[0].shape
+    say(
+        f"training on {batches.training.samples} samples of {height} x {width}, {batches.validation.samples} for "
+        f"validation; {ranks} ranks x {session.threads} threads, global batch {sizes.total}, "
+        f"{batches.training.steps_per_epoch} updates an epoch, {settings.precision}; "
+        f"{task.gflop_per_sample / 3:.1f} GFLOP a forward pass"
+    )
+    if config.rules == "esif_baseline":
+        say(
+            "rules: esif_baseline runs the baseline's settings; by ESIF's page a baseline is a fork of the PyTorch "
+            "program, so report this run as ported (rules: esif_ported), or optimized"
         )
-
-
-def _plan(config: Config, samples: Samples) -> _Plan:
-    staging = Staging(config.data, samples.batches.training.arrays[0].shape, samples.read)
-    staged = BatchPair(*(staging.batches(part, seed=config.training.seed) for part in samples.batches))
-    return _Plan(staging, staged, samples.batches)
-
-
-def stage(config: Config, threads: int) -> int:
-    """The command: stage what `train` with these settings on as many ranks would stage. A collective call."""
-    if not config.data.stage_dir:
-        raise UserError("data.stage_dir is not set: the node-local folder to stage to", on_all_ranks=True)
-    threads = config.data.max_inter_threads or threads
-    sizes = BatchSizes(1, 1, distributed.size(), 1)
-    samples = sample_batches(config.data, sizes, seed=config.training.seed, threads=threads)
-    staged = _plan(config, samples).carry_out(threads)
-    if distributed.is_root():
-        for problem in samples.skipped.values():
-            print(f"skipped: {problem}")
-        print(staged.line(config))
-    distributed.barrier()
-    return 0
-
-
-class _Data(NamedTuple):
-    """Batches for training and validation, and what has to be done before the first of them is read."""
-
-    batches: BatchPair
-    stage: Callable[[], None]
-
-
-def _data(config: Config, session: Session, sizes: BatchSizes) -> _Data:
-    """Of the files or, with data.stage_dir, of what is staged first."""
-    threads, run = config.data.max_inter_threads or session.threads, session.run
-    if config.data.on_bad_sample == "skip":
-        run.say("reading every sample once, to leave out bad ones")
-    samples = sample_batches(config.data, sizes, seed=config.training.seed, threads=threads)
-    for path, problem in samples.skipped.items():
-        run.say(f"skipped: {problem}")
-        run.record("skipped", file=path, why=problem)
-    session.log.event("skipped_samples", len(samples.skipped))
-    if not config.data.stage_dir:
-        return _Data(samples.batches, lambda: None)
-    plan = _plan(config, samples)
-
-    def stage() -> None:
-        run.say(f"staging to {config.data.stage_dir}")
-        session.log.start("staging")
-        staged = plan.carry_out(threads)
-        session.log.end("staging")
-        run.say(staged.line(config))
-        run.record("staging", files=staged.files, bytes=staged.bytes, seconds=staged.seconds)
-
-    return _Data(plan.staged, stage)
-
-
-def _say_batch_statistics(config: Config, run: Run) -> None:
-    settings, ranks = config.training, distributed.size()
-    run.say(
+    say(
         f"batch statistics over {batch_statistics.samples_per_statistic(settings, ranks)} samples (groups of "
         f"{batch_statistics.group_size(settings, ranks)} ranks)"
     )
     problem = batch_statistics.warning(settings, ranks)
     if problem:
-        run.say(problem)
+        say(problem)
 
 
 def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: BatchSizes) -> None:
