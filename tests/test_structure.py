@@ -19,6 +19,7 @@ COMMON = [
     "data",
     "optim",
     "runs",
+    "tracking",
     "report",
     "timing",
     "session",
@@ -27,6 +28,7 @@ COMMON = [
     "downloads",
     "grid",
     "scaling",
+    "export",
     "launch",
     "run",
 ]
