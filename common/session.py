@@ -14,10 +14,12 @@ from common import distributed
 from common.benchmarks import Benchmark
 from common.config.settings import Settings
 from common.distributed import Placement
+from common.errors import UserError
 from common.report import one_run
 from common.runs.folder import Run, open_run
 from common.runs.mlperf import Log
 from common.runs.settings import OutputSettings, SubmissionSettings
+from common.tracking import live, weights_biases
 
 
 class RunSettings(Protocol):
@@ -33,14 +35,19 @@ class RunSettings(Protocol):
 class Session:
     """An open run. `run` is its folder, `log` its MLPerf log, `threads` this rank's compute threads."""
 
-    def __init__(self, run: Run, log: Log, threads: int):
+    def __init__(self, run: Run, log: Log, threads: int, *, wandb: str = "off"):
+        """wandb: as output.wandb has it."""
         self.run, self.log, self.threads = run, log, threads
         self.began = False
+        self._wandb = wandb
+        self._tracking: Optional[live.Live] = None  # rank 0's
 
     @contextmanager
     def timed(self) -> Iterator["Outcome"]:
         """The part of the run that counts: ends `init`, and logs `run` with the outcome's status."""
         outcome = Outcome()
+        if self._wandb != "off":
+            distributed.on_root(self._start_tracking)
         self.began = True
         self.run.say(f"run folder: {self.run.path}")
         self.log.end("init")
@@ -51,6 +58,13 @@ class Session:
             self.log.end("run", status="aborted")
             raise
         self.log.end("run", status="success" if outcome.success else "aborted")
+
+    def _start_tracking(self) -> None:
+        self._tracking = live.start(self.run, self._wandb)
+
+    def finish_tracking(self, *, failed: bool) -> None:
+        if self._tracking:
+            self._tracking.finish(failed=failed)
 
 
 class Outcome:
@@ -68,9 +82,13 @@ def open_session(
     command: of the benchmark's command line, such as train. resume: as common.runs.folder.open_run takes it.
     """
     assert isinstance(settings, Settings)
+    wandb = settings.output.wandb
+    distributed.check_same("setting of output.wandb", wandb, "give all nodes the same file and overrides")
+    if wandb != "off":
+        distributed.on_root(_check_wandb)
     run = open_run(settings, settings.output, f"{benchmark.name} {command}", resume)
     log = Log(run / "mlperf.log")
-    session = Session(run, log, placement.threads)
+    session = Session(run, log, placement.threads, wandb=wandb)
     log.start("init")
     # Made with a script before the job starts; a program cannot empty other nodes' page caches.
     log.event("cache_clear", False)
@@ -79,9 +97,19 @@ def open_session(
     try:
         yield session
     except BaseException:
+        session.finish_tracking(failed=True)
         if not session.began:
             run.discard()
         raise
+    session.finish_tracking(failed=False)
     if distributed.is_root():
         one_run.report(run.path)
     distributed.barrier()
+
+
+def _check_wandb() -> None:
+    """Before anything is computed. Raises UserError."""
+    try:
+        weights_biases.load()
+    except UserError as error:
+        raise UserError(f"output.wandb: {error}, or set output.wandb=off") from error

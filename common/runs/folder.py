@@ -4,6 +4,7 @@ config.yaml        the resolved settings             mlperf.log     MLPerf event
 environment.jsonl  versions, host ... of each start  metrics.jsonl  one JSON object a line: steps, epochs, results
 checkpoints/       see common.training.checkpoints   model.keras    the trained network (and saved_model/)
 tensorboard/       event files                       pictures/      curves and examples
+wandb/             Weights & Biases, if asked for
 """
 
 import fcntl
@@ -12,7 +13,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import yaml
 
@@ -41,6 +42,7 @@ class Run:
     def __init__(self, path: Path, resumed: bool, lock: Optional[int] = None):
         """lock: rank 0's descriptor of the folder's lock, held until the process ends."""
         self.path, self.resumed, self._lock = path, resumed, lock
+        self.listener: Optional[Callable[[dict], None]] = None  # rank 0's, told of every record after it is written
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -48,7 +50,10 @@ class Run:
     def record(self, kind: str, **values: Any) -> None:
         """Append a line to metrics.jsonl: {"kind": ..., "time": seconds since 1970, ...}."""
         if distributed.is_root():
-            append(self / "metrics.jsonl", {"kind": kind, "time": round(time.time(), 3), **values})
+            record = {"kind": kind, "time": round(time.time(), 3), **values}
+            append(self / "metrics.jsonl", record)
+            if self.listener:
+                self.listener(record)
 
     def say(self, text: str) -> None:
         """A line for the user, from rank 0 only."""

@@ -11,6 +11,17 @@ class OutputSettings(Settings):
     folder: str = Field("runs", description="folder in which every run makes a folder of its own")
     run_name: str = Field("", description="name of the run's folder; empty makes one from date and time")
     tensorboard: bool = Field(True, description="write TensorBoard event files")
+    wandb: Literal["off", "offline", "online"] = Field(
+        "off",
+        description="track the run with Weights & Biases, whose package is optional: offline = into the run's folder, "
+        "for `wandb sync` | online = also on its server",
+    )
+
+    @field_validator("wandb", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, mode: object) -> object:
+        """YAML 1.1 reads a bare off as false."""
+        return "off" if mode is False else mode
 
     @field_validator("run_name")
     @classmethod
