@@ -74,6 +74,8 @@ def point(record: dict) -> Optional[Point]:
         seconds = {key: record.get(key) for key in ("seconds", "evaluation_seconds", "samples_per_second")}
         values = flatten({**(rates if isinstance(rates, dict) else {}), **seconds}, "epoch")
         values.update(flatten(record.get("evaluation"), "evaluation"))
+    elif record["kind"] == "evaluation":  # within an epoch
+        values = flatten({key: record[key] for key in record if key not in ("time", "step", "epoch")}, "evaluation")
     return Point(step, time, values) if values else None
 
 
