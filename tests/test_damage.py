@@ -17,7 +17,9 @@ from cloudmask.data.patches import read_patches
 from common.config.recipes import benchmark_of
 from common.errors import UserError
 from common.report import forms, mlperf_logs
+from common.report.olympic import olympic_table
 from common.report.page import page
+from common.report.throughput import throughput_table
 from common.runs.records import read_records
 from common.training import checkpoints
 from tests.cloudmask.sen3.products import product
@@ -117,7 +119,8 @@ def test_logs(tmp_path_factory, damage):
     for form in forms.FORMS.values():
         if all(run.benchmark for run in runs):
             assert form(runs, asked)
-    forms.olympic_table(runs, asked)
+    olympic_table(runs, asked)
+    throughput_table(runs, asked)
     forms.problems_table(runs)
     assert page(runs, asked, {})
 

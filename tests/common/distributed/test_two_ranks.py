@@ -101,6 +101,7 @@ def test_a_warning_to_one_rank_stops_all_at_a_checkpoint_and_the_resumed_run_is_
     write_scenes(tmp_path / "scenes", 5)
     code, output = warn_after(train(tmp_path, "warned"), tmp_path / "warned", 2, ranks=2)
     assert code != 0
+    assert output.count("stopped: after update") == 1, output
     (line,) = (text for text in output.splitlines() if "stopped: after update" in text)
     stopped = int(re.search(r"after update (\d+) by SIGUSR1 with a checkpoint: go on with --resume", line)[1])
     assert checkpoints.list_steps(tmp_path / "warned" / "checkpoints")[-1] == stopped
