@@ -15,7 +15,7 @@ from typing import Callable, NamedTuple, NoReturn, Optional
 from common import distributed
 from common.errors import InterruptedTrainingError, UserError, storage_problem
 
-_RANK_0_SPEAKS_SECONDS = 3.0
+_RANK_0_SPEAKS_SECONDS = 20.0  # at most: a launcher that sees rank 0 gone ends the others
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
