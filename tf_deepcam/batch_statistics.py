@@ -31,12 +31,11 @@ def samples_per_statistic(settings: DeepcamTrainingSettings, ranks: int) -> int:
     return group_size(settings, ranks) * batch_sizes(settings, ranks).local
 
 
-def warning(settings: DeepcamTrainingSettings, ranks: int) -> Optional[str]:
-    """What to tell where the statistics are not those that the settings ask for."""
+def line(settings: DeepcamTrainingSettings, ranks: int) -> str:
+    """What to tell, a warning where the statistics are not those that the settings ask for."""
     found, wanted = samples_per_statistic(settings, ranks), settings.samples_per_statistic
+    local, group = batch_sizes(settings, ranks).local, group_size(settings, ranks)
+    said = f"batch statistics over {found} samples: local batch {local} x {group} ranks that share them"
     if not wanted or found == wanted:
-        return None
-    return (
-        f"warning: batch statistics are over {found} samples (local batch {batch_sizes(settings, ranks).local} x group "
-        f"of {group_size(settings, ranks)} ranks), training.samples_per_statistic is {wanted}: another training"
-    )
+        return said
+    return f"warning: {said}; training.samples_per_statistic is {wanted}, with which the training may end elsewhere"

@@ -93,13 +93,7 @@ def _introduce(config: Config, session: Session, task: Task, batches: BatchPair,
             "rules: esif_baseline runs the baseline's settings; by ESIF's page a baseline is a fork of the PyTorch "
             "program, so report this run as ported (rules: esif_ported), or optimized"
         )
-    say(
-        f"batch statistics over {batch_statistics.samples_per_statistic(settings, ranks)} samples (groups of "
-        f"{batch_statistics.group_size(settings, ranks)} ranks)"
-    )
-    problem = batch_statistics.warning(settings, ranks)
-    if problem:
-        say(problem)
+    say(batch_statistics.line(settings, ranks))
 
 
 def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: BatchSizes) -> None:
