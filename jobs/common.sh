@@ -2,6 +2,7 @@
 # What all job scripts share; sourced by them, with their arguments: CONFIG [key=value ...].
 #
 #   environment                 variables that every rank needs
+#   gpus_here                   the number of GPUs that this process may use
 #   check GPUS_A_NODE           the config, free space, and GPUs, on one node, before any rank starts
 #   run_until_warned COMMAND... the run; on the scheduler's warning it ends at a checkpoint and the job is requeued
 #   hosts SLOTS                 this Slurm job's nodes as horovodrun's -H wants them
@@ -43,11 +44,21 @@ environment() {
     fi
 }
 
+gpus_here() {
+    local names found=0
+    case ${CUDA_VISIBLE_DEVICES-all} in
+        "" | -1* | NoDevFiles*) found=0 ;;
+        all) if names=$(nvidia-smi --list-gpus 2>/dev/null); then found=$(grep -c '^GPU ' <<<"$names" || true); fi ;;
+        *) found=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c .) ;;
+    esac
+    echo "$found"
+}
+
 check() {
-    local found=0 gpus=$1 folder free
+    local found gpus=$1 folder free
     "$python" -m common.config show "$benchmark" "$config" "${overrides[@]}" >/dev/null || exit 1
     if [ "$gpus" -gt 0 ]; then
-        command -v nvidia-smi >/dev/null 2>&1 && found=$(nvidia-smi --list-gpus | wc -l)
+        found=$(gpus_here)
         [ "$found" = "$gpus" ] || fail "$gpus GPUs per node were asked for, $found are found on $(hostname)"
     fi
     for folder in "$PWD" "${TMPDIR:-/tmp}"; do

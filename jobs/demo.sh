@@ -1,22 +1,28 @@
 #!/usr/bin/env bash
-# The demo: for each benchmark make data, train on two ranks, score on data held out, report. `make demo` calls it.
+# The demo: for each benchmark make data, train, score on data held out, report. `make demo` calls it. As many ranks as
+# GPUs, two at most; two without GPUs.
 # Arguments go to CloudMask's run, such as training.epochs=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. jobs/common.sh
 cloudmask=() deepcam=()
-if grep -qE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
+gpus=$(gpus_here)
+ranks=$((gpus == 1 ? 1 : 2))
+if [ "$gpus" -gt 0 ]; then
+    echo "$gpus GPUs are visible: taking $ranks, in float32."
+elif grep -qE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
     echo "This processor computes in bfloat16: using mixed_bfloat16, about twice as fast as float32."
     cloudmask=(training.precision=mixed_bfloat16 inference.precision=mixed_bfloat16)
     deepcam=(training.precision=mixed_bfloat16)
 fi
 echo "== 1 of 4: DeepCAM: make samples of 192 x 288 pixels, 16 channels"
 python -m tf_deepcam synthesize --config config/deepcam/demo.yaml
-echo "== 2 of 4: DeepCAM: train on 2 ranks to IoU 0.82, check the MLPerf log, report"
+echo "== 2 of 4: DeepCAM: train on $ranks ranks to IoU 0.82, check the MLPerf log, report"
 run=deepcam-$(date +%Y%m%d-%H%M%S)
-python -m common.run -np 2 -- tf_deepcam train --config config/deepcam/demo.yaml output.run_name="$run" "${deepcam[@]}"
+python -m common.run -np "$ranks" -- tf_deepcam train --config config/deepcam/demo.yaml output.run_name="$run" "${deepcam[@]}"
 python -m mlperf_logging.compliance_checker --usage hpc --ruleset 3.0.0 \
     --log_output "demo/runs/$run/compliance.log" "demo/runs/$run/mlperf.log"
 echo "== 3 of 4: CloudMask: make scenes of 1200 x 1500 pixels"
 python -m cloudmask synthesize --config config/cloudmask/demo.yaml
-echo "== 4 of 4: CloudMask: train on 2 ranks, mask the scenes held out, report"
-python -m common.run -np 2 -- cloudmask run --config config/cloudmask/demo.yaml "${cloudmask[@]}" "$@"
+echo "== 4 of 4: CloudMask: train on $ranks ranks, mask the scenes held out, report"
+python -m common.run -np "$ranks" -- cloudmask run --config config/cloudmask/demo.yaml "${cloudmask[@]}" "$@"

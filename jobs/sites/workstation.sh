@@ -8,8 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . jobs/common.sh
 parse "$@"
-gpus=0
-if command -v nvidia-smi >/dev/null 2>&1; then gpus=$(nvidia-smi --list-gpus | wc -l); fi
+gpus=$(gpus_here)
 ranks=${RANKS:-$((gpus > 0 ? gpus : 2))}
 environment
 check "$gpus"

@@ -135,6 +135,26 @@ def test_a_workstation_runs_the_script_itself(tmp_path):
     assert "/nowhere/train: no such folder" in output.stdout
 
 
+@pytest.mark.parametrize(
+    ("gpus", "visible", "ranks", "found"),
+    [(0, None, 2, 0), (1, None, 1, 1), (8, None, 2, 8), (8, "3", 1, 1), (8, "", 2, 0), (4, "NoDevFiles", 2, 0)],
+)
+def test_the_demo_takes_as_many_ranks_as_gpus_two_at_most(tmp_path, gpus, visible, ranks, found):
+    # An nvidia-smi that lists so many (none: it fails), and a python that says what it was called with.
+    listed = "".join(f"echo 'GPU {number}: NVIDIA (UUID: GPU-{number})'\n" for number in range(gpus))
+    programs = {"nvidia-smi": f"{listed}exit {int(not gpus)}", "python": 'echo "python $*"'}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", **({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})}
+    done = subprocess.run(["bash", str(ROOT / "jobs" / "demo.sh")], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    starts = [line for line in done.stdout.splitlines() if "common.run" in line]
+    assert [f"-m common.run -np {ranks} -- " in line for line in starts] == [True, True]
+    assert (f"{found} GPUs are visible: taking {ranks}, in float32." in done.stdout) is (found > 0)
+    assert not (found and "bfloat16" in done.stdout)
+
+
 def test_the_scaling_helper_submits_n_2n_and_4n_and_names_the_runs(tmp_path):
     (tmp_path / "sbatch").write_text('#!/bin/sh\necho "$RUN_NAME: $*"\n')
     (tmp_path / "sbatch").chmod(0o755)
