@@ -99,7 +99,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    distributed.init()
+    distributed.init(uses_gpu=False)
     from cloudmask.tools import convert
 
     return convert.main(options.products, options.target, options.like)

@@ -36,8 +36,8 @@ def train(config: Config, session: Session) -> dict:
     _log_settings(config, session, data, sizes)
     run.say(
         f"training on {len(data.scenes)} scenes ({data.batches.samples} patches), {len(data.held_out_scenes)} scenes "
-        f"held out ({data.held_out.samples} patches); {ranks} ranks x {session.threads} threads, global batch "
-        f"{sizes.total}, {data.batches.steps_per_epoch} updates an epoch, {settings.precision}"
+        f"held out ({data.held_out.samples} patches); {ranks} ranks x {session.threads} threads on {session.devices}, "
+        f"global batch {sizes.total}, {data.batches.steps_per_epoch} updates an epoch, {settings.precision}"
     )
     rule = _baseline(config, data, run)
     summary = loop.train(task, optimizer, settings, session, tensorboard=config.output.tensorboard)

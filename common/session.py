@@ -33,11 +33,12 @@ class RunSettings(Protocol):
 
 
 class Session:
-    """An open run. `run` is its folder, `log` its MLPerf log, `threads` this rank's compute threads."""
+    """An open run. `run` is its folder, `log` its MLPerf log, `threads` this rank's compute threads, `devices` those
+    of all ranks in words."""
 
-    def __init__(self, run: Run, log: Log, threads: int, *, wandb: str = "off"):
+    def __init__(self, run: Run, log: Log, threads: int, *, devices: str = "CPUs", wandb: str = "off"):
         """wandb: as output.wandb has it."""
-        self.run, self.log, self.threads = run, log, threads
+        self.run, self.log, self.threads, self.devices = run, log, threads, devices
         self.began = False
         self._wandb = wandb
         self._tracking: Optional[live.Live] = None  # rank 0's
@@ -88,7 +89,7 @@ def open_session(
         distributed.on_root(_check_wandb)
     run = open_run(settings, settings.output, f"{benchmark.name} {command}", resume)
     log = Log(run / "mlperf.log")
-    session = Session(run, log, placement.threads, wandb=wandb)
+    session = Session(run, log, placement.threads, devices=placement.devices, wandb=wandb)
     log.start("init")
     # Made with a script before the job starts; a program cannot empty other nodes' page caches.
     log.event("cache_clear", False)

@@ -49,7 +49,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _stage(options: argparse.Namespace) -> int:
     config = settings.load(options.config, options.overrides)
-    placement = distributed.init(config.threads)
+    placement = distributed.init(config.threads, uses_gpu=False)
     from tf_deepcam.data.run_batches import stage
 
     return stage(config, placement.threads)
@@ -127,14 +127,14 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    distributed.init()
+    distributed.init(uses_gpu=False)
     from tf_deepcam.tools import convert
 
     return convert.main(options.source, options.target, options.dtype)
 
 
 def _summarize(options: argparse.Namespace) -> int:
-    distributed.init()
+    distributed.init(uses_gpu=False)
     from tf_deepcam.tools import summarize
 
     return summarize.main(options.folder)

@@ -43,8 +43,8 @@ def infer(config: Config, placement: Placement) -> int:
     folder.say(f"run folder: {folder.path}")
     folder.say(
         f"{settings.mode}: {len(source.files)} {source.form} samples of {source.shape[0]} x {source.shape[1]}; {size} "
-        f"ranks x {placement.threads} threads, {settings.max_inter_threads} batches at once, global batch "
-        f"{settings.batch_size}, {settings.precision}"
+        f"ranks x {placement.threads} threads on {placement.devices}, {settings.max_inter_threads} batches at once, "
+        f"global batch {settings.batch_size}, {settings.precision}"
     )
     own_bytes = sum(file.bytes for file in batches.own_files())
     runs = timing.measure(

@@ -84,7 +84,7 @@ def _introduce(config: Config, session: Session, task: Task, batches: BatchPair,
     height, width, _ = batches.training.arrays[0].shape
     say(
         f"training on {batches.training.samples} samples of {height} x {width}, {batches.validation.samples} for "
-        f"validation; {ranks} ranks x {session.threads} threads, global batch {sizes.total}, "
+        f"validation; {ranks} ranks x {session.threads} threads on {session.devices}, global batch {sizes.total}, "
         f"{batches.training.steps_per_epoch} updates an epoch, {settings.precision}; "
         f"{task.gflop_per_sample / 3:.1f} GFLOP a forward pass"
     )

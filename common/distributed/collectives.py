@@ -100,12 +100,26 @@ def barrier() -> None:
 
 def broadcast_object(value: Result) -> Result:
     """Rank 0's value (anything that can be pickled), on every rank."""
-    return _hvd.broadcast_object(value, root_rank=0) if size() > 1 else value
+    if size() == 1:
+        return value
+    with _on_the_host():
+        return _hvd.broadcast_object(value, root_rank=0)
 
 
 def gather_objects(value: Result) -> list:
     """Every rank's value, in rank order, on every rank."""
-    return _hvd.allgather_object(value) if size() > 1 else [value]
+    if size() == 1:
+        return [value]
+    with _on_the_host():
+        return _hvd.allgather_object(value)
+
+
+def _on_the_host() -> Any:
+    """For what is no tensor of the step: it has no way to make through a GPU, and if two ranks should have one GPU,
+    they can tell each other before NCCL finds out."""
+    import tensorflow as tf
+
+    return tf.device("/CPU:0")
 
 
 def on_root(function: Callable[[], Result]) -> Result:

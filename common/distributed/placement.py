@@ -8,31 +8,35 @@ import os
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from common.distributed import collectives, launchers
+from common.distributed import collectives, gpus, launchers
 from common.errors import UserError
 
 
 @dataclass(frozen=True)
 class Placement:
-    """threads: cores that are this rank's own. gpu: its GPU, if it has one."""
+    """threads: cores that are this rank's own. gpu: its GPU, if it has one. devices: those of all ranks, in words."""
 
     threads: int
     gpu: Optional[str]
+    devices: str = "CPUs"
 
 
-def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None) -> Placement:
+def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None, *, uses_gpu: bool = True) -> Placement:
     """Start Horovod, give this rank its GPU and its share of the node's cores. Call once, before any TensorFlow op.
 
     threads: compute threads of this rank; 0 shares the node's cores out evenly over its ranks.
     group_size: from the number of ranks to that of a group for average_over_group, neighbours by number; a divisor.
-    Raises UserError if Horovod cannot be used or sees other ranks than were started, or the node has fewer GPUs than
-    ranks.
+    uses_gpu: False for what reads and writes files only; any number of its ranks may run where there are GPUs.
+    Raises UserError if Horovod cannot be used or sees other ranks than were started, or a rank has no GPU of its own
+    on a node with GPUs.
     """
     promise = launchers.promised(os.environ)
     if promise is None or promise.rank == 0:
         print("starting: TensorFlow is loaded, which takes some seconds", flush=True)
     import tensorflow as tf
 
+    if not uses_gpu:
+        tf.config.set_visible_devices([], "GPU")
     if not tf.config.list_physical_devices("GPU"):
         # Milliseconds between Horovod's looks at what is ready to be exchanged. Its default of 1 suits GPUs; on a CPU
         # those looks take 8 % of a core from the computation (`make bench`, row "two ranks").
@@ -46,7 +50,27 @@ def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None) ->
         print(f"warning: {collectives.local_size()} ranks x {threads} threads on a node with {node_cores} cores")
     # Two, so that an input or allreduce operation never waits behind a long convolution; more only fight for cores.
     tf.config.threading.set_inter_op_parallelism_threads(2)
-    return Placement(threads=threads, gpu=_own_gpu())
+    return _with_gpus(threads) if uses_gpu else Placement(threads, None)
+
+
+def _with_gpus(threads: int) -> Placement:
+    """This rank's placement, once no two ranks have one GPU and none computes on a CPU by mistake. Collective."""
+    gpu, problem = None, None
+    try:
+        gpu = _own_gpu()
+    except UserError as error:
+        problem = error
+    collectives.raise_together(problem)
+    everyone = collectives.gather_objects(gpu and gpu[1])
+    shared = gpus.twice_used(everyone)
+    if shared:
+        raise shared
+    warning = gpus.difference(everyone)
+    if warning and collectives.is_root():
+        print(warning)
+    return Placement(
+        threads, gpu[0] if gpu else None, gpus.describe(everyone) + ("" if gpu else gpus.unused(os.environ))
+    )
 
 
 def own_cores(allowed: list[int], node_cores: int) -> int:
@@ -66,20 +90,24 @@ def own_cores(allowed: list[int], node_cores: int) -> int:
     return share
 
 
-def _own_gpu() -> Optional[str]:
+def _own_gpu() -> Optional[tuple[str, gpus.Gpu]]:
+    """TensorFlow's name of it, and what others need to know of it. Raises UserError."""
     import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
+    seen = tf.config.list_physical_devices("GPU")
+    if not seen:
+        error = gpus.unseen(os.environ)
+        if error:
+            raise error
         return None
     ranks, own = collectives.local_size(), collectives.local_rank()
     # Under jsrun and some srun set-ups each rank sees only its own GPU, whatever its local rank.
-    if len(gpus) > 1 and own >= len(gpus):
+    if len(seen) > 1 and own >= len(seen):
         raise UserError(
-            f"{ranks} ranks on this node but only {len(gpus)} GPUs: start at most one rank per GPU "
-            f"(horovodrun -np {len(gpus)})"
+            f"{ranks} ranks on this node but only {len(seen)} GPUs: start at most one rank per GPU "
+            f"(horovodrun -np {len(seen)})"
         )
-    gpu = gpus[0] if len(gpus) == 1 else gpus[own]
+    gpu = seen[0] if len(seen) == 1 else seen[own]
     tf.config.set_visible_devices(gpu, "GPU")
     tf.config.experimental.set_memory_growth(gpu, True)
-    return gpu.name
+    return gpu.name, gpus.look(gpu, len(seen))
