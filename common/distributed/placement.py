@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from common.distributed import collectives, gpus, launchers
+from common.distributed import collectives, gpu_environment, gpus, launchers
 from common.errors import UserError
 
 
@@ -33,6 +33,8 @@ def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None, *,
     promise = launchers.promised(os.environ)
     if promise is None or promise.rank == 0:
         print("starting: TensorFlow is loaded, which takes some seconds", flush=True)
+    if uses_gpu:
+        gpu_environment.prepare(os.environ)
     import tensorflow as tf
 
     if not uses_gpu:
