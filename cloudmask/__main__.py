@@ -41,8 +41,11 @@ def _benchmark(options: argparse.Namespace) -> int:
     from cloudmask import infer, train
     from common.runs.files import check_writable, deliver
     from common.session import open_session
+    from common.training import precision
 
     command, wanted = options.command, config.report
+    if command == "run":
+        precision.check("inference", config.inference)  # before hours of training
     files = [wanted.log_file, wanted.mlperf_logfile, wanted.model_file if command != "infer" else ""]
     distributed.on_root(lambda: check_writable(*(Path(name) for name in files if name)))
     failed, scenes, model_file = 0, 0, None

@@ -112,6 +112,10 @@ class InferenceSettings(Settings):
     precision: Precision = Field(
         "float32", description="arithmetic of layers: float32 | mixed_bfloat16 | mixed_float16"
     )
+    tf32: bool = Field(
+        False,
+        description="let GPUs from A100 on round the factors of float32 products to 10 bits of mantissa (TF32)",
+    )
     xla: bool = Field(False, description="compile the forward pass with XLA")
     warmup_scenes: int = Field(1, ge=0, description="passes over a blank scene before times are taken")
     num_warmup_runs: int = Field(0, ge=0, description="passes over all scenes that are not timed")

@@ -26,6 +26,7 @@ from common.report.tables import show
 from common.runs.environment import commit
 from common.runs.files import move_aside
 from common.session import Session
+from common.training import precision
 from common.training.step import forward
 
 
@@ -35,14 +36,14 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
     Raises UserError if there is no scene, no model, or there are fewer scenes than ranks.
     """
     settings, run = config.inference, session.run
-    tf.keras.mixed_precision.set_global_policy(settings.precision)
+    precision.apply("inference", settings)
     scenes = _scenes(config)
     first, last = share(len(scenes), distributed.rank(), distributed.size())
     own = scenes[first:last]
     job = _prepare(config, session, model_file)
     what = f"{len(scenes)} scenes"
     what = f"reading {what}" if job.forward is None else f"masking {what} with {job.attributes['model']}"
-    run.say(f"{what} ({settings.mode}, {settings.precision})")
+    run.say(f"{what} ({settings.mode}, {precision.in_words(settings)})")
     _warm_up(job)
     results: list[Result] = []
 
@@ -61,7 +62,12 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
     _record(config, session, everything, summary)
     reference_log.write(run, config, reference_log.inference_line(config, summary))
     if distributed.is_root():
-        about = {"mode": settings.mode, "precision": settings.precision, "ranks": distributed.size()}
+        about = {
+            "mode": settings.mode,
+            "precision": settings.precision,
+            "tf32": settings.tf32,
+            "ranks": distributed.size(),
+        }
         timing.write(str(run / "inference"), runs, {**about, "scores": summary["scores"]})
         if len(runs) > 1 or job.forward is None:
             show(timing.runs_table(runs))
@@ -90,6 +96,7 @@ def _prepare(config: Config, session: Session, model_file: Optional[str]) -> Job
 
 def _record(config: Config, session: Session, results: list[Result], summary: dict) -> None:
     settings, run = config.inference, session.run
+    session.log.events({"inference_precision_mode": settings.precision, "inference_tf32": settings.tf32})
     if NETWORK in summary["scores"]:
         session.log.event("inference_accuracy", summary["scores"][NETWORK]["pixel_accuracy"])
     for result in results:
@@ -97,7 +104,14 @@ def _record(config: Config, session: Session, results: list[Result], summary: di
         run.record("scene", **{k: v for k, v in vars(result).items() if k != "scores"}, **values)
         if result.error:
             run.say(f"failed: {result.error}")
-    run.record("inference", mode=settings.mode, precision=settings.precision, ranks=distributed.size(), **summary)
+    run.record(
+        "inference",
+        mode=settings.mode,
+        precision=settings.precision,
+        tf32=settings.tf32,
+        ranks=distributed.size(),
+        **summary,
+    )
 
 
 def _scenes(config: Config) -> list[DataFile]:

@@ -14,6 +14,7 @@ from common.runs.files import deliver
 from common.runs.folder import Run
 from common.session import Session
 from common.training import loop
+from common.training.precision import in_words
 from common.training.settings import BatchSizes, batch_sizes
 from common.training.step import prepare
 
@@ -37,7 +38,7 @@ def train(config: Config, session: Session) -> dict:
     run.say(
         f"training on {len(data.scenes)} scenes ({data.batches.samples} patches), {len(data.held_out_scenes)} scenes "
         f"held out ({data.held_out.samples} patches); {ranks} ranks x {session.threads} threads on {session.devices}, "
-        f"global batch {sizes.total}, {data.batches.steps_per_epoch} updates an epoch, {settings.precision}"
+        f"global batch {sizes.total}, {data.batches.steps_per_epoch} updates an epoch, {in_words(settings)}"
     )
     rule = _baseline(config, data, run)
     summary = loop.train(task, optimizer, settings, session, tensorboard=config.output.tensorboard)
@@ -70,6 +71,7 @@ def _log_settings(config: Config, session: Session, data: TrainingData, sizes: B
         "eval_samples": data.held_out.samples,
         **optimizers.log_entries(config.optimizer, config.schedule, distributed.size()),
         "precision_mode": settings.precision,
+        "tf32": settings.tf32,
     }
     session.log.events(values)
 

@@ -143,6 +143,10 @@ class InferenceSettings(Settings):
     max_inter_threads: int = Field(1, gt=0, le=4096, description="batches at once on a rank, read and computed")
     max_intra_threads: int = Field(0, ge=0, le=4096, description="threads within a batch; 0 takes `threads`")
     precision: Precision = Field("float32", description="arithmetic: float32 | mixed_bfloat16 | mixed_float16")
+    tf32: bool = Field(
+        False,
+        description="let GPUs from A100 on round the factors of float32 products to 10 bits of mantissa (TF32)",
+    )
     xla: bool = Field(False, description="compile the forward pass with XLA")
     enable_trt: bool = Field(False, description="compile the forward pass with TensorRT (NVIDIA GPUs)")
     trt_model_dir: str = Field("", description="enable_trt: folder in which compiled engines are kept")

@@ -14,7 +14,7 @@ from common.distributed import Placement
 from common.errors import UserError, storage_problem
 from common.report.tables import show
 from common.runs.folder import Run, open_run
-from common.training import step
+from common.training import precision, step
 from tf_deepcam.config import Config
 from tf_deepcam.data import formats
 from tf_deepcam.data.samples import CLASSES
@@ -44,7 +44,7 @@ def infer(config: Config, placement: Placement) -> int:
     folder.say(
         f"{settings.mode}: {len(source.files)} {source.form} samples of {source.shape[0]} x {source.shape[1]}; {size} "
         f"ranks x {placement.threads} threads on {placement.devices}, {settings.max_inter_threads} batches at once, "
-        f"global batch {settings.batch_size}, {settings.precision}"
+        f"global batch {settings.batch_size}, {precision.in_words(settings)}"
     )
     own_bytes = sum(file.bytes for file in batches.own_files())
     runs = timing.measure(
@@ -64,6 +64,7 @@ def infer(config: Config, placement: Placement) -> int:
         "max_inter_threads": settings.max_inter_threads,
         "max_intra_threads": placement.threads,
         "precision": settings.precision,
+        "tf32": settings.tf32,
         "xla": settings.xla,
         "tensorrt": settings.enable_trt,
     }
@@ -88,7 +89,7 @@ def _forward(config: Config, source: formats.SampleSet, local_batch: int) -> Cal
     settings = config.inference
     if not settings.model_file:
         raise UserError("inference.model_file is not set: give the trained network, or set inference.mode: io", True)
-    tf.keras.mixed_precision.set_global_policy(settings.precision)
+    precision.apply("inference", settings)
     network = trained.load(settings.model_file, config.model, source.shape[-1])
     if settings.enable_trt:
         from tf_deepcam.network import tensorrt  # needs what few machines have

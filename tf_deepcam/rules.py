@@ -50,6 +50,7 @@ _OPTIMIZER_DETAILS = {
 # "Precision optimisations are not allowed": neither in arithmetic nor in what is exchanged or staged.
 _FULL_PRECISION = {
     "training.precision": "float32",
+    "training.tf32": False,
     "training.compress_allreduce": False,
     "data.stage_dtype": "float32",
 }

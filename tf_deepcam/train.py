@@ -9,6 +9,7 @@ from common.optim import optimizers
 from common.runs.folder import Run
 from common.session import Session
 from common.training import loop
+from common.training.precision import in_words
 from common.training.settings import BatchSizes, batch_sizes
 from common.training.step import prepare
 from common.training.task import Task
@@ -85,7 +86,7 @@ def _introduce(config: Config, session: Session, task: Task, batches: BatchPair,
     say(
         f"training on {batches.training.samples} samples of {height} x {width}, {batches.validation.samples} for "
         f"validation; {ranks} ranks x {session.threads} threads on {session.devices}, global batch {sizes.total}, "
-        f"{batches.training.steps_per_epoch} updates an epoch, {settings.precision}; "
+        f"{batches.training.steps_per_epoch} updates an epoch, {in_words(settings)}; "
         f"{task.gflop_per_sample / 3:.1f} GFLOP a forward pass"
     )
     if config.rules == "esif_baseline":
@@ -115,6 +116,7 @@ def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: B
         "shuffle_mode": _shuffle_mode(config),
         "stage_copies": config.data.stage_copies if config.data.stage_dir else None,
         "precision_mode": settings.precision,
+        "tf32": settings.tf32,
         "enable_jit": settings.xla,
         **optimizers.log_entries(config.optimizer, config.schedule, distributed.size()),
         "train_samples": batches.training.samples,

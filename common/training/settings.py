@@ -23,6 +23,10 @@ class TrainingSettings(Settings):
     precision: Precision = Field(
         "float32", description="arithmetic of layers; weights stay float32: float32 | mixed_bfloat16 | mixed_float16"
     )
+    tf32: bool = Field(
+        False,
+        description="let GPUs from A100 on round the factors of float32 products to 10 bits of mantissa (TF32)",
+    )
     xla: bool = Field(False, description="compile forward and backward pass with XLA")
     compress_allreduce: bool = Field(False, description="exchange gradients between ranks as float16")
     seed: int = Field(1234, ge=0, le=2**32 - 1, description="of initial weights and data order")

@@ -5,43 +5,24 @@ micro-batches of b on n ranks take the same step as one batch of k * b * n, what
 optimizer clips after the reduction, and its schedule counts updates.
 """
 
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from common import distributed
 from common.errors import UserError
+from common.training import precision
 from common.training.settings import TrainingSettings
 from common.training.task import Objective
 
 
 def prepare(settings: TrainingSettings) -> None:
-    """Seeds, precision and determinism, before the network is built."""
+    """Seeds, precision and determinism, before the network is built. Raises UserError. A collective call."""
     tf.keras.utils.set_random_seed(settings.seed)
-    tf.keras.mixed_precision.set_global_policy(settings.precision)
+    precision.apply("training", settings)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    problem = precision_warning(settings.precision, [_capability(gpu) for gpu in tf.config.get_visible_devices("GPU")])
-    if problem and distributed.is_root():
-        print(problem)
-
-
-def _capability(gpu: Any) -> Optional[tuple[int, int]]:
-    """NVIDIA's compute capability; None for what has none."""
-    return tf.config.experimental.get_device_details(gpu).get("compute_capability")
-
-
-def precision_warning(precision: str, capabilities: list[Optional[tuple[int, int]]]) -> Optional[str]:
-    """What to tell where GPUs do not compute in this precision: bfloat16 came with Ampere, compute capability 8.0."""
-    old = [capability for capability in capabilities if capability and capability < (8, 0)]
-    if precision != "mixed_bfloat16" or not old:
-        return None
-    version = ".".join(map(str, old[0]))
-    return (
-        f"warning: training.precision is mixed_bfloat16, which GPUs of compute capability {version} do not compute in: "
-        "take mixed_float16 on V100 and other GPUs before A100"
-    )
 
 
 def forward(network: tf.keras.Model, *, xla: bool = False) -> Callable[[np.ndarray], tf.Tensor]:

@@ -12,7 +12,7 @@ from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.training.checkpoints import Checkpoint
 from common.training.settings import TrainingSettings, batch_sizes
 from common.training.state import State
-from common.training.step import TrainingStep, precision_warning
+from common.training.step import TrainingStep
 
 
 def small_network() -> tf.keras.Model:
@@ -106,12 +106,6 @@ def test_the_global_batch_is_shared_out_or_refused():
     assert batch_sizes(settings, ranks=4) == (6, 12, 48, 6)
     with pytest.raises(UserError, match="48 cannot be shared evenly by 5 ranks x 2 accumulated passes"):
         batch_sizes(settings, ranks=5)
-
-
-def test_bfloat16_on_a_gpu_without_it_is_said():
-    assert "take mixed_float16 on V100" in precision_warning("mixed_bfloat16", [(7, 0)])
-    assert precision_warning("mixed_bfloat16", [(8, 0), (9, 0), None]) is None
-    assert precision_warning("mixed_float16", [(7, 0)]) is None
 
 
 @pytest.mark.parametrize(("rule", "factor"), [("none", 1), ("linear", 9), ("sqrt", 3)])
