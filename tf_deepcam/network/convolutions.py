@@ -6,9 +6,7 @@ take TensorFlow's own form of everything.
 
 import tensorflow as tf
 
-
-def on_cpu() -> bool:
-    return not tf.config.list_logical_devices("GPU")
+from common.distributed import devices
 
 
 def kernel_gradient(inputs: tf.Tensor, gradient: tf.Tensor, rate: int) -> tf.Tensor:
@@ -111,7 +109,7 @@ def _deconvolution(inputs, kernel):
 def _plain_deconvolution(inputs, kernel):
     batch, height, width = tf.unstack(tf.shape(inputs)[:3])
     filters = kernel.shape[2]
-    if inputs.dtype == tf.float32:
+    if inputs.dtype == tf.float32 or devices.on_gpu():
         whole, padding = (batch, 2 * height, 2 * width, filters), [[0, 0], [1, 0], [1, 0], [0, 0]]
         return tf.nn.conv2d_transpose(inputs, kernel, whole, 2, padding)
     # oneDNN has no quick bfloat16 routine for uneven padding (8.8 s where this takes 0.17), so the row is cut off.
@@ -131,7 +129,7 @@ class Convolution(tf.keras.layers.Conv2D):
         self.rate = rate
 
     def call(self, inputs):
-        if inputs.shape[0] is None or not on_cpu():
+        if inputs.shape[0] is None or devices.on_gpu():
             return tf.nn.conv2d(inputs, self.kernel, 1, "SAME", dilations=self.rate)
         return _convolution(self.rate)(inputs, tf.convert_to_tensor(self.kernel))
 
@@ -152,6 +150,6 @@ class Deconvolution(tf.keras.layers.Conv2DTranspose):
         super().__init__(filters, **options)
 
     def call(self, inputs):
-        if inputs.shape[0] is None or self.filters < 16 or not on_cpu():
+        if inputs.shape[0] is None or self.filters < 16 or devices.on_gpu():
             return _plain_deconvolution(inputs, self.kernel)
         return _deconvolution(inputs, tf.convert_to_tensor(self.kernel))

@@ -16,7 +16,8 @@ Layers carry the reference's parameter names, by which tf_deepcam.weights reads 
 
 import tensorflow as tf
 
-from tf_deepcam.network.convolutions import Convolution, Deconvolution, on_cpu
+from common.distributed import devices
+from tf_deepcam.network.convolutions import Convolution, Deconvolution
 from tf_deepcam.network.normalization import GroupBatchNormalization
 
 _RATES = {16: (1, 6, 12, 18), 8: (1, 12, 24, 36)}  # of the pyramid, by output stride
@@ -61,11 +62,11 @@ class _Builder:
     def convolution(self, x, name: str, channels: int, size: int, stride: int = 1, rate: int = 1, draw=kaiming_normal):
         """A convolution without bias. draw: of the kernel, from its fan in."""
         kernel = draw(size * size * x.shape[-1])
-        if stride > 1 and size == 1:
+        if stride > 1 and size == 1 and not devices.on_gpu():
             # The same function as a 1 x 1 convolution of that stride, whose gradient on a CPU (TensorFlow 2.15.1 with
-            # oneDNN, batch 1, few channels) writes outside its memory: a test in tests/tf_deepcam/test_model.py.
+            # oneDNN, batch 1, few channels) writes outside its memory: a test in tests/tf_deepcam/network/.
             x, stride = x[:, ::stride, ::stride], 1
-        elif stride > 1:
+        elif stride > 1 and size > 1:
             x = tf.keras.layers.ZeroPadding2D(1)(x)
         elif size == 3:
             return Convolution(channels, rate, kernel_initializer=kernel, name=name)(x)
@@ -105,7 +106,7 @@ class _Builder:
 
     def norm(self, x, name: str):
         # oneDNN's bfloat16 batch norm of 728 channels takes seven times as long as its float32 one, both ways together.
-        slow = on_cpu() and x.shape[-1] % 16
+        slow = not devices.on_gpu() and x.shape[-1] % 16
         # PyTorch's momentum 0.1 is Keras' 0.9.
         return self._norm(momentum=0.9, epsilon=1e-5, name=f"{name}.bn", dtype="float32" if slow else None)(x)
 
