@@ -169,12 +169,14 @@ def average_over_ranks(tensors: list, compress: bool = False) -> list:
     """Mean over ranks of each tensor, inside a training step. One operation a tensor, so that the exchange of the
     last layers' gradients overlaps the backward pass of the first (Sergeev and Del Balso, arXiv:1802.05799).
 
-    compress: send float16 instead of float32.
+    compress: send float16 instead of float32, divided by the ranks before the sum, which many ranks' would overflow.
     """
     if size() == 1:
         return tensors
-    compression = _hvd.Compression.fp16 if compress else _hvd.Compression.none
-    return [_hvd.allreduce(tensor, op=_hvd.Average, compression=compression) for tensor in tensors]
+    if compress:
+        parts = [tensor / size() for tensor in tensors]
+        return [_hvd.allreduce(part, op=_hvd.Sum, compression=_hvd.Compression.fp16) for part in parts]
+    return [_hvd.allreduce(tensor, op=_hvd.Average) for tensor in tensors]
 
 
 def average_over_group(tensor: "tf.Tensor") -> "tf.Tensor":

@@ -98,15 +98,14 @@ class TrainingStep:
             )
 
     def _gradients_of(self, *batch) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Gradients of one micro-batch's summed loss, and its sums and weights, [terms, 2]."""
+        """Gradients of one micro-batch's summed loss, with loss scaling times its scale, and its sums and weights,
+        [terms, 2]."""
         with tf.GradientTape() as tape:
             terms = self._objective(batch, self.network(batch[0], training=True))
             loss = terms["loss"][0]
             if self._scales_loss:
                 loss = self.optimizer.get_scaled_loss(loss)
         gradients = tape.gradient(loss, self.network.trainable_variables)
-        if self._scales_loss:
-            gradients = self.optimizer.get_unscaled_gradients(gradients)
         self._terms = list(terms)
         return gradients, tf.stack([tf.stack([tf.cast(x, tf.float32) for x in pair]) for pair in terms.values()])
 
@@ -126,6 +125,8 @@ class TrainingStep:
     def _update(self, batch: tuple) -> StepResult:
         gradients, sums = self._gradients(*batch) if self._accumulate == 1 else self._accumulated(batch)
         gradients = distributed.average_over_ranks(gradients, compress=self._compress)
+        if self._scales_loss:  # after the exchange: float16 has nothing below 6e-8, where unscaled gradients lie
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
         (sums,) = distributed.average_over_ranks([tf.concat([sums, [[self._asked_to_stop, 0.0]]], 0)])  # [terms + 1, 2]
         stopped, sums = sums[-1, 0], sums[:-1]
         weight = tf.maximum(sums[self._terms.index("loss"), 1], 1e-12)

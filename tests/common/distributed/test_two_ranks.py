@@ -41,6 +41,11 @@ def test_gradients_exchanged_as_float16_take_nearly_the_same_step(results):
     assert np.abs(two["compressed"] - two["weights"]).max() > 5e-3  # the step that was taken
 
 
+def test_a_gradient_below_float16_survives_its_exchange_and_a_large_one_does_not_overflow_in_the_sum(results):
+    for result in results:
+        np.testing.assert_allclose(result["steps"], [1e-8, 1.5], rtol=1e-3)
+
+
 def test_evaluation_does_not_depend_on_the_number_of_ranks(results):
     one, two = results
     np.testing.assert_allclose(two["scores"], one["scores"], atol=1e-6)

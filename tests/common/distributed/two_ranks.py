@@ -30,6 +30,19 @@ def small_network() -> tf.keras.Model:
     return tf.keras.Model(inputs, tf.keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
 
 
+def smallest_step(gradient: float) -> float:
+    """How far plain descent of rate 1 moves a weight whose gradient this is, exchanged as float16 in mixed_float16."""
+    network = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False, input_shape=(1,))])
+    network.set_weights([np.zeros((1, 1), np.float32)])
+    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(tf.keras.optimizers.SGD(1.0))
+    settings = TrainingSettings(precision="mixed_float16", compress_allreduce=True)
+    step = TrainingStep(
+        network, optimizer, lambda batch, outputs: {"loss": (gradient * tf.reduce_sum(outputs), 1.0)}, settings
+    )
+    step((tf.ones((1, 1)),))
+    return -float(network.get_weights()[0][0, 0])
+
+
 def main() -> int:
     scenes_folder, output = sys.argv[1:]
     placement = distributed.init()
@@ -49,11 +62,13 @@ def main() -> int:
     TrainingStep(network, optimizer, task.objective, TrainingSettings(compress_allreduce=True))(batch)
     compressed = np.concatenate([weight.ravel() for weight in network.get_weights()])
     network.set_weights(exact)
+    steps = [smallest_step(gradient) for gradient in (1e-8, 1.5)]  # times 2 ^ 15 the second is near float16's end
     held_out = evaluation_patches(scenes, settings, 4, Reading())
     scores = task.evaluate(forward(network), held_out, placement.threads)
     everywhere = distributed.gather_objects(scores)
     weights = np.concatenate([weight.ravel() for weight in network.get_weights()])
-    result = SimpleNamespace(weights=weights, compressed=compressed, losses=losses, scores=list(scores.values()))
+    result = SimpleNamespace(weights=weights, compressed=compressed, losses=losses, steps=steps)
+    result.scores = list(scores.values())
     same = distributed.gather_objects(weights)
     if distributed.is_root():
         assert all(other == scores for other in everywhere)
