@@ -18,7 +18,9 @@ CLASS_WEIGHTS = tuple(frequency**-0.125 for frequency in CLASS_FREQUENCIES)
 
 def pixel_loss(labels: tf.Tensor, logits: tf.Tensor, settings: LossSettings) -> tf.Tensor:
     """labels: [batch, height, width] integer; logits: [..., 3] float32. Returns the loss of each pixel."""
-    labels = tf.cast(labels, tf.int32)
+    # On GPUs TensorFlow reshapes int32 in host memory, and compares it there (tests/graph_on_gpu.py).
+    classes = tf.cast(labels, tf.uint8)
+    labels = tf.cast(labels, tf.int64)
     weights = tf.constant([frequency**settings.loss_weight_pow for frequency in CLASS_FREQUENCIES], tf.float32)
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     loss = entropy * tf.gather(weights, labels)
@@ -26,9 +28,9 @@ def pixel_loss(labels: tf.Tensor, logits: tf.Tensor, settings: LossSettings) -> 
         # exp(-entropy) is the probability of the true class.
         loss *= tf.pow(-tf.math.expm1(-entropy), settings.focal_gamma)
     elif settings.loss == "false_positive":
-        predicted = tf.argmax(logits, -1, tf.int32)
+        predicted = tf.cast(tf.argmax(logits, -1), tf.uint8)
         for number, weight in ((1, settings.fpw_1), (2, settings.fpw_2)):
-            wrong = tf.cast((predicted == number) & (labels != number), tf.float32)
+            wrong = tf.cast((predicted == number) & (classes != number), tf.float32)
             loss *= 1.0 + weight * wrong
     return loss
 
