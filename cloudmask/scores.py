@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_SUREST = 1e-7  # probabilities are clipped here, as by Keras, so that one sure mistake is not infinite
+SUREST = 1e-7  # probabilities are clipped here, as by Keras, so that one sure mistake is not infinite
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class BinaryCounts:
             weight[mask].sum(dtype=np.float64) for mask in (positive & truth, positive & ~truth, ~positive & truth)
         ]
         total = weight.sum(dtype=np.float64)
-        certain = np.clip(np.where(truth, probability, 1.0 - probability), _SUREST, 1.0)
+        certain = np.clip(np.where(truth, probability, 1.0 - probability), SUREST, 1.0)
         true_positive, false_positive, false_negative = cells
         log_loss = float(-(np.log(certain) * weight).sum())
         return cls(true_positive, false_positive, false_negative, total - sum(cells), log_loss)
@@ -49,7 +49,7 @@ class BinaryCounts:
         false_negative = np.count_nonzero(truth & where) - true_positive
         wrong = false_positive + false_negative
         true_negative = np.count_nonzero(where) - true_positive - wrong
-        loss = -wrong * float(np.log(_SUREST))
+        loss = -wrong * float(np.log(SUREST))
         return cls(float(true_positive), float(false_positive), float(false_negative), float(true_negative), loss)
 
     @classmethod

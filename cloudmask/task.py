@@ -10,7 +10,7 @@ from cloudmask.config import Config
 from cloudmask.data import scenes
 from cloudmask.data.patches import evaluation_patches, training_patches
 from cloudmask.network import networks
-from cloudmask.scores import BinaryCounts
+from cloudmask.scores import SUREST, BinaryCounts
 from common import distributed
 from common.data.batches import Batches, Reading
 from common.data.files import DataFile
@@ -85,6 +85,24 @@ def objective(
     }
 
 
+def evaluation_sums(probability: tf.Tensor, cloud: tf.Tensor, measured: tf.Tensor, threshold: float) -> tf.Tensor:
+    """BinaryCounts.as_array() of a batch over all its pixels, then over the measured ones, [10] float64.
+
+    probability: [batch, height, width, 1] float32, cloud above `threshold`; cloud, measured: uint8, 0 or 1. Counted as
+    integers where the network computes, so that a mask of a batch never crosses to the host.
+    """
+    probability = tf.cast(probability, tf.float64)
+    positive, truth, seen = probability > threshold, cloud > 0, measured > 0
+    certain = tf.clip_by_value(tf.where(truth, probability, 1.0 - probability), SUREST, 1.0)
+    loss = -tf.math.log(certain)
+    sums = []
+    for where in (tf.ones_like(seen), seen):
+        cells = (positive & truth, positive & ~truth, ~positive & truth, ~positive & ~truth)
+        sums += [tf.cast(tf.math.count_nonzero(cell & where), tf.float64) for cell in cells]
+        sums.append(tf.reduce_sum(tf.where(where, loss, 0.0)))  # a pixel that is not measured may hold NaN
+    return tf.stack(sums)
+
+
 def evaluate(
     compiled: Callable[[np.ndarray], tf.Tensor],
     batches: Batches,
@@ -99,20 +117,13 @@ def evaluate(
     compiled: the network's forward pass. only_measured: the pixels that the scores are over. A collective call.
     """
 
-    def measure(batch: tuple) -> np.ndarray:
-        probability, cloud, measured = np.asarray(compiled(batch[0])), batch[1].numpy(), batch[2].numpy()
-        positive, truth, seen = probability > threshold, cloud.view(bool), measured.view(bool)
-        everywhere = BinaryCounts.of_certain(positive, truth, np.ones_like(truth))
-        counted = measured if only_measured else np.ones_like(measured)
-        parts = (
-            BinaryCounts.of(probability, cloud, counted, threshold),
-            everywhere,
-            BinaryCounts.of_certain(positive, truth, seen),
-        )
-        return np.concatenate([part.as_array() for part in parts])
+    count = tf.function(partial(evaluation_sums, threshold=threshold), autograph=False, reduce_retracing=True)
 
-    sums = sum_over_batches(batches, measure, 3 * len(BinaryCounts().as_array()), threads)
-    counts, everywhere, measured = map(BinaryCounts.from_array, np.split(sums, 3))
+    def measure(batch: tuple) -> np.ndarray:
+        return count(compiled(batch[0]), batch[1], batch[2]).numpy()
+
+    everywhere, measured = map(BinaryCounts.from_array, np.split(sum_over_batches(batches, measure, 10, threads), 2))
+    counts = measured if only_measured else everywhere
     if not counts.pixels:
         raise UserError("no pixel of the held-out scenes was measured: there is nothing to score on", on_all_ranks=True)
     scores = counts.scores()
