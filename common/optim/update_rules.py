@@ -31,7 +31,9 @@ class Moments(tf.keras.optimizers.Optimizer):
         **options: Any,
     ):
         """larc_eta: LARC's trust coefficient, 0 is no LARC. options: Keras' (global_clipnorm, weight_decay, name)."""
-        super().__init__(**{"name": type(self).__name__, "weight_decay": None, **options})
+        # Where Keras sees a GPU it would compile update_step with XLA anew for each variable (301 in DeepCAM).
+        fixed = {"name": type(self).__name__, "weight_decay": None, "jit_compile": False}
+        super().__init__(**{**fixed, **options})
         self._learning_rate = self._build_learning_rate(learning_rate)
         self.betas, self.epsilon, self.larc_eta, self.larc_mode = tuple(betas), epsilon, larc_eta, larc_mode
 
