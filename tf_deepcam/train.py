@@ -18,6 +18,7 @@ from tf_deepcam.config import Config
 from tf_deepcam.data.run_batches import batches_of_run
 from tf_deepcam.data.sample_batches import BatchPair
 from tf_deepcam.network import reference_checkpoint, weights
+from tf_deepcam.network.normalization import GroupBatchNormalization
 from tf_deepcam.network.reference_checkpoint import Pace
 from tf_deepcam.rules import run_type
 from tf_deepcam.task import SCORE, make_task
@@ -95,6 +96,10 @@ def _introduce(config: Config, session: Session, task: Task, batches: BatchPair,
             "program, so report this run as ported (rules: esif_ported), or optimized"
         )
     say(batch_statistics.line(settings, ranks))
+    shared = sum(isinstance(layer, GroupBatchNormalization) for layer in task.network.layers)
+    problem = batch_statistics.exchange_warning(shared, distributed.cycle_ms())
+    if problem:
+        say(problem)
 
 
 def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: BatchSizes) -> None:

@@ -22,7 +22,7 @@ from common.distributed.collectives import (
     size,
     sum_over_ranks,
 )
-from common.distributed.placement import Placement, init
+from common.distributed.placement import Placement, cycle_ms, init
 
 __all__ = [
     "Placement",
@@ -32,6 +32,7 @@ __all__ = [
     "broadcast_object",
     "broadcast_variables",
     "check_same",
+    "cycle_ms",
     "gather_objects",
     "init",
     "is_root",

@@ -39,9 +39,11 @@ def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None, *,
 
     if not uses_gpu:
         tf.config.set_visible_devices([], "GPU")
-    if not tf.config.list_physical_devices("GPU"):
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    if not has_gpu and not _shares_statistics(promise, group_size):
         # Milliseconds between Horovod's looks at what is ready to be exchanged. Its default of 1 suits GPUs; on a CPU
-        # those looks take 8 % of a core from the computation (`make bench`, row "two ranks").
+        # those looks take 8 % of a core from the computation (`make bench`, row "two ranks"). With groups every batch
+        # norm waits for the next look twice a step, one after the other: 152 times in DeepCAM.
         os.environ.setdefault("HOROVOD_CYCLE_TIME", "20")
     collectives.connect(group_size)
     tf.get_logger().setLevel("ERROR")  # Keras' advice to programmers, such as on saving a model without metrics
@@ -50,8 +52,7 @@ def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None, *,
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     if collectives.is_root() and threads * collectives.local_size() > node_cores:
         print(f"warning: {collectives.local_size()} ranks x {threads} threads on a node with {node_cores} cores")
-    # Two, so that an input or allreduce operation never waits behind a long convolution; more only fight for cores.
-    tf.config.threading.set_inter_op_parallelism_threads(2)
+    tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads(threads, gpu=has_gpu and uses_gpu))
     return _with_gpus(threads) if uses_gpu else Placement(threads, None)
 
 
@@ -73,6 +74,30 @@ def _with_gpus(threads: int) -> Placement:
     return Placement(
         threads, gpu[0] if gpu else None, gpus.describe(everyone) + ("" if gpu else gpus.unused(os.environ))
     )
+
+
+def _shares_statistics(promise: Optional[launchers.Promise], group_size: Optional[Callable[[int], int]]) -> bool:
+    """Whether there will be groups of several ranks, as far as that is known before Horovod has started."""
+    if promise is None or group_size is None:
+        return False
+    try:
+        return group_size(promise.ranks) > 1
+    except UserError:  # raised again once all ranks can
+        return False
+
+
+def cycle_ms() -> float:
+    """Milliseconds between Horovod's looks at what is ready to be exchanged."""
+    return float(os.environ.get("HOROVOD_CYCLE_TIME", "1"))
+
+
+def inter_op_threads(threads: int, *, gpu: bool) -> int:
+    """Operations that run at once, for a rank with so many cores.
+
+    On CPUs two, so that an allreduce never waits behind a long convolution; more only fight for cores. With a GPU they
+    only start its kernels, and a core each is TensorFlow's own choice. Reading has threads of its own.
+    """
+    return max(threads, 2) if gpu else 2
 
 
 def own_cores(allowed: list[int], node_cores: int) -> int:

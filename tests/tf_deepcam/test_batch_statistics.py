@@ -2,7 +2,7 @@
 
 import pytest
 
-from tf_deepcam.batch_statistics import group_size, grouping, line, samples_per_statistic
+from tf_deepcam.batch_statistics import exchange_warning, group_size, grouping, line, samples_per_statistic
 from tf_deepcam.config import DeepcamTrainingSettings
 
 
@@ -32,3 +32,11 @@ def test_groups_are_made_only_where_ranks_may_share():
     assert grouping(DeepcamTrainingSettings()) is None
     assert grouping(DeepcamTrainingSettings(batchnorm_group_size=1, samples_per_statistic=4)) is None
     assert grouping(DeepcamTrainingSettings(samples_per_statistic=4))(4) == 4
+
+
+def test_the_cost_of_shared_statistics_is_said():
+    assert exchange_warning(0, 1.0) is None
+    assert exchange_warning(76, 20.0) == (
+        "warning: 76 layers share batch statistics: 152 exchanges a forward and backward pass, one after the other, "
+        "about 3.04 s of waiting (HOROVOD_CYCLE_TIME is 20 ms)"
+    )
