@@ -110,11 +110,18 @@ class TrainingStep:
         return gradients, tf.stack([tf.stack([tf.cast(x, tf.float32) for x in pair]) for pair in terms.values()])
 
     def _accumulated(self, batch: tuple) -> tuple[list[tf.Tensor], tf.Tensor]:
-        micro = [tf.reshape(x, (self._accumulate, -1, *x.shape[1:])) for x in batch]
-        first = self._gradients(*(x[0] for x in micro))
+        # In host memory, where the pipeline made them, until their turn: a GPU holds one micro-batch at a time.
+        with tf.device("CPU:0"):
+            micro = [tf.reshape(x, (self._accumulate, -1, *x.shape[1:])) for x in batch]
+
+        def take(number) -> list[tf.Tensor]:
+            with tf.device("CPU:0"):
+                return [x[number] for x in micro]
+
+        first = self._gradients(*take(0))
 
         def add(number, gradients, sums):
-            more_gradients, more_sums = self._gradients(*(x[number] for x in micro))
+            more_gradients, more_sums = self._gradients(*take(number))
             return number + 1, [a + b for a, b in zip(gradients, more_gradients)], sums + more_sums
 
         _, gradients, sums = tf.while_loop(
