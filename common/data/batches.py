@@ -7,7 +7,7 @@ ranks may hold different numbers of samples. Order: common.data.order. Reading: 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +18,10 @@ from common.data.files import DataFile
 from common.data.order import EvaluationOrder, Order, TrainingOrder
 from common.data.sources import CachedSource, FileFormat, FileSource, Source
 from common.errors import UserError
+
+# Of batches that are read ahead, at most so much memory of a rank: eight ranks on a node then take 32 GiB. DeepCAM's
+# update of 2 x 16 full-size samples is 1.8 GB, of which a node's threads would otherwise hold a dozen.
+READ_AHEAD_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class Batches:
         return self.source.problem(error)
 
     def dataset(self, first: int = 0, last: Optional[int] = None, parallel: int = 2) -> tf.data.Dataset:
-        """Batches first ... last - 1 (by default one epoch), read `parallel` at a time, in order."""
+        """Batches first ... last - 1 (by default one epoch), in order, read `parallel` at a time, or fewer where they
+        are large."""
         last = self.steps_per_epoch if last is None else last
         size = self.batch_size if self.training else None
         load = self.source.operation(self.samples_of)
@@ -93,8 +98,27 @@ class Batches:
             return tuple(tf.ensure_shape(array, shape) for array, shape in zip(load(number), shapes))
 
         # deterministic: batches come in order however long each read takes, or runs could not be compared.
+        ahead = self.read_ahead(parallel)
         numbers = tf.data.Dataset.range(first, last)
-        return numbers.map(batch, num_parallel_calls=parallel, deterministic=True).prefetch(2)
+        found = numbers.map(batch, num_parallel_calls=ahead.at_once, deterministic=True).prefetch(ahead.ready)
+        # Threads of its own: each read holds one as long as it lasts, and the process has but a few between operations.
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = ahead.at_once + 1
+        return found.with_options(options)
+
+    def read_ahead(self, parallel: int) -> "ReadAhead":
+        """As much of what is asked for as READ_AHEAD_BYTES have room for, and one batch of each at least."""
+        sample = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in self.arrays)
+        room = READ_AHEAD_BYTES // max(self.batch_size * sample, 1)
+        ready = 2 if room > 3 else 1
+        return ReadAhead(max(min(parallel, room - ready), 1), ready)
+
+
+class ReadAhead(NamedTuple):
+    """Batches that are read at once, and those that are kept ready beside them."""
+
+    at_once: int
+    ready: int
 
 
 def training_batches(

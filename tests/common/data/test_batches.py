@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -194,3 +195,26 @@ def test_a_file_that_the_graph_cannot_read_is_named(tmp_path):
     problem = stream.problem(raised.value)
     assert isinstance(problem, UserError)
     assert re.search(r"f1: cannot be read \(.*No such file.*\): make it again", str(problem))
+
+
+def test_as_many_batches_are_read_at_once_as_were_asked_for(tmp_path):
+    together = threading.Barrier(4, timeout=20)
+
+    def read(path: str, out: tuple) -> None:
+        together.wait()
+        out[0][0] = np.load(path)
+
+    form = FileFormat(read, (ArraySpec((3,), np.float32),))
+    reading = Reading(threads=4)
+    stream = evaluation_batches(make_files(tmp_path, 8), form, 1, reading)
+    assert len(list(stream.dataset(parallel=4))) == 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "parallel", "expected"),
+    [((3,), 12, (12, 2)), ((768, 1152, 16), 12, (1, 1)), ((768, 1152, 4), 12, (7, 2)), ((768, 1152, 16), 1, (1, 1))],
+)
+def test_large_batches_are_read_ahead_within_a_bound(tmp_path, shape, parallel, expected):
+    form = FileFormat(lambda path, out: None, (ArraySpec(shape, np.float32),))
+    stream = evaluation_batches(make_files(tmp_path, 64), form, 32, Reading())
+    assert stream.read_ahead(parallel) == expected
