@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from common import distributed
 from common.data.batches import Batches
+from common.data.device import to_device
 from common.errors import UserError
 from common.training.settings import SILENCE_SECONDS
 
@@ -22,7 +23,7 @@ def sum_over_batches(
     sums, problem = np.zeros(entries), None
     last_line = time.perf_counter()
     try:
-        for number, batch in enumerate(batches.dataset(parallel=threads), 1):
+        for number, batch in enumerate(to_device(batches.dataset(parallel=threads)), 1):
             sums += measure(batch)
             if distributed.is_root() and time.perf_counter() - last_line > SILENCE_SECONDS:
                 print(f"  evaluated {number} of {batches.steps_per_epoch} batches of rank 0", flush=True)

@@ -7,17 +7,19 @@ rank stops all ranks at a checkpoint after the same update.
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Callable, Optional
 
 import tensorflow as tf
 
 from common import distributed
+from common.data.device import shipped_dtype, to_device
 from common.errors import InterruptedTrainingError, UserError
 from common.runs.folder import Run
 from common.session import Session
 from common.training import checkpoints
-from common.training.interruption import Warnings
+from common.training.interruption import Warnings, updates_between_looks
 from common.training.journal import Journal
 from common.training.saver import Saver
 from common.training.settings import TrainingSettings
@@ -111,6 +113,7 @@ class _Loop:
     saver: Saver
     settings: TrainingSettings
     last_result: Optional[StepResult] = None
+    saved_update: int = -1
 
     @property
     def updates_left(self) -> int:
@@ -126,7 +129,8 @@ class _Loop:
         if not self.settings.warmup_steps:
             self.journal.run.say("preparing the first update (the network is compiled for this machine)")
         self.journal.begin_epoch(progress.update // per_epoch + 1)
-        for batch in self.task.batches.dataset(progress.update, last, parallel=threads):
+        looks = updates_between_looks(self.settings.logging_frequency)
+        for batch in self.batches(last, threads):
             if self.warnings.name:  # not in the handler, which may run while a graph is traced
                 self.step.ask_to_stop()
             result = self.step(batch)
@@ -137,9 +141,15 @@ class _Loop:
                 return
             if ends_epoch:
                 self.journal.begin_epoch(progress.update // per_epoch + 1)
-            else:
-                self.stop_if_warned()
+            if _every(looks, progress.update):
+                self.stop_if_warned(result if looks > 1 else self.last_result)
             self.last_result = result
+
+    def batches(self, last: int, threads: int) -> Iterable:
+        """Those up to update `last`, on the device beforehand where the step does not keep them in host memory."""
+        found = self.task.batches.dataset(self.progress.update, last, parallel=threads)
+        accumulates = self.settings.gradient_accumulation_frequency > 1
+        return to_device(found, dtype=shipped_dtype(self.task.network), ahead=not accumulates)
 
     def finish_update(self, ends_epoch: bool, ends: bool) -> bool:
         """What is due after an update: record, evaluate, save. ends: it was the last. Whether the training is over."""
@@ -195,6 +205,7 @@ class _Loop:
 
     def save(self) -> None:
         """A checkpoint; running statistics must have been averaged over ranks. It is written while training goes on."""
+        self.saved_update = self.progress.update
         if distributed.is_root():
             progress, journal = self.progress, self.journal
             journal.log.start("save", **journal.place)
@@ -202,13 +213,17 @@ class _Loop:
             journal.log.end("save", **journal.place)
             journal.run.record("checkpoint", step=progress.update, seconds=lost)
 
-    def stop_if_warned(self) -> None:
-        """Every rank learns of a warning from the update's own exchange. An update's result is looked at after the next
-        update was given to the device, so that nothing waits; hence training ends one update later."""
-        if self.last_result is None or not float(self.last_result.stopped) > 0:
+    def stop_if_warned(self, result: Optional[StepResult]) -> None:
+        """Every rank learns of a warning from an update's own exchange.
+
+        result: the update's to be looked at: on CPUs the one before the last, so that training ends one update later;
+        on GPUs, where looks are seldom, the last (common.training.interruption).
+        """
+        if result is None or not float(result.stopped) > 0:
             return
-        self.state.average_statistics()
-        self.save()
+        if self.saved_update != self.progress.update:  # at an epoch's end it may be there already
+            self.state.average_statistics()
+            self.save()
         self.saver.wait()  # before the others may go: when they have gone, a launcher stops this rank
         names = sorted({name for name in distributed.gather_objects(self.warnings.name) if name})
         raise InterruptedTrainingError(

@@ -8,6 +8,7 @@ the data set is not touched.
 import numpy as np
 import tensorflow as tf
 
+from common.data.device import cast_input, shipped_dtype
 from common.data.sources import ArraySpec
 from common.training.state import State
 from common.training.step import TrainingStep
@@ -28,7 +29,8 @@ def made_up(arrays: tuple[ArraySpec, ...], samples: int) -> tuple[tf.Tensor, ...
 def warm_up(step: TrainingStep, state: State, task: Task, updates: int) -> None:
     """So many updates, and the evaluation's computation; every variable is then given its value back. Collective."""
     before = state.arrays()
-    batch = made_up(task.batches.arrays, task.batches.batch_size)
+    # As the loop gives it, or the step would be traced once more.
+    batch = cast_input(made_up(task.batches.arrays, task.batches.batch_size), shipped_dtype(task.network))
     for _ in range(updates):
         step(batch)
     state.average_statistics()
