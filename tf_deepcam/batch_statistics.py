@@ -45,8 +45,8 @@ def exchange_warning(layers: int, cycle_ms: float) -> Optional[str]:
     """What groups will cost; layers: batch norms whose statistics ranks share.
 
     Each exchanges its mean and mean of squares at once in the forward pass, and their gradients in the backward pass.
-    They depend on one another, so that each waits for Horovod's next look: measured on two ranks of one CPU, 21.7 ms each
-    at a cycle of 20 ms, 9 at 5 and 3 at 1; on fast links the look is the larger part.
+    They depend on one another, so that each waits for Horovod's next look: 21.7 ms at a cycle of 20 ms, 9 at 5 and 3
+    at 1, measured on two ranks of one CPU. On fast links the look is the larger part.
     """
     if not layers:
         return None
