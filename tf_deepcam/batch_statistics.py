@@ -8,17 +8,26 @@ taken with 4 samples (32 workers), the published runs at 2048 ranks with 1 sampl
 from functools import partial
 from typing import Callable, Optional
 
+from common.errors import UserError
 from common.training.settings import batch_sizes
-from tf_deepcam.config import DeepcamTrainingSettings
+from tf_deepcam.config import NO_EXCHANGE_IN_XLA, DeepcamTrainingSettings
 
 
 def group_size(settings: DeepcamTrainingSettings, ranks: int) -> int:
     """Ranks that share statistics: batchnorm_group_size or, where that is 0, the largest divisor of the number of ranks
-    with which a group has no more than samples_per_statistic. Raises UserError as batch_sizes does."""
+    with which a group has no more than samples_per_statistic. Raises UserError as batch_sizes does, and for a group
+    within what XLA is to compile."""
     if settings.batchnorm_group_size:
         return settings.batchnorm_group_size
     most = max(settings.samples_per_statistic // batch_sizes(settings, ranks).local, 1)
-    return max(size for size in range(1, min(most, ranks) + 1) if ranks % size == 0)
+    size = max(size for size in range(1, min(most, ranks) + 1) if ranks % size == 0)
+    if settings.xla and size > 1:
+        raise UserError(
+            f"training.samples_per_statistic {settings.samples_per_statistic} makes groups of {size} of the {ranks} "
+            f"ranks, which {NO_EXCHANGE_IN_XLA}",
+            on_all_ranks=True,
+        )
+    return size
 
 
 def grouping(settings: DeepcamTrainingSettings) -> Optional[Callable[[int], int]]:

@@ -90,6 +90,9 @@ class LossSettings(Settings):
     fpw_2: float = Field(0.0, ge=0, description="false_positive: added weight of a false atmospheric river")
 
 
+NO_EXCHANGE_IN_XLA = "cannot go with xla: ranks exchange statistics within the pass that XLA compiles; set one of them"
+
+
 class DeepcamTrainingSettings(TrainingSettings):
     max_epochs: int = Field(30, gt=0, description="passes over the training data at most")
     target_iou: float = Field(0.82, ge=0, le=1, description="stop when the validation IoU reaches this; 0 is never")
@@ -105,6 +108,13 @@ class DeepcamTrainingSettings(TrainingSettings):
     samples_per_statistic: int = Field(
         0, ge=0, description="samples over which batch statistics are taken, if local_batch_size is smaller; 0 is its"
     )
+
+    @model_validator(mode="after")
+    def _groups_are_not_compiled(self):
+        """Where the group follows from the ranks, tf_deepcam.batch_statistics refuses it."""
+        if self.xla and self.batchnorm_group_size > 1:
+            raise ValueError(f"batchnorm_group_size {self.batchnorm_group_size} {NO_EXCHANGE_IN_XLA}")
+        return self
 
 
 class DeepcamOptimizerSettings(OptimizerSettings):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from common.errors import UserError
+from tf_deepcam import config
 from tf_deepcam.batch_statistics import exchange_warning, group_size, grouping, line, samples_per_statistic
 from tf_deepcam.config import DeepcamTrainingSettings
 
@@ -40,3 +42,16 @@ def test_the_cost_of_shared_statistics_is_said():
         "warning: 76 layers share batch statistics: 152 exchanges a forward and backward pass, one after the other, "
         "about 3.04 s of waiting (HOROVOD_CYCLE_TIME is 20 ms)"
     )
+
+
+def test_groups_are_refused_where_xla_would_compile_their_exchange():
+    with pytest.raises(UserError, match=r"'training' batchnorm_group_size 2 cannot go with xla: ranks exchange"):
+        config.load(None, ["training.xla=true", "training.batchnorm_group_size=2"])
+    derived = DeepcamTrainingSettings(xla=True, local_batch_size=1, samples_per_statistic=4)
+    with pytest.raises(
+        UserError, match=r"samples_per_statistic 4 makes groups of 2 of the 2 ranks, which cannot go with"
+    ):
+        group_size(derived, 2)
+    assert group_size(derived, 1) == 1  # one rank has nothing to exchange
+    assert group_size(DeepcamTrainingSettings(xla=True, local_batch_size=4, samples_per_statistic=4), 2) == 1
+    assert group_size(DeepcamTrainingSettings(xla=True, batchnorm_group_size=1, samples_per_statistic=4), 2) == 1
