@@ -17,7 +17,7 @@ help:
 	@echo "make clean      remove $(VENV) and what demo and bench wrote"
 
 venv: $(INSTALLED)
-$(INSTALLED): requirements.txt requirements-dev.txt jobs/install.sh
+$(INSTALLED): requirements.txt requirements-dev.txt jobs/cuda-compiler.txt jobs/install.sh
 	@bash jobs/install.sh "$(VENV)" "$(GPU)"
 
 demo: $(INSTALLED)

@@ -3,12 +3,16 @@
 #
 # `make venv` calls it; on a cluster run it once on a login node, with the site's compiler and MPI modules loaded.
 # BASE_PYTHON=python3.10 in the environment prefers that Python to the newest fitting one.
-# A second argument that is not empty asks for NVIDIA GPUs: TensorFlow with its CUDA libraries, Horovod with NCCL.
+# A second argument that is not empty asks for NVIDIA GPUs: TensorFlow with its CUDA libraries, Horovod with NCCL. The
+# CUDA compiler is CUDA_HOME's or the nvcc on PATH, else PyPI's (CUDA_FROM_PYPI=1: PyPI's in any case).
+# HOROVOD_BUILD_CUDA_CC_LIST=70,80 names the GPUs' compute capabilities; HOROVOD_WITHOUT_MPI=1 leaves MPI out.
 # Why each step is as it is:
 #   TensorFlow comes before Horovod, which compiles against the TensorFlow that it finds.
 #   --no-build-isolation lets that compilation see it; --no-cache-dir keeps pip from handing over a Horovod
 #   that was compiled for another TensorFlow.
 #   cmake comes from PyPI: cmake 4 no longer takes Horovod's bundled libraries, and the machine's own may be too old.
+#   Horovod lacks some standard headers, which gcc 13 and newer do not include by themselves: hence -include.
+#   NCCL is TensorFlow's in any case, found again by an rpath: two of them in one process would be a lottery.
 set -euo pipefail
 
 venv=${1:?"usage: jobs/install.sh FOLDER [GPU]"}
@@ -44,10 +48,42 @@ step() {  # step "what it does" command...: one line with the seconds it took; t
     fi
 }
 
+site_toolkit() {  # prints the folder of the machine's own CUDA toolkit, or nothing if it has none
+    local top
+    if [ -n "${CUDA_HOME:-}" ]; then
+        [ -x "$CUDA_HOME/bin/nvcc" ] || fail "CUDA_HOME is $CUDA_HOME, which holds no bin/nvcc: correct it, or set CUDA_FROM_PYPI=1"
+        echo "$CUDA_HOME"
+    elif command -v nvcc >/dev/null 2>&1; then
+        # The nvcc on PATH may be a script that lies elsewhere; nvcc itself knows its toolkit.
+        top=$(nvcc --dryrun -c -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p')
+        [ -d "$top" ] || fail "the nvcc on PATH does not say where its toolkit lies: set CUDA_HOME, or CUDA_FROM_PYPI=1"
+        (cd "$top" && pwd -P)
+    fi
+}
+
+pypi_toolkit() {  # pypi_toolkit FOLDER: a CUDA toolkit of PyPI's packages, with the names that compilers look for
+    pip install --no-deps --upgrade --target "$1" -r jobs/cuda-compiler.txt
+    ln -sfn lib "$1/nvidia/cu13/lib64"
+    ln -sfn libcudart.so.13 "$1/nvidia/cu13/lib/libcudart.so"
+}
+
+cuda_needs() {  # cuda_needs WHOSE FOLDER: one line on what the compiler's programs will run on; its runtime is linked in
+    local release architecture driver
+    release=$("$2/bin/nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
+    architecture=${HOROVOD_BUILD_CUDA_CC_LIST:-$("$2/bin/nvcc" --list-gpu-arch | sed -n '1s/compute_//p')}
+    architecture=${architecture%%,*}
+    case ${release%%.*} in 11) driver=450 ;; 12) driver=525 ;; 13) driver=580 ;; *) driver="of CUDA $release" ;; esac
+    echo "  CUDA $release compiler, $1 ($2): runs with NVIDIA driver $driver or newer," \
+        "on GPUs of compute capability ${architecture%?}.${architecture: -1} or newer"
+}
+
 command -v "${CXX:-c++}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 ||
     fail "no C++ compiler found, and Horovod needs one: install g++ (Debian, Ubuntu: apt-get install g++; clusters: load a gcc module)"
 python=$(fitting_python) ||
     fail "no Python 3.9, 3.10 or 3.11 with venv found: install one (Debian, Ubuntu: apt-get install python3-venv; or: uv python install 3.11)"
+
+site_cuda=
+if [ -n "$gpu" ] && [ -z "${CUDA_FROM_PYPI:-}" ]; then site_cuda=$(site_toolkit); fi
 
 "$python" -m venv "$venv"
 rm -f "$venv"/.installed-*
@@ -57,23 +93,45 @@ PATH=$(cd "$venv" && pwd)/bin:$PATH
 export PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 mpi=0
-command -v mpicxx >/dev/null 2>&1 && mpi=1
+[ "${HOROVOD_WITHOUT_MPI:-0}" = 1 ] || ! command -v mpicxx >/dev/null 2>&1 || mpi=1
 tensorflow=$(grep -E '^tensorflow==' requirements.txt)
-[ -z "$gpu" ] || tensorflow=${tensorflow/tensorflow==/tensorflow[and-cuda]==}
+download="475 MB"
+if [ -n "$gpu" ]; then
+    tensorflow=${tensorflow/tensorflow==/tensorflow[and-cuda]==}
+    download="2.5 GB"
+fi
 
 export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITH_GLOO=1
 if [ $mpi = 1 ]; then export HOROVOD_WITH_MPI=1; else export HOROVOD_WITHOUT_MPI=1; fi
-[ -z "$gpu" ] || export HOROVOD_GPU_OPERATIONS=NCCL
+export CXXFLAGS="${CXXFLAGS:-} -include cstdint -include stdexcept -include string"
 export MAKEFLAGS=${MAKEFLAGS_HOROVOD:--j$(nproc)}
 export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 
 echo "Installing into $venv with $("$python" --version) ($python); the log is $log"
 step "build tools" pip install --upgrade "pip<26" "setuptools<81" wheel "cmake<4"
-step "TensorFlow (475 MB to download)" pip install "$tensorflow" "$(grep '^numpy==' requirements.txt)" \
+step "TensorFlow ($download to download)" pip install "$tensorflow" "$(grep '^numpy==' requirements.txt)" \
     "$(grep '^protobuf==' requirements.txt)"
 step "the other packages" bash -c 'grep -Ev "^horovod==" requirements.txt | pip install -r /dev/stdin -r requirements-dev.txt'
+if [ -n "$gpu" ]; then
+    if [ -n "$site_cuda" ]; then
+        cuda=$site_cuda
+        cuda_needs "the machine's own" "$cuda"
+    else
+        cuda=$(cd "$venv" && pwd)/cuda/nvidia/cu13
+        step "the CUDA compiler from PyPI (105 MB to download)" pypi_toolkit "$venv/cuda"
+        # Turing to Hopper; newer GPUs compile the last one's code again when they first use it.
+        export HOROVOD_BUILD_CUDA_CC_LIST=${HOROVOD_BUILD_CUDA_CC_LIST:-75,80,86,89,90}
+        cuda_needs "from PyPI" "$cuda"
+    fi
+    nccl=$(python -c 'import nvidia.nccl; print(nvidia.nccl.__path__[0])')
+    ln -sfn libnccl.so.2 "$nccl/lib/libnccl.so"
+    # Horovod looks for nvcc on PATH before it looks into HOROVOD_CUDA_HOME.
+    export PATH=$cuda/bin:$PATH LDFLAGS="${LDFLAGS:-} -Wl,-rpath,$nccl/lib"
+    export HOROVOD_GPU_OPERATIONS=NCCL HOROVOD_CUDA_HOME=$cuda HOROVOD_NCCL_HOME=$nccl HOROVOD_NCCL_LINK=SHARED
+fi
 step "Horovod, compiled (2 to 4 minutes on 2 cores)" pip install --no-build-isolation --no-cache-dir \
     "$(grep '^horovod==' requirements.txt)"
+[ ! -d "$venv/cuda" ] || rm -r "$venv/cuda"  # only the compilation needs it
 
 echo
 TF_CPP_MIN_LOG_LEVEL=3 horovodrun --check-build | tee "$venv/check-build.log"

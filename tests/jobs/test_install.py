@@ -1,4 +1,5 @@
-"""jobs/install.sh on machines that lack something: one line that says what to install, and nothing made."""
+"""jobs/install.sh on machines that lack something (one line that says what to install, and nothing made), and which
+CUDA compiler it takes on which machine, with stand-ins for pip and nvcc; test_gpu_build.py builds in earnest."""
 
 import os
 import shutil
@@ -10,19 +11,25 @@ import pytest
 from tests.helpers import ROOT
 
 TOOLS = ("bash", "dirname", "tail", "grep")
+ALL_TOOLS = (*TOOLS, "cp", "env", "ln", "mkdir", "nproc", "rm", "sed", "tee", "touch")
 
 
-def install(folder: Path, programs: dict) -> subprocess.CompletedProcess:
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!{shutil.which('bash')}\n{text}\n")
+    path.chmod(0o755)
+
+
+def install(folder: Path, programs: dict, *gpu: str, tools: tuple = TOOLS, **env) -> subprocess.CompletedProcess:
     """Run it with nothing on PATH but a few tools and `programs`, {name: shell text}."""
     path = folder / "bin"
-    path.mkdir()
-    for tool in TOOLS:
-        os.symlink(shutil.which(tool), path / tool)
     for name, text in programs.items():
-        (path / name).write_text(f"#!{shutil.which('bash')}\n{text}\n")
-        (path / name).chmod(0o755)
-    call = [str(path / "bash"), str(ROOT / "jobs" / "install.sh"), str(folder / "venv")]
-    return subprocess.run(call, env={"PATH": str(path)}, capture_output=True, text=True, timeout=60)
+        script(path / name, text)
+    path.mkdir(exist_ok=True)
+    for tool in tools:
+        os.symlink(shutil.which(tool), path / tool)
+    call = [str(path / "bash"), str(ROOT / "jobs" / "install.sh"), str(folder / "venv"), *gpu]
+    return subprocess.run(call, env={"PATH": str(path), **env}, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +48,78 @@ def test_what_is_missing_is_one_line(tmp_path, programs, message):
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(message)
     assert not (tmp_path / "venv").exists()
+
+
+def nvcc(top: Path, release: str, architecture: int) -> str:
+    """Shell text of a compiler that lies in `top`/bin."""
+    return f"""case $1 in
+        --version) echo 'Cuda compilation tools, release {release}, V{release}.1' ;;
+        --list-gpu-arch) echo compute_{architecture}; echo compute_90 ;;
+        --dryrun) echo '#$ TOP={top}/bin/..' >&2 ;;
+    esac"""
+
+
+def gpu_install(folder: Path, programs: dict, **env) -> tuple:
+    """(its output, {name: value} in the environment of the last pip) with a Python whose virtual environment holds
+    stand-ins: a pip that lays out a CUDA 13 toolkit where it is asked for one."""
+    nccl = folder / "venv" / "nccl"
+    script(folder / "fakes" / "nvcc", nvcc(folder / "unused", "13.0", 75))
+    script(
+        folder / "fakes" / "pip",
+        f"""if [ "$4" = --target ]; then
+            mkdir -p "$5/nvidia/cu13/lib" "$5/nvidia/cu13/bin" && : >"$5/nvidia/cu13/lib/libcudart.so.13"
+            cp {folder}/fakes/nvcc "$5/nvidia/cu13/bin"
+        fi
+        env >{folder}/environment
+        [ ! -e "${{HOROVOD_CUDA_HOME:-}}/lib64/libcudart.so" ] || echo WHOLE=1 >>{folder}/environment
+        [ ! -L {nccl}/lib/libnccl.so ] || echo LINKED=1 >>{folder}/environment""",
+    )
+    script(folder / "fakes" / "python", f"echo {nccl}")
+    script(folder / "fakes" / "horovodrun", 'for name in TensorFlow Gloo NCCL; do echo "  [X] $name"; done')
+    venv = f'[ "$1" != -m ] || {{ mkdir -p "$3/bin" {nccl}/lib; cp {folder}/fakes/* "$3/bin"; rm "$3/bin/nvcc"; }}'
+    done = install(folder, {"g++": "exit 0", "python3": venv, **programs}, "1", tools=ALL_TOOLS, **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (folder / "environment").read_text().splitlines()
+    return done.stdout, dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+@pytest.mark.parametrize("asked", [{}, {"CUDA_FROM_PYPI": "1", "CUDA_HOME": "/nowhere"}])
+def test_without_a_cuda_toolkit_pypi_s_compiler_is_taken(tmp_path, asked):
+    output, environment = gpu_install(tmp_path, {}, **asked)
+    cuda = tmp_path / "venv" / "cuda" / "nvidia" / "cu13"
+    assert f"CUDA 13.0 compiler, from PyPI ({cuda}): runs with NVIDIA driver 580 or newer, on GPUs of compute" in output
+    assert "of compute capability 7.5 or newer" in output
+    assert (environment["HOROVOD_CUDA_HOME"], environment["WHOLE"]) == (str(cuda), "1")
+    assert environment["HOROVOD_BUILD_CUDA_CC_LIST"] == "75,80,86,89,90"
+    assert environment["PATH"].startswith(f"{cuda}/bin:")
+    assert not (tmp_path / "venv" / "cuda").exists()
+
+
+@pytest.mark.parametrize("by", ["PATH", "CUDA_HOME"])
+def test_the_machine_s_own_toolkit_goes_first(tmp_path, by):
+    site = tmp_path / "site"
+    script(site / "bin" / "nvcc", nvcc(site, "12.4", 50))
+    # what lies on PATH is a script elsewhere that calls the compiler
+    programs, asked = {"nvcc": f'exec {site}/bin/nvcc "$@"'}, {}
+    if by == "CUDA_HOME":
+        programs, asked = {"nvcc": "exit 1"}, {"CUDA_HOME": str(site)}
+    output, environment = gpu_install(tmp_path, programs, **asked)
+    assert f"CUDA 12.4 compiler, the machine's own ({site}): runs with NVIDIA driver 525 or newer, on GPUs" in output
+    assert "of compute capability 5.0 or newer" in output
+    assert environment["HOROVOD_CUDA_HOME"] == str(site)
+    assert "HOROVOD_BUILD_CUDA_CC_LIST" not in environment  # all that this nvcc knows
+
+
+def test_horovod_is_compiled_with_tensorflow_s_nccl_and_the_headers_that_it_lacks(tmp_path):
+    _, environment = gpu_install(tmp_path, {}, HOROVOD_BUILD_CUDA_CC_LIST="80,90")
+    nccl = str(tmp_path / "venv" / "nccl")
+    assert (environment["HOROVOD_GPU_OPERATIONS"], environment["HOROVOD_NCCL_HOME"]) == ("NCCL", nccl)
+    assert (environment["LDFLAGS"].strip(), environment["LINKED"]) == (f"-Wl,-rpath,{nccl}/lib", "1")
+    assert environment["CXXFLAGS"].strip() == "-include cstdint -include stdexcept -include string"
+    assert environment["HOROVOD_BUILD_CUDA_CC_LIST"] == "80,90"
+
+
+def test_a_wrong_cuda_home_is_one_line_before_anything_is_installed(tmp_path):
+    done = install(tmp_path, {"g++": "exit 0", "python3": "exit 0"}, "1", CUDA_HOME="/nowhere")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert done.stderr.startswith("install: CUDA_HOME is /nowhere, which holds no bin/nvcc: correct it, or set")
