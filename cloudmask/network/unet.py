@@ -15,6 +15,33 @@ FACTOR = 8  # three poolings: height and width must be multiples of this
 RECEPTIVE_FIELD = 56
 
 
+@tf.custom_gradient
+def twice_as_large(x: tf.Tensor):
+    """Every pixel of [batch, height, width, channels] four times: nearest up-sampling by 2.
+
+    TensorFlow's own operation for it has a gradient that XLA does not know and that is not deterministic on GPUs. The
+    gradient is a sum over 2 x 2 pixels: pooling, which is exact (a factor of 4) and 100 times as fast as reduce_sum.
+    """
+    # Numbers where the shape is known, as Keras has it: TensorFlow chooses its convolutions by known shapes.
+    batch, height, width, channels = (
+        size if number is None else number for size, number in zip(tf.unstack(tf.shape(x)), x.shape)
+    )
+    copies = tf.broadcast_to(x[:, :, None, :, None, :], [batch, height, 2, width, 2, channels])
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return 4 * tf.nn.avg_pool2d(upstream, 2, 2, "VALID")
+
+    return tf.reshape(copies, [batch, 2 * height, 2 * width, channels]), gradient
+
+
+def _up_sampling() -> tf.keras.layers.Layer:
+    """Keras' layer by its name and in saved files, which need nothing of this file to be loaded; it only computes
+    differently here."""
+    layer = tf.keras.layers.UpSampling2D(2)
+    layer.call = twice_as_large
+    return layer
+
+
 def unet() -> tf.keras.Model:
     """[batch, height, width, 9] float32, normalised, to [batch, height, width, 1] float32, probability of cloud."""
     layers = tf.keras.layers
@@ -33,7 +60,7 @@ def unet() -> tf.keras.Model:
         x = layers.MaxPool2D(2)(x)
     x = two_convolutions(x, 256)
     for channels in (128, 64, 32):
-        x = layers.UpSampling2D(2)(x)
+        x = _up_sampling()(x)
         x = layers.Concatenate()([x, skipped.pop()])
         x = two_convolutions(x, channels)
     # float32 also in mixed precision: a probability of 1 - 1e-4 does not exist in bfloat16.

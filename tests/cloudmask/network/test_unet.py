@@ -13,6 +13,7 @@ from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.training.settings import TrainingSettings
 from common.training.step import TrainingStep
+from tests.cloudmask.conftest import set_golden_weights
 from tests.helpers import GOLDEN
 
 REFERENCE = networks.NETWORKS["reference"]
@@ -40,6 +41,54 @@ def test_five_steps_of_adam_are_the_reference_s(golden, golden_scene, golden_net
     step = TrainingStep(golden_network, adam, task.objective, TrainingSettings())
     losses = [float(step(batch).terms["loss"]) for _ in range(5)]
     np.testing.assert_allclose(losses, golden["train_loss_adam_5steps"], rtol=1e-5)
+
+
+def trained_once(patches: tuple, *, xla: bool) -> tuple:
+    """A step of the reference's network from golden weights: (loss, gradients)."""
+    network = unet.unet()
+    set_golden_weights(network)
+    adam = optimizers.build(OptimizerSettings(), ScheduleSettings())
+    step = TrainingStep(network, adam, task.objective, TrainingSettings(xla=xla))
+    gradients, sums = tf.function(lambda batch: step._gradients(*batch))(patches)
+    loss = float(step(patches).terms["loss"])
+    assert loss == pytest.approx(float(sums[0, 0] / sums[0, 1]), rel=1e-6)
+    return loss, gradients
+
+
+def test_xla_takes_the_same_step():
+    rng = np.random.default_rng(0)
+    image = tf.constant(rng.random((2, 32, 40, 9), dtype=np.float32))
+    cloud = tf.constant(rng.integers(0, 2, (2, 32, 40, 1)), tf.uint8)
+    (loss, plain), (xla_loss, compiled) = (trained_once((image, cloud, cloud), xla=xla) for xla in (False, True))
+    assert xla_loss == pytest.approx(loss, rel=1e-6)
+    for ours, theirs in zip(compiled, plain):  # Adam's first step has only the gradient's sign, so gradients it is
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * float(tf.reduce_max(tf.abs(theirs))))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_up_sampling_is_keras_s_and_its_gradient_the_sum(precision):
+    x = tf.cast(np.random.default_rng(0).normal(size=(2, 3, 4, 5)), precision)
+    upstream = tf.cast(np.random.default_rng(1).integers(-8, 9, (2, 6, 8, 5)), precision)  # so that sums are exact
+    results = {}
+    for name, up in {"ours": unet.twice_as_large, "Keras'": tf.keras.layers.UpSampling2D(2, dtype=precision)}.items():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            larger = up(x)
+        results[name] = (larger, tape.gradient(larger, x, upstream))
+    for ours, theirs in zip(*results.values()):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(results["ours"][1], tf.reduce_sum(tf.reshape(upstream, (2, 3, 2, 4, 2, 5)), (2, 4)))
+
+
+@pytest.mark.parametrize("name", ["model.keras", "saved_model"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_saved_network_is_keras_s_own_to_keras(tmp_path, golden_network, name):
+    golden_network.save(tmp_path / name)
+    image = np.random.default_rng(0).random((1, 16, 24, 9), dtype=np.float32)
+    network = tf.keras.models.load_model(tmp_path / name)
+    np.testing.assert_array_equal(network(image), golden_network(image))
+    layers = [layer for layer in network.layers if layer.name.startswith("up_sampling2d")]
+    assert [(type(layer).__name__, layer.get_config()["size"]) for layer in layers] == [("UpSampling2D", (2, 2))] * 3
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "saved_model"])
