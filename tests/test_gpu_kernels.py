@@ -10,6 +10,7 @@ from tensorflow.python.framework.kernels import get_registered_kernels_for_op
 
 from cloudmask import task as cloudmask_task
 from cloudmask.network.unet import unet
+from common.distributed import devices
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.training.settings import TrainingSettings
@@ -26,6 +27,11 @@ pytestmark = pytest.mark.skipif(
 # Without a kernel of their own: placed or inlined before any kernel is looked for; and what only the host does.
 NOT_RUN_ON_A_DEVICE = {"PartitionedCall", "StatefulPartitionedCall", "Placeholder"}
 HOROVOD = {"HorovodAllreduce", "HorovodGroupedAllreduce"}  # GPU kernels in a build with NCCL only
+
+
+@pytest.fixture(autouse=True)
+def _as_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(devices, "on_gpu", lambda: True)
 
 
 class Example(NamedTuple):

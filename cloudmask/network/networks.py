@@ -14,11 +14,12 @@ from common.keras_files import load_weights
 
 @dataclass(frozen=True)
 class Network:
-    """build: makes it, [batch, height, width, 9] to the probability of cloud [batch, height, width, 1] float32.
+    """build: makes it, [batch, height, width, 9] to the probability of cloud [batch, height, width, 1] float32; takes
+    xla=True for one that XLA can train.
     factor: height and width must be multiples of it. receptive_field: pixels that an output pixel may see on each
     side, rounded up to a multiple of `factor`."""
 
-    build: Callable[[], tf.keras.Model]
+    build: Callable[..., tf.keras.Model]
     factor: int
     receptive_field: int
 

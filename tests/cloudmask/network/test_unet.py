@@ -45,7 +45,7 @@ def test_five_steps_of_adam_are_the_reference_s(golden, golden_scene, golden_net
 
 def trained_once(patches: tuple, *, xla: bool) -> tuple:
     """A step of the reference's network from golden weights: (loss, gradients)."""
-    network = unet.unet()
+    network = unet.unet(xla=xla)
     set_golden_weights(network)
     adam = optimizers.build(OptimizerSettings(), ScheduleSettings())
     step = TrainingStep(network, adam, task.objective, TrainingSettings(xla=xla))
