@@ -153,10 +153,11 @@ def verdicts(package: Package) -> list[str]:
         said += _checker("rcp_checker", where, "--rcp_usage", "hpc", "--rcp_version", package.ruleset)
     if "host_processors_per_node" in package.asked:
         return [*said, "result_summarizer was not run: it counts host_processors_per_node, which is not known"]
-    return said + _checker("result_summarizer", place, "hpc", package.ruleset)
+    return said + _checker("result_summarizer", place, "hpc", package.ruleset, "--csv", "summary.csv")
 
 
 def _checker(program: str, *words: str) -> list[str]:
+    summary = ""  # which the summariser writes, but does not print
     with tempfile.TemporaryDirectory() as folder:  # the checkers write logs where they are
         done = subprocess.run(
             [sys.executable, "-m", f"mlperf_logging.{program}", *words],
@@ -166,5 +167,7 @@ def _checker(program: str, *words: str) -> list[str]:
             text=True,
             errors="replace",
         )
-    lines = [line.rstrip() for line in done.stdout.splitlines() if line.strip()]
+        if (Path(folder) / "summary.csv").is_file():
+            summary = (Path(folder) / "summary.csv").read_text(encoding="utf-8")
+    lines = [line.rstrip() for line in (done.stdout + summary).splitlines() if line.strip()]
     return [f"$ python -m mlperf_logging.{program} {' '.join(words)}", *lines, f"exit code {done.returncode}"]

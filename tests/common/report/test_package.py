@@ -68,6 +68,8 @@ def test_five_compliant_runs_pass_mlperf_s_own_checkers(tmp_path):
     assert "RCP Test Passed" in said
     assert "ERROR -" not in said
     assert said.count("exit code 0") == 3
+    minutes = (24 * 10.0) / 60  # the summary's olympic mean is that of common.report.olympic
+    assert f",{minutes}," in said.splitlines()[-2]
 
 
 def test_equal_seeds_and_a_missing_run_are_found_by_them(tmp_path):
