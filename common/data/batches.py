@@ -104,6 +104,9 @@ class Batches:
         # Threads of its own: each read holds one as long as it lasts, and the process has but a few between operations.
         options = tf.data.Options()
         options.threading.private_threadpool_size = ahead.at_once + 1
+        # Nothing here is left to be tuned, and the tuner's thread may sleep for a minute before it sees that the
+        # iterator is to end: 10 to 43 s were lost so between a run's last evaluation and its run_stop.
+        options.autotune.enabled = False
         return found.with_options(options)
 
     def read_ahead(self, parallel: int) -> "ReadAhead":

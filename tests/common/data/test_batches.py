@@ -218,3 +218,10 @@ def test_large_batches_are_read_ahead_within_a_bound(tmp_path, shape, parallel, 
     form = FileFormat(lambda path, out: None, (ArraySpec(shape, np.float32),))
     stream = evaluation_batches(make_files(tmp_path, 64), form, 32, Reading())
     assert stream.read_ahead(parallel) == expected
+
+
+def test_no_tuner_s_thread_is_waited_for_at_the_end(tmp_path):
+    """It may sleep for a minute, in which run_stop would be late."""
+    form = FileFormat(lambda path, out: None, (ArraySpec((1,), np.float32),))
+    dataset = evaluation_batches(make_files(tmp_path, 2), form, 1, Reading()).dataset()
+    assert dataset.options().autotune.enabled is False
