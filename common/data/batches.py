@@ -111,7 +111,7 @@ class Batches:
 
     def read_ahead(self, parallel: int) -> "ReadAhead":
         """As much of what is asked for as READ_AHEAD_BYTES have room for, and one batch of each at least."""
-        sample = sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in self.arrays)
+        sample = sum(int(np.prod(spec.shape)) * tf.as_dtype(spec.dtype).size for spec in self.arrays)
         room = READ_AHEAD_BYTES // max(self.batch_size * sample, 1)
         ready = 2 if room > 3 else 1
         return ReadAhead(max(min(parallel, room - ready), 1), ready)
