@@ -14,7 +14,7 @@ from rich.table import Table
 
 from common.errors import UserError
 from common.report.tables import markdown, show, table
-from common.runs.records import read_lines, read_records
+from common.runs.records import evaluations_by_step, read_lines, read_records
 
 SCORE_TITLES = {
     "pixel_accuracy": "pixel accuracy",
@@ -186,8 +186,7 @@ def _skipped_table(records: list) -> Table:
 def _draw_curves(records: list, folder: Path) -> None:
     """Loss, score and learning rate against the update, as curves.png, if the run has trained."""
     steps = [record for record in records if record["kind"] == "step"]
-    evaluations = {record["step"]: record["evaluation"] for record in records if record["kind"] == "epoch"}
-    evaluations |= {record["step"]: record for record in records if record["kind"] == "evaluation"}
+    evaluations = evaluations_by_step(records)
     if not steps:
         return
     score = next((name for name in ("pixel_accuracy", "iou") if name in steps[0]), None)

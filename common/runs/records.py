@@ -45,3 +45,9 @@ def read_records(path: Path) -> list[dict]:
 def _step(record: dict) -> float:
     step = record.get("step", 0)
     return step if isinstance(step, (int, float)) else 0
+
+
+def evaluations_by_step(records: list) -> dict[int, dict]:
+    """The scores of a training's evaluations, at epochs' ends and within them, by the update after which they were."""
+    found = {record["step"]: record["evaluation"] for record in records if record["kind"] == "epoch"}
+    return found | {record["step"]: record for record in records if record["kind"] == "evaluation"}

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.keras_files import layer_settings, load_weights
-from common.runs.records import read_records
+from common.runs.records import evaluations_by_step, read_records
 from common.training import checkpoints
 from tf_deepcam import config
 from tf_deepcam.data.samples import CLASSES
@@ -66,9 +66,7 @@ def best_checkpoint(folder: Path) -> checkpoints.Checkpoint:
     steps = checkpoints.list_steps(folder / "checkpoints")
     if not steps:
         raise UserError(f"{folder}: holds no checkpoints; give its model.keras or model.npz instead")
-    records = read_records(folder / "metrics.jsonl")
-    evaluations = {record["step"]: record["evaluation"] for record in records if record["kind"] == "epoch"}
-    evaluations |= {record["step"]: record for record in records if record["kind"] == "evaluation"}
+    evaluations = evaluations_by_step(read_records(folder / "metrics.jsonl"))
     scores = {step: values.get("iou", 0.0) for step, values in evaluations.items() if step in steps}
     step = max(scores, key=lambda step: (scores[step], step)) if scores else steps[-1]
     try:
