@@ -20,6 +20,7 @@ from pydantic import Field
 
 from common import distributed
 from common.config.settings import Settings
+from common.data import npy
 from common.data.files import DataFile
 from common.errors import UserError, storage_problem
 
@@ -112,11 +113,14 @@ class DiskCache:
 
     def load(self, file: DataFile) -> Optional[Arrays]:
         """The file's arrays, mapped into memory; None if they are not there, or not whole."""
-        names = sorted(self._place(file).glob("*.npy"))
-        try:
-            return tuple(np.load(name, mmap_mode="r", allow_pickle=False) for name in names) or None
-        except (OSError, ValueError):
-            return None
+        arrays = []
+        for name in sorted(self._place(file).glob("*.npy")):
+            try:
+                with npy.open_array(name) as array:
+                    arrays.append(array.map())
+            except (UserError, OSError, ValueError):
+                return None
+        return tuple(arrays) or None
 
     def store(self, file: DataFile, arrays: Arrays) -> None:
         """Keep a file's arrays. Raises UserError, naming the bytes, if there is no room."""

@@ -12,14 +12,14 @@ from typing import Optional
 import numpy as np
 
 from common import distributed
-from common.data import hdf5
+from common.data import hdf5, npy
 from common.data.batches import Batches, Reading, evaluation_batches
 from common.data.files import DataFile, list_files
 from common.data.order import EvaluationOrder
 from common.data.sources import ArraySpec, FileFormat
 from common.errors import UserError
 from tf_deepcam.config import CHANNELS
-from tf_deepcam.data import npy, samples, staging
+from tf_deepcam.data import samples, staging
 
 _PATTERNS = {"hdf5": samples.PATTERN, "npy": "data-*.npy", "staged": "*.index"}
 

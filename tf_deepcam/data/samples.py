@@ -113,7 +113,7 @@ class Reader:
             self.fill(file.dataset(DATA, "f"), marks, out)
 
     def fill(self, data: hdf5.Rows, marks: Optional[hdf5.Rows], out: tuple) -> None:
-        """data, marks: open datasets (common.data.hdf5, tf_deepcam.data.npy) of fields and, or None, of labels."""
+        """data, marks: open datasets (common.data.hdf5, common.data.npy) of fields and, or None, of labels."""
         shape = (self.height, self.width)
         _check_shape(data, (*shape, CHANNELS))
         if marks is not None:

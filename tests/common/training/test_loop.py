@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from common.config.settings import Settings
+from common.data import npy
 from common.data.batches import Reading, training_batches
 from common.data.files import list_files
 from common.data.sources import ArraySpec, FileFormat
@@ -31,8 +32,9 @@ class Config(Settings):
 
 
 def read(path: str, out: tuple) -> None:
-    values = np.load(path)
-    out[0][0], out[1][0] = values, np.nansum(values, keepdims=True)
+    with npy.open_array(path) as array:
+        array.read_rows(0, out[0][0])
+    out[1][0] = np.nansum(out[0][0], keepdims=True)
 
 
 FORM = FileFormat(read, (ArraySpec((4,), np.float32), ArraySpec((1,), np.float32)))
