@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cloudmask.sen3 import Conversion
 from common.config import settings as config
-from common.config.settings import Recipe, Settings
+from common.config.settings import Recipe, Settings, refusal
 from common.data.cache import CacheSettings
 from common.errors import UserError
 from common.optim.settings import OptimizerSettings, ScheduleSettings
@@ -81,6 +81,11 @@ class GridSettings(Settings):
 
 class ModelSettings(Settings):
     network: str = Field("reference", description="a network of cloudmask.network.networks: reference")
+    decoder: Literal["transposed", "layers"] = Field(
+        "transposed",
+        description="how up-sampling, concatenation and convolution are computed: as one transposed convolution, or "
+        "in the reference's layers, equal to them to the last bit",
+    )
 
 
 class CloudTrainingSettings(TrainingSettings):
@@ -160,6 +165,13 @@ class Config(Recipe):
     threads: int = Field(
         0, ge=0, le=4096, description="compute threads per rank; 0 shares the node's cores out over its ranks"
     )
+
+    @model_validator(mode="after")
+    def _xla_trains_the_decoder(self):
+        if self.training.xla and self.model.decoder == "layers":
+            why = "has an up-sampling whose gradient XLA does not know (training.xla): take transposed"
+            raise refusal("model.decoder", why, self.model.decoder)
+        return self
 
 
 # The reference's flat keys and where they go. None: accepted and of no effect here, for the reason beside it.

@@ -86,7 +86,7 @@ def _prepare(config: Config, session: Session, model_file: Optional[str]) -> Job
     if not model_file and not settings.model_file:
         raise UserError("inference.model_file is not set: give the trained network (.keras, .h5 or a SavedModel)", True)
     path = Path(model_file or settings.model_file).expanduser()
-    compiled = forward(networks.load(network, str(path)), xla=settings.xla)
+    compiled = forward(networks.load(config.model, str(path)), xla=settings.xla)
     rule = _baseline(config, path, session)
     if distributed.is_root():
         move_aside(folder)  # what an inference of this run left that was stopped

@@ -7,6 +7,7 @@ from typing import Callable
 
 import tensorflow as tf
 
+from cloudmask.config import ModelSettings
 from cloudmask.network import unet
 from common.errors import UserError
 from common.keras_files import load_weights
@@ -14,18 +15,17 @@ from common.keras_files import load_weights
 
 @dataclass(frozen=True)
 class Network:
-    """build: makes it, [batch, height, width, 9] to the probability of cloud [batch, height, width, 1] float32; takes
-    xla=True for one that XLA can train.
+    """build: makes it, [batch, height, width, 9] to the probability of cloud [batch, height, width, 1] float32.
     factor: height and width must be multiples of it. receptive_field: pixels that an output pixel may see on each
     side, rounded up to a multiple of `factor`."""
 
-    build: Callable[..., tf.keras.Model]
+    build: Callable[[ModelSettings], tf.keras.Model]
     factor: int
     receptive_field: int
 
 
 NETWORKS = {
-    "reference": Network(unet.unet, unet.FACTOR, unet.RECEPTIVE_FIELD),
+    "reference": Network(lambda model: unet.unet(model.decoder), unet.FACTOR, unet.RECEPTIVE_FIELD),
 }
 
 
@@ -38,8 +38,8 @@ def find(name: str) -> Network:
     return NETWORKS[name]
 
 
-def load(network: Network, path: str) -> tf.keras.Model:
-    """It under the current precision policy, with the weights of a saved one.
+def load(settings: ModelSettings, path: str) -> tf.keras.Model:
+    """The network under the current precision policy, with the weights of a saved one.
 
     path: .keras, .h5 (as the reference saves it) or a SavedModel folder; only its arrays are used.
     Raises UserError if it is missing, unreadable or of another network.
@@ -47,6 +47,6 @@ def load(network: Network, path: str) -> tf.keras.Model:
     place = Path(path).expanduser()
     if not place.exists():
         raise UserError(f"{place}: no such model; train one first, or set inference.model_file", on_all_ranks=True)
-    model = network.build()
+    model = find(settings.network).build(settings)
     load_weights(model, place)
     return model

@@ -5,70 +5,68 @@ concatenation up; one sigmoid output, the probability of cloud. Architecture aft
 arXiv:1505.04597, in MLCommons Science's variant. Kernels are drawn from he_normal.
 """
 
+from types import MethodType
+from typing import Any, Callable
+
 import tensorflow as tf
 
 from cloudmask.data.scenes import CHANNELS
-from common.distributed import devices
+from cloudmask.network import decoders
 
 FACTOR = 8  # three poolings: height and width must be multiples of this
 # Pixels that an output pixel may see on each side: the convolutions reach 2 * (1 + 2 + 4) going down, 2 * 8 at the
 # bottom and 2 * (4 + 2 + 1) going up, and the pooling cell adds up to 7; 51, rounded up to the pooling grid.
 RECEPTIVE_FIELD = 56
+_LEVELS = (32, 64, 128, 256)  # channels
+
+Decoder = Callable[[tf.Tensor, tf.Tensor, tf.keras.layers.Conv2D], tf.Tensor]
 
 
-@tf.custom_gradient
-def twice_as_large(x: tf.Tensor):
-    """Every pixel of [batch, height, width, channels] four times: nearest up-sampling by 2.
-
-    TensorFlow's own operation for it has a gradient that XLA does not know and that is not deterministic on GPUs. The
-    gradient is a sum over 2 x 2 pixels: pooling, which is exact (a factor of 4) and 100 times as fast as reduce_sum.
-    """
-    # Numbers where the shape is known, as Keras has it: TensorFlow chooses its convolutions by known shapes.
-    batch, height, width, channels = (
-        size if number is None else number for size, number in zip(tf.unstack(tf.shape(x)), x.shape)
-    )
-    copies = tf.broadcast_to(x[:, :, None, :, None, :], [batch, height, 2, width, 2, channels])
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return 4 * tf.nn.avg_pool2d(upstream, 2, 2, "VALID")
-
-    return tf.reshape(copies, [batch, 2 * height, 2 * width, channels]), gradient
-
-
-def _up_sampling(xla: bool) -> tf.keras.layers.Layer:
-    """Keras' layer by its name and in saved files, which need nothing of this file to be loaded; with XLA and on GPUs
-    it computes differently. On CPUs Keras' own form stays: there the other one was no faster, and the whole network's
-    gradients came out in another rounding, 5e-7 apart."""
-    layer = tf.keras.layers.UpSampling2D(2)
-    if xla or devices.on_gpu():
-        layer.call = twice_as_large
-    return layer
-
-
-def unet(*, xla: bool = False) -> tf.keras.Model:
+def unet(decoder: str = "transposed") -> tf.keras.Model:
     """[batch, height, width, 9] float32, normalised, to [batch, height, width, 1] float32, probability of cloud.
 
-    xla: training is to be compiled with XLA.
+    decoder: layers or transposed, the form of cloudmask.network.decoders in which it computes; it is saved as layers.
     """
-    layers = tf.keras.layers
-
-    def two_convolutions(x, channels):
-        for _ in range(2):
-            x = layers.Conv2D(channels, 3, padding="same", kernel_initializer="he_normal")(x)
-            x = layers.ReLU()(x)
-        return x
-
-    inputs = x = layers.Input((None, None, CHANNELS))
-    skipped = []
-    for channels in (32, 64, 128):
-        x = two_convolutions(x, channels)
-        skipped.append(x)
-        x = layers.MaxPool2D(2)(x)
-    x = two_convolutions(x, 256)
-    for channels in (128, 64, 32):
-        x = _up_sampling(xla)(x)
-        x = layers.Concatenate()([x, skipped.pop()])
-        x = two_convolutions(x, channels)
+    down = [(*_two_convolutions(channels), tf.keras.layers.MaxPool2D(2)) for channels in _LEVELS[:-1]]
+    bottom = _two_convolutions(_LEVELS[-1])
+    up = [_two_convolutions(channels) for channels in reversed(_LEVELS[:-1])]
     # float32 also in mixed precision: a probability of 1 - 1e-4 does not exist in bfloat16.
-    x = layers.Conv2D(1, 1, activation="sigmoid", padding="same", kernel_initializer="he_normal", dtype="float32")(x)
-    return tf.keras.Model(inputs, x, name="cloudmask_unet")
+    last = tf.keras.layers.Conv2D(
+        1, 1, activation="sigmoid", padding="same", kernel_initializer="he_normal", dtype="float32"
+    )
+
+    def connect(x: Any, decode: Decoder) -> Any:
+        skipped = []
+        for *convolutions, pooling in down:
+            x = _chain(convolutions, x)
+            skipped.append(x)
+            x = pooling(x)
+        x = _chain(bottom, x)
+        for first, *others in up:
+            x = _chain(others, decode(x, skipped.pop(), first))
+        return last(x)
+
+    inputs = tf.keras.layers.Input((None, None, CHANNELS))
+    network = tf.keras.Model(inputs, connect(inputs, decoders.layers), name="cloudmask_unet")
+
+    def call(self, inputs, training=None, mask=None):  # Keras' signature; training makes no difference here
+        return connect(tf.cast(inputs, self.compute_dtype), decoders.transposed)
+
+    if decoder == "transposed":
+        network.call = MethodType(call, network)
+    return network
+
+
+def _two_convolutions(channels: int) -> tuple:
+    layers = tf.keras.layers
+    return tuple(
+        layer
+        for _ in range(2)
+        for layer in (layers.Conv2D(channels, 3, padding="same", kernel_initializer="he_normal"), layers.ReLU())
+    )
+
+
+def _chain(layers, x: Any) -> Any:
+    for layer in layers:
+        x = layer(x)
+    return x

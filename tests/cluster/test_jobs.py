@@ -175,16 +175,8 @@ def test_a_cut_link_stops_all_in_bounded_time_and_the_run_resumes(cluster):
     program = ("python", "-m", "cloudmask", "train", "--config", "cloudmask.yaml", "output.run_name=cut")
     limits = {"HOROVOD_GLOO_TIMEOUT_SECONDS": "15", "HOROVOD_STALL_CHECK_TIME_SECONDS": "5"}
     limits["HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"] = "15"
-    words = (
-        "horovodrun",
-        "--gloo",
-        *where,
-        *program,
-        "training.epochs=400",
-        "training.checkpoints=steps",
-        "training.save_frequency=4",
-    )
-    process = cluster.start_program(*words, **limits)
+    words = ("horovodrun", "--gloo", *where, *program, "training.checkpoints=steps", "training.save_frequency=4")
+    process = cluster.start_program(*words, "training.epochs=400", **limits)
     folder = cluster.project / "runs" / "cut" / "checkpoints"
     deadline = time.monotonic() + 240
     try:
@@ -199,6 +191,6 @@ def test_a_cut_link_stops_all_in_bounded_time_and_the_run_resumes(cluster):
         process.kill()
     assert process.returncode != 0, output
     step = checkpoints.list_steps(folder)[-1]
-    resumed = cluster.run(*words[:-2], f"training.epochs={step // 4 + 2}", "--resume", "auto", **limits)
+    resumed = cluster.run(*words, f"training.epochs={step // 4 + 2}", "--resume", "auto", **limits)
     assert resumed.returncode == 0, resumed.stdout
     assert f"after update {step}" in resumed.stdout

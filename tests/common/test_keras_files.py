@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cloudmask.network import networks
+from cloudmask import config as cloudmask_config
+from cloudmask.network import networks, unet
 from common.errors import UserError
 from common.keras_files import layer_settings, load_weights
 from tf_deepcam.config import ModelSettings
 from tf_deepcam.network import deeplab, trained, weights
-
-REFERENCE = networks.NETWORKS["reference"]
 
 
 def small() -> tf.keras.Model:
@@ -50,14 +49,14 @@ def with_exploit(source: Path, target: Path, mark: Path) -> Path:
 
 
 def test_a_keras_file_that_would_run_a_program_gives_its_weights_and_runs_nothing(tmp_path):
-    network, mark = REFERENCE.build(), tmp_path / "mark"
+    network, mark = unet.unet(), tmp_path / "mark"
     network.save(tmp_path / "good.keras")
     bad = with_exploit(tmp_path / "good.keras", tmp_path / "bad.keras", mark)
     with contextlib.suppress(Exception):  # whatever it raises afterwards: Keras itself runs the program
         tf.keras.models.load_model(bad)
     assert mark.exists()
     mark.unlink()
-    loaded = networks.load(REFERENCE, str(bad))
+    loaded = networks.load(cloudmask_config.ModelSettings(), str(bad))
     assert not mark.exists()
     np.testing.assert_array_equal(loaded.get_weights()[4], network.get_weights()[4])
 
