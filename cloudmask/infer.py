@@ -18,7 +18,7 @@ from cloudmask.masking import Job, Result, mask_all
 from cloudmask.network import networks
 from cloudmask.network.tiling import Tiling
 from cloudmask.scoring import NETWORK, Scores
-from common import distributed, timing
+from common import distributed, inference, timing
 from common.data.files import DataFile
 from common.data.order import share
 from common.errors import UserError
@@ -27,7 +27,6 @@ from common.runs.environment import commit
 from common.runs.files import move_aside
 from common.session import Session
 from common.training import precision
-from common.training.step import forward
 
 
 def infer(config: Config, session: Session, model_file: Optional[str] = None) -> dict:
@@ -86,7 +85,7 @@ def _prepare(config: Config, session: Session, model_file: Optional[str]) -> Job
     if not model_file and not settings.model_file:
         raise UserError("inference.model_file is not set: give the trained network (.keras, .h5 or a SavedModel)", True)
     path = Path(model_file or settings.model_file).expanduser()
-    compiled = forward(networks.load(config.model, str(path)), xla=settings.xla)
+    compiled = inference.frozen(networks.load(config.model, str(path)), xla=settings.xla)
     rule = _baseline(config, path, session)
     if distributed.is_root():
         move_aside(folder)  # what an inference of this run left that was stopped

@@ -23,6 +23,7 @@ COMMON = [
     "report",
     "timing",
     "session",
+    "inference",
     "training",
     "keras_files",
     "downloads",

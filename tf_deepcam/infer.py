@@ -9,12 +9,12 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 
-from common import distributed, timing
+from common import distributed, inference, timing
 from common.distributed import Placement
 from common.errors import UserError, storage_problem
 from common.report.tables import show
 from common.runs.folder import Run, open_run
-from common.training import precision, step
+from common.training import precision
 from tf_deepcam.config import Config
 from tf_deepcam.data import formats
 from tf_deepcam.data.samples import CLASSES
@@ -96,7 +96,7 @@ def _forward(config: Config, source: formats.SampleSet, local_batch: int) -> Cal
 
         shape = (local_batch, *source.shape)
         return tensorrt.compiled(network, shape, settings.precision, settings.trt_model_dir)
-    return step.forward(network, xla=settings.xla)
+    return inference.frozen(network, xla=settings.xla)
 
 
 def _pass(batches, forward, at_once: int) -> int:

@@ -5,9 +5,8 @@ micro-batches of b on n ranks take the same step as one batch of k * b * n, what
 optimizer clips after the reduction, and its schedule counts updates.
 """
 
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from common import distributed
@@ -23,13 +22,6 @@ def prepare(settings: TrainingSettings) -> None:
     precision.apply("training", settings)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-
-
-def forward(network: tf.keras.Model, *, xla: bool = False) -> Callable[[np.ndarray], tf.Tensor]:
-    """The network's inference pass as a compiled function."""
-    return tf.function(
-        lambda images: network(images, training=False), jit_compile=xla or None, reduce_retracing=True, autograph=False
-    )
 
 
 class StepResult(NamedTuple):

@@ -28,7 +28,7 @@ def forward(precision: str, target: float) -> None:
     """A whole scene in one pass."""
     tf = start(precision)
     from cloudmask.network.unet import unet
-    from common.training.step import forward as compiled_forward
+    from common.inference import frozen as compiled_forward
 
     work, gflop = gemm(tf, precision)
     image = tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
@@ -71,7 +71,7 @@ def tiling_modes() -> None:
     from cloudmask.config import DataSettings, InferenceSettings
     from cloudmask.network.networks import NETWORKS
     from cloudmask.network.tiling import Tiling
-    from common.training.step import forward as compiled_forward
+    from common.inference import frozen as compiled_forward
 
     reference = NETWORKS["reference"]
     network = compiled_forward(reference.build())
@@ -157,7 +157,7 @@ def reading_products() -> None:
     from cloudmask.config import DataSettings
     from cloudmask.data.scenes import read_scene
     from cloudmask.network.unet import unet
-    from common.training.step import forward as compiled_forward
+    from common.inference import frozen as compiled_forward
 
     count = 4
     with tempfile.TemporaryDirectory() as folder:
@@ -182,7 +182,7 @@ def end_to_end(output: str) -> None:
         scenes(Path(folder) / "scenes", 8)
         tf = start()
         from cloudmask.network.unet import unet
-        from common.training.step import forward as compiled_forward
+        from common.inference import frozen as compiled_forward
 
         network = unet()
         network.save(Path(folder) / "model.keras")

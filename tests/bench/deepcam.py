@@ -19,7 +19,7 @@ SHAPE = (768, 1152, 16)
 
 def forward(precision: str, target: float) -> None:
     tf = start(precision)
-    from common.training.step import forward as compiled_forward
+    from common.inference import frozen as compiled_forward
     from tf_deepcam.network import deeplab
 
     work, gflop = gemm(tf, precision)

@@ -9,7 +9,7 @@ from cloudmask.data.scenes import read_scene
 from cloudmask.network import tiling
 from cloudmask.network.networks import NETWORKS
 from cloudmask.network.tiling import Axis, Tiling
-from common.training.step import forward
+from common.inference import forward
 
 REFERENCE = NETWORKS["reference"]
 
