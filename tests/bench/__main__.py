@@ -45,7 +45,7 @@ def main() -> int:
             return 1
         found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         rows += [{"benchmark": benchmark, **values} for values in found]
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = Console(width=None if sys.stdout.isatty() else 170)
     for benchmark, (title, _) in BENCHMARKS.items():
         own = [values for values in rows if values["benchmark"] == benchmark]
         if own:
@@ -69,19 +69,31 @@ def _table(title: str, rows: list) -> Table:
     for column, side in (
         ("measurement", "left"),
         ("ours", "right"),
+        ("spread", "right"),
         ("limit", "right"),
+        ("spread", "right"),
         ("unit", "left"),
         ("ratio", "right"),
+        ("interval", "right"),
         ("target", "right"),
         ("", "left"),
         ("what the limit is", "left"),
     ):
         table.add_column(column, justify=side)
     for row in rows:
-        met = "met" if row["ratio"] >= row["target"] else "missed"
-        ours, limit = f"{row['ours']:.3g}", f"{row['limit']:.3g}"
-        ratio, target = f"{row['ratio']:.2f}", f">= {row['target']:.2f}"
-        table.add_row(row["name"], ours, limit, row["unit"], ratio, target, met, row["limit_is"])
+        table.add_row(
+            row["name"],
+            f"{row['ours']:.3g}",
+            f"{row['spread']:.0%}",
+            f"{row['limit']:.3g}",
+            f"{row['limit_spread']:.0%}",
+            row["unit"],
+            f"{row['ratio']:.2f}",
+            "{:.2f} to {:.2f}".format(*row["interval"]),
+            f">= {row['target']:.2f}",
+            row["verdict"],
+            row["limit_is"],
+        )
     return table
 
 

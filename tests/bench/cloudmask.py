@@ -81,7 +81,7 @@ def tiling_modes() -> None:
         image = np.random.default_rng(0).random((1, *tiles.padded_shape, 9), dtype=np.float32)
         return lambda: tiles.mask(network, image)
 
-    whole, reference = in_turn(work("whole"), work("reference"), 3)
+    whole, reference = in_turn(work("whole"), work("reference"), 5)
     # Here the "limit" is the reference's way, to be beaten by the factor in `ratio`.
     row("whole scene against 63 tiles", whole, reference, "s a scene", 2.2, "the reference's 63 tiles", higher=False)
 
@@ -143,7 +143,7 @@ def reading() -> None:
                     list(threads.map(lambda path: len(read_scene(str(path), settings).image), paths))
 
             for name, work, done in (("patches", patches, 4 * count), ("whole scenes", whole, count)):
-                ours, limit = in_turn(work, raw, 5)
+                ours, limit = in_turn(work, raw, 7)
                 title = f"reading {name}, missing: {missing}"
                 row(title, done / ours, count / limit, "scenes/s", 0.5, "bare read of the same bytes, one thread")
 
@@ -172,12 +172,12 @@ def reading_products() -> None:
             for _ in paths:
                 network(image).numpy()
 
-        ours, limit = in_turn(convert, compute, 3)
+        ours, limit = in_turn(convert, compute, 5)
     row("reading products", count / ours, count / limit, "scenes/s", 1.0, "the network's pass over as many scenes")
 
 
 def end_to_end(output: str) -> None:
-    """Inference from files to masks, scores included, against undisturbed passes of the network."""
+    """Inference from files to masks, scores included, against undisturbed passes of the network before and after."""
     with tempfile.TemporaryDirectory() as folder:
         scenes(Path(folder) / "scenes", 8)
         tf = start()
@@ -187,30 +187,33 @@ def end_to_end(output: str) -> None:
         network = unet()
         network.save(Path(folder) / "model.keras")
         compiled, image = compiled_forward(network), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
-        before = repeat(lambda: compiled(image).numpy(), 4)
-        settings = [f"inference.inference_dir={folder}/scenes", f"inference.model_file={folder}/model.keras"]
-        settings += [f"inference.output={output}", "inference.num_runs=2"]
-        # As in a long list of scenes: the first few of a process take longer, until its memory is all there.
-        settings += ["inference.num_warmup_runs=1"]
-        settings += [f"output.folder={folder}/runs", "output.run_name=bench", "inference.pictures=0"]
-        call = [sys.executable, "-m", "cloudmask", "infer", *settings]
-        subprocess.run(call, cwd=ROOT, env=environment(), check=True, stdout=subprocess.DEVNULL)
-        after = repeat(lambda: compiled(image).numpy(), 4)
-        lines = (Path(folder) / "runs" / "bench" / "metrics.jsonl").read_text().splitlines()
-        result = next(record for record in map(json.loads, lines) if record["kind"] == "inference")
-    limit = float(np.median(before + after))
-    ours = result["time_per_inference"]
+        alone = lambda warmup: repeat(lambda: compiled(image).numpy(), 3, warmup)  # noqa: E731
+        ours, limit, before = [], [], alone(2)
+        for number in range(5):
+            ours.append(_seconds_a_scene(Path(folder), output, f"run{number}"))
+            after = alone(0)
+            limit.append(float(np.median(before + after)))
+            before = after
     name = f"inference end to end, {output} masks"
-    row(name, ours, limit, "s a scene", 0.9, "the network's pass alone", higher=False)
+    row(name, np.array(ours), np.array(limit), "s a scene", 0.9, "the network's pass alone", higher=False)
+
+
+def _seconds_a_scene(folder: Path, output: str, run_name: str) -> float:
+    """Of the program, over the scenes and the network in a folder."""
+    settings = [f"inference.inference_dir={folder}/scenes", f"inference.model_file={folder}/model.keras"]
+    # A run to warm up, as in a long list of scenes: the first few of a process take longer, until its memory is there.
+    settings += [f"inference.output={output}", "inference.num_runs=1", "inference.num_warmup_runs=1"]
+    settings += [f"output.folder={folder}/runs", f"output.run_name={run_name}", "inference.pictures=0"]
+    call = [sys.executable, "-m", "cloudmask", "infer", *settings]
+    subprocess.run(call, cwd=ROOT, env=environment(), check=True, stdout=subprocess.DEVNULL)
+    lines = (folder / "runs" / run_name / "metrics.jsonl").read_text().splitlines()
+    return next(record for record in map(json.loads, lines) if record["kind"] == "inference")["time_per_inference"]
 
 
 def ranks() -> None:
     """Two ranks that exchange gradients against two processes that do not, each on one core."""
-    rates = {kind: [] for kind in ("ranks", "alone")}
-    for _ in range(3):
-        for kind in rates:
-            rates[kind].append(_two_processes(kind))
-    ours, limit = (float(np.median(values)) for values in rates.values())
+    pairs = [[_two_processes(kind) for kind in ("ranks", "alone")] for _ in range(5)]
+    ours, limit = np.array(pairs).T
     row("two ranks, one core each", ours, limit, "patches/s", 0.97, "two processes without allreduce")
 
 

@@ -26,7 +26,7 @@ def forward(precision: str, target: float) -> None:
     network = deeplab.deeplab()
     fields = tf.random.normal((1, *SHAPE))
     compiled = compiled_forward(network)
-    seconds, limit = in_turn(lambda: compiled(fields).numpy(), work, 3)
+    seconds, limit = in_turn(lambda: compiled(fields).numpy(), work, 7)
     rate = deeplab.forward_gflop(network, SHAPE) / seconds
     row(f"forward, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
 
@@ -45,7 +45,7 @@ def step(precision: str, target: float) -> None:
     optimizer = optimizers.build(settings.optimizer, settings.schedule)
     update = TrainingStep(network, optimizer, task.objective(settings.loss), settings.training)
     fields, labels = tf.random.uniform((1, *SHAPE)), tf.zeros((1, *SHAPE[:2]), tf.uint8)
-    seconds, limit = in_turn(lambda: update((fields, labels)).terms["loss"].numpy(), work, 3)
+    seconds, limit = in_turn(lambda: update((fields, labels)).terms["loss"].numpy(), work, 7)
     rate = 3 * deeplab.forward_gflop(network, SHAPE) / seconds
     row(f"training step, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,20 +1,70 @@
-"""What every measurement needs: one result line, two pieces of work in turn, and the machine's limits."""
+"""What every measurement needs: two pieces of work in turn, their ratio with an interval, and one result line."""
 
 import json
 import os
+from typing import NamedTuple
 
 import numpy as np
 
 from common.timing import repeat
 
 CORES = len(os.sched_getaffinity(0))
+_RESAMPLINGS = 4000
 
 
-def row(name: str, ours: float, limit: float, unit: str, target: float, limit_is: str, higher: bool = True) -> None:
-    """Print a result; `ratio` is how near to the limit we are, at best 1 (or above, where the limit can be passed)."""
-    ratio = ours / limit if higher else limit / ours
-    values = {"name": name, "ours": ours, "limit": limit, "unit": unit, "ratio": ratio, "target": target}
-    print(json.dumps({**values, "limit_is": limit_is}), flush=True)
+class Ratio(NamedTuple):
+    """A ratio of medians, and the interval that holds it with 95 % confidence."""
+
+    value: float
+    low: float
+    high: float
+
+    def verdict(self, target: float) -> str:
+        """met | missed | open: the figure is below the target, but what was measured does not exclude it."""
+        if self.value >= target:
+            return "met"
+        return "missed" if self.high < target else "open"
+
+
+def ratio_of_medians(upper: np.ndarray, lower: np.ndarray) -> Ratio:
+    """Of paired measurements, the k-th of both made right after each other.
+
+    The interval is the bootstrap's (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13): pairs
+    are drawn anew, so that what slows both at once does not widen it. The draws are the same in every run.
+    """
+    chosen = np.random.default_rng(0).integers(0, len(upper), (_RESAMPLINGS, len(upper)))
+    ratios = np.median(upper[chosen], axis=1) / np.median(lower[chosen], axis=1)
+    low, high = np.percentile(ratios, (2.5, 97.5))
+    return Ratio(float(np.median(upper) / np.median(lower)), float(low), float(high))
+
+
+def spread(values: np.ndarray) -> float:
+    """The middle half of the values (between their quartiles), as a share of their median."""
+    low, middle, high = np.percentile(values, (25, 50, 75))
+    return float((high - low) / middle)
+
+
+def row(
+    name: str, ours: np.ndarray, limit: np.ndarray, unit: str, target: float, limit_is: str, higher: bool = True
+) -> None:
+    """Print a result of paired measurements; `ratio` is how near to the limit we are, at best 1 (or above, where the
+    limit can be passed)."""
+    ratio = ratio_of_medians(ours, limit) if higher else ratio_of_medians(limit, ours)
+    values = {
+        "name": name,
+        "ours": float(np.median(ours)),
+        "spread": spread(ours),
+        "limit": float(np.median(limit)),
+        "limit_spread": spread(limit),
+        "unit": unit,
+        "ratio": ratio.value,
+        "interval": [ratio.low, ratio.high],
+        "repeats": len(ours),
+        "target": target,
+        "verdict": ratio.verdict(target),
+        "limit_is": limit_is,
+    }
+    print(json.dumps(values), flush=True)
 
 
 def start(precision: str = "float32"):
@@ -28,11 +78,15 @@ def start(precision: str = "float32"):
     return tf
 
 
-def in_turn(first, second, times: int = 7) -> tuple:
-    """Medians of two pieces of work, measured A B A B ..., so that both see the same machine."""
+def in_turn(first, second, times: int = 9) -> tuple:
+    """Seconds of two pieces of work, two arrays, measured A B B A ..., so that both see the same machine."""
     first(), second()
-    pairs = [(repeat(first, 1, 0)[0], repeat(second, 1, 0)[0]) for _ in range(times)]
-    return tuple(float(np.median(values)) for values in zip(*pairs))
+    pairs = []
+    for number in range(times):
+        turns = (first, second) if number % 2 == 0 else (second, first)
+        seconds = [repeat(work, 1, 0)[0] for work in turns]
+        pairs.append(seconds if number % 2 == 0 else seconds[::-1])
+    return tuple(np.array(values) for values in zip(*pairs))
 
 
 def gemm(tf, precision: str):
