@@ -57,7 +57,8 @@ def command(*arguments, ranks: int = 1) -> list:
 
 def environment(**more: str) -> dict:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), **more}
+    packages = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": packages, **more}
 
 
 def run(*arguments, ranks: int = 1, cwd: Path = ROOT, timeout: int = 240, **env: str) -> subprocess.CompletedProcess:

@@ -1,6 +1,7 @@
-"""Run all measurements, print the tables, write bench/bench.json. usage: python -m tests.bench [BENCHMARK[/NAME] ...]
+"""Run measurements, print the tables, write bench/bench.json. usage: python -m tests.bench [BENCHMARK[/NAME] ...]
 
-such as `python -m tests.bench deepcam/reading`.
+such as `python -m tests.bench deepcam/reading`; without a name all of cloudmask and deepcam. `rivals` measures other
+programs for the same work (bench/rivals.json).
 Each measurement is a process of its own (`python -m tests.bench.cloudmask NAME`), so that none inherits another's
 memory, threads or precision. It prints one JSON object a row.
 """
@@ -16,15 +17,20 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import cloudmask, deepcam
+from tests.bench import cloudmask, deepcam, rivals
 from tests.helpers import ROOT, environment
 
-BENCHMARKS = {"cloudmask": ("CloudMask", cloudmask.MEASUREMENTS), "deepcam": ("DeepCAM", deepcam.MEASUREMENTS)}
+BENCHMARKS = {
+    "cloudmask": ("CloudMask", cloudmask.MEASUREMENTS),
+    "deepcam": ("DeepCAM", deepcam.MEASUREMENTS),
+    "rivals": ("Rivals: their seconds as the limit, which a ratio above 1 passes", rivals.MEASUREMENTS),
+}
+BY_DEFAULT = ["cloudmask", "deepcam"]
 
 
 def main() -> int:
     known = [f"{benchmark}/{name}" for benchmark, (_, names) in BENCHMARKS.items() for name in names]
-    asked = sys.argv[1:] or list(BENCHMARKS)
+    asked = sys.argv[1:] or BY_DEFAULT
     chosen = [name for name in known if name in asked or name.split("/")[0] in asked]
     if not chosen:
         print(f"error: no measurement is called {' or '.join(asked)}; there are: {', '.join(known)}", file=sys.stderr)
@@ -52,7 +58,8 @@ def main() -> int:
             console.print(_table(title, own))
     folder = ROOT / "bench"
     folder.mkdir(exist_ok=True)
-    target = folder / "bench.json"
+    only_rivals = all(row["benchmark"] == "rivals" for row in rows)
+    target = folder / ("rivals.json" if only_rivals else "bench.json")
     about = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": platform.node(), "processor": _processor()}
     target.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
     print(f"written: {target.relative_to(ROOT)}; medians; the machine is noisy, so compare ratios, not seconds")
@@ -81,6 +88,9 @@ def _table(title: str, rows: list) -> Table:
     ):
         table.add_column(column, justify=side)
     for row in rows:
+        if "skipped" in row:
+            table.add_row(row["name"], *[""] * 9, f"skipped: {row['skipped']}")
+            continue
         table.add_row(
             row["name"],
             f"{row['ours']:.3g}",

@@ -17,25 +17,30 @@ import numpy as np
 
 from common.data.hdf5 import read_at
 from common.timing import repeat
-from tests.bench.measure import CORES, gemm, in_turn, row, start
+from tests.bench.measure import CORES, alternately, gemm, in_turn, row, start
 from tests.helpers import ROOT, environment
 
 GFLOP_PER_PIXEL = 21.5 / 256**2
 HEIGHT, WIDTH = 1200, 1500
 
 
-def forward(precision: str, target: float) -> None:
-    """A whole scene in one pass."""
-    tf = start(precision)
+def scene_pass(tf):
+    """A whole scene in one pass, as the program makes it."""
     from cloudmask.network.unet import unet
-    from common.inference import frozen as compiled_forward
+    from common.inference import frozen
 
-    work, gflop = gemm(tf, precision)
     image = tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
-    network = compiled_forward(unet())
-    scene, limit = in_turn(lambda: network(image).numpy(), work)
-    rate = GFLOP_PER_PIXEL * HEIGHT * (WIDTH + 4) / scene
-    row(f"forward, whole scene, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
+    network = frozen(unet())
+    return lambda: network(image).numpy()
+
+
+def patch_step(tf):
+    """A training step of 4 patches of 256 x 256 as the program makes it, everything included but reading."""
+    update = training_step()
+    rng = np.random.default_rng(0)
+    image = tf.constant(rng.normal(size=(4, 256, 256, 9)), tf.float32)
+    cloud = tf.constant(rng.integers(0, 2, (4, 256, 256, 1)), tf.uint8)
+    return lambda: update((image, cloud, tf.ones_like(cloud))).terms["loss"].numpy()
 
 
 def training_step():
@@ -51,16 +56,18 @@ def training_step():
     return TrainingStep(unet(), adam, objective, TrainingSettings())
 
 
-def step(precision: str, target: float) -> None:
-    """A training step of 4 patches of 256 x 256, everything included but reading."""
+def forward(precision: str, target: float) -> None:
     tf = start(precision)
-
     work, gflop = gemm(tf, precision)
-    update = training_step()
-    rng = np.random.default_rng(0)
-    image = tf.constant(rng.normal(size=(4, 256, 256, 9)), tf.float32)
-    cloud = tf.constant(rng.integers(0, 2, (4, 256, 256, 1)), tf.uint8)
-    seconds, limit = in_turn(lambda: update((image, cloud, tf.ones_like(cloud))).terms["loss"].numpy(), work)
+    scene, limit = in_turn(scene_pass(tf), work)
+    rate = GFLOP_PER_PIXEL * HEIGHT * (WIDTH + 4) / scene
+    row(f"forward, whole scene, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
+
+
+def step(precision: str, target: float) -> None:
+    tf = start(precision)
+    work, gflop = gemm(tf, precision)
+    seconds, limit = in_turn(patch_step(tf), work)
     rate = 3 * 4 * 21.5 / seconds
     row(f"training step, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
 
@@ -71,10 +78,10 @@ def tiling_modes() -> None:
     from cloudmask.config import DataSettings, InferenceSettings
     from cloudmask.network.networks import NETWORKS
     from cloudmask.network.tiling import Tiling
-    from common.inference import frozen as compiled_forward
+    from common.inference import frozen
 
     reference = NETWORKS["reference"]
-    network = compiled_forward(reference.build())
+    network = frozen(reference.build())
 
     def work(mode: str):
         tiles = Tiling.of(DataSettings(), InferenceSettings(mode=mode), reference)
@@ -157,12 +164,12 @@ def reading_products() -> None:
     from cloudmask.config import DataSettings
     from cloudmask.data.scenes import read_scene
     from cloudmask.network.unet import unet
-    from common.inference import frozen as compiled_forward
+    from common.inference import frozen
 
     count = 4
     with tempfile.TemporaryDirectory() as folder:
         paths = scenes(Path(folder), count, "sen3")
-        network, image = compiled_forward(unet()), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
+        network, image = frozen(unet()), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
 
         def convert() -> None:
             with ThreadPoolExecutor(CORES) as threads:
@@ -182,11 +189,11 @@ def end_to_end(output: str) -> None:
         scenes(Path(folder) / "scenes", 8)
         tf = start()
         from cloudmask.network.unet import unet
-        from common.inference import frozen as compiled_forward
+        from common.inference import frozen
 
         network = unet()
         network.save(Path(folder) / "model.keras")
-        compiled, image = compiled_forward(network), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
+        compiled, image = frozen(network), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
         alone = lambda warmup: repeat(lambda: compiled(image).numpy(), 3, warmup)  # noqa: E731
         ours, limit, before = [], [], alone(2)
         for number in range(5):
@@ -212,8 +219,7 @@ def _seconds_a_scene(folder: Path, output: str, run_name: str) -> float:
 
 def ranks() -> None:
     """Two ranks that exchange gradients against two processes that do not, each on one core."""
-    pairs = [[_two_processes(kind) for kind in ("ranks", "alone")] for _ in range(5)]
-    ours, limit = np.array(pairs).T
+    ours, limit = alternately(lambda: _two_processes("ranks"), lambda: _two_processes("alone"), 5)
     row("two ranks, one core each", ours, limit, "patches/s", 0.97, "two processes without allreduce")
 
 

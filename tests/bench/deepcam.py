@@ -17,38 +17,50 @@ from tests.bench.measure import CORES, gemm, in_turn, row, start
 SHAPE = (768, 1152, 16)
 
 
-def forward(precision: str, target: float) -> None:
-    tf = start(precision)
-    from common.inference import frozen as compiled_forward
+def sample_pass(tf):
+    """One sample's forward pass as the program makes it."""
+    from common.inference import frozen
     from tf_deepcam.network import deeplab
 
-    work, gflop = gemm(tf, precision)
-    network = deeplab.deeplab()
-    fields = tf.random.normal((1, *SHAPE))
-    compiled = compiled_forward(network)
-    seconds, limit = in_turn(lambda: compiled(fields).numpy(), work, 7)
-    rate = deeplab.forward_gflop(network, SHAPE) / seconds
-    row(f"forward, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
+    compiled, fields = frozen(deeplab.deeplab()), tf.random.normal((1, *SHAPE))
+    return lambda: compiled(fields).numpy()
 
 
-def step(precision: str, target: float) -> None:
-    """A training step of one sample, everything included but reading."""
-    tf = start(precision)
+def sample_step(tf):
+    """A training step of one sample as the program makes it, everything included but reading."""
     from common.optim import optimizers
     from common.training.step import TrainingStep
     from tf_deepcam import config, task
     from tf_deepcam.network import deeplab
 
-    work, gflop = gemm(tf, precision)
     settings = config.Config()
-    network = deeplab.deeplab()
     optimizer = optimizers.build(settings.optimizer, settings.schedule)
-    update = TrainingStep(network, optimizer, task.objective(settings.loss), settings.training)
+    update = TrainingStep(deeplab.deeplab(), optimizer, task.objective(settings.loss), settings.training)
     fields, labels = tf.random.uniform((1, *SHAPE)), tf.zeros((1, *SHAPE[:2]), tf.uint8)
-    seconds, limit = in_turn(lambda: update((fields, labels)).terms["loss"].numpy(), work, 7)
-    rate = 3 * deeplab.forward_gflop(network, SHAPE) / seconds
-    row(f"training step, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
+    return lambda: update((fields, labels)).terms["loss"].numpy()
+
+
+def forward_gflop() -> float:
+    from tf_deepcam.network import deeplab
+
+    return deeplab.forward_gflop(deeplab.deeplab(), SHAPE)
+
+
+def forward(precision: str, target: float) -> None:
+    tf = start(precision)
+    work, gflop = gemm(tf, precision)
+    seconds, limit = in_turn(sample_pass(tf), work, 7)
+    rate = forward_gflop() / seconds
+    row(f"forward, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
+
+
+def step(precision: str, target: float) -> None:
+    tf = start(precision)
+    work, gflop = gemm(tf, precision)
+    seconds, limit = in_turn(sample_step(tf), work, 7)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    rate = 3 * forward_gflop() / seconds
+    row(f"training step, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
     print(f"peak memory of the step in {precision}: {peak:.1f} GiB", file=sys.stderr)
 
 

@@ -78,15 +78,21 @@ def start(precision: str = "float32"):
     return tf
 
 
-def in_turn(first, second, times: int = 9) -> tuple:
-    """Seconds of two pieces of work, two arrays, measured A B B A ..., so that both see the same machine."""
-    first(), second()
+def alternately(first, second, times: int) -> tuple:
+    """Two arrays of what two functions return, called A B B A ..., so that both see the same machine."""
     pairs = []
     for number in range(times):
-        turns = (first, second) if number % 2 == 0 else (second, first)
-        seconds = [repeat(work, 1, 0)[0] for work in turns]
-        pairs.append(seconds if number % 2 == 0 else seconds[::-1])
+        if number % 2 == 0:
+            pairs.append((first(), second()))
+        else:
+            pairs.append((second(), first())[::-1])
     return tuple(np.array(values) for values in zip(*pairs))
+
+
+def in_turn(first, second, times: int = 9) -> tuple:
+    """Seconds of two pieces of work, two arrays, each warmed up by one call."""
+    first(), second()
+    return alternately(lambda: repeat(first, 1, 0)[0], lambda: repeat(second, 1, 0)[0], times)
 
 
 def gemm(tf, precision: str):
