@@ -7,6 +7,7 @@ ours runs as a user runs it. PyTorch is no part of the installation: where it is
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -39,6 +40,7 @@ class Contestant:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            preexec_fn=os.setpgrp,  # a stopped group whose parent dies is ended by the kernel (SIGHUP, SIGCONT)
         )
         self._arguments = " ".join(arguments)
         self.name = self._answer()
