@@ -28,6 +28,10 @@ class TrainingSettings(Settings):
         description="let GPUs from A100 on round the factors of float32 products to 10 bits of mantissa (TF32)",
     )
     xla: bool = Field(False, description="compile forward and backward pass with XLA")
+    recompute: bool = Field(
+        False,
+        description="keep few activations for the backward pass and compute the others again: less memory, more time",
+    )
     compress_allreduce: bool = Field(False, description="exchange gradients between ranks as float16")
     seed: int = Field(1234, ge=0, le=2**32 - 1, description="of initial weights and data order")
     deterministic: bool = Field(

@@ -5,13 +5,14 @@ micro-batches of b on n ranks take the same step as one batch of k * b * n, what
 optimizer clips after the reduction, and its schedule counts updates.
 """
 
-from typing import NamedTuple
+from functools import partial
+from typing import Callable, NamedTuple
 
 import tensorflow as tf
 
 from common import distributed
 from common.errors import UserError
-from common.training import precision
+from common.training import precision, recompute
 from common.training.settings import TrainingSettings
 from common.training.task import Objective
 
@@ -43,6 +44,7 @@ class TrainingStep:
         settings: TrainingSettings,
     ):
         self.network, self.optimizer, self._objective = network, optimizer, objective
+        self._forward = recompute.training_pass(network) if settings.recompute else partial(network, training=True)
         self._accumulate = settings.gradient_accumulation_frequency
         self._compress = settings.compress_allreduce
         self._gradients = (
@@ -93,7 +95,7 @@ class TrainingStep:
         """Gradients of one micro-batch's summed loss, with loss scaling times its scale, and its sums and weights,
         [terms, 2]."""
         with tf.GradientTape() as tape:
-            terms = self._objective(batch, self.network(batch[0], training=True))
+            terms = self._objective(batch, self._forward(batch[0]))
             loss = terms["loss"][0]
             if self._scales_loss:
                 loss = self.optimizer.get_scaled_loss(loss)
