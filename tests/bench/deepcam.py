@@ -6,13 +6,16 @@ forward pass, a training step as three times that.
 
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from common.timing import repeat
 from tests.bench.measure import CORES, gemm, in_turn, row, start
+from tests.helpers import ROOT, environment
 
 SHAPE = (768, 1152, 16)
 
@@ -26,17 +29,18 @@ def sample_pass(tf):
     return lambda: compiled(fields).numpy()
 
 
-def sample_step(tf):
-    """A training step of one sample as the program makes it, everything included but reading."""
+def sample_step(tf, samples: int = 1, recompute: bool = False):
+    """A training step of a rank as the program makes it, everything included but reading."""
     from common.optim import optimizers
     from common.training.step import TrainingStep
     from tf_deepcam import config, task
     from tf_deepcam.network import deeplab
 
     settings = config.Config()
+    training = settings.training.model_copy(update={"recompute": recompute})
     optimizer = optimizers.build(settings.optimizer, settings.schedule)
-    update = TrainingStep(deeplab.deeplab(), optimizer, task.objective(settings.loss), settings.training)
-    fields, labels = tf.random.uniform((1, *SHAPE)), tf.zeros((1, *SHAPE[:2]), tf.uint8)
+    update = TrainingStep(deeplab.deeplab(), optimizer, task.objective(settings.loss), training)
+    fields, labels = tf.random.uniform((samples, *SHAPE)), tf.zeros((samples, *SHAPE[:2]), tf.uint8)
     return lambda: update((fields, labels)).terms["loss"].numpy()
 
 
@@ -58,10 +62,42 @@ def step(precision: str, target: float) -> None:
     tf = start(precision)
     work, gflop = gemm(tf, precision)
     seconds, limit = in_turn(sample_step(tf), work, 7)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = _peak_gib()
     rate = 3 * forward_gflop() / seconds
     row(f"training step, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
     print(f"peak memory of the step in {precision}: {peak:.1f} GiB", file=sys.stderr)
+
+
+def _peak_gib() -> float:
+    """Of this process until now."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def recompute(precision: str) -> None:
+    """Twice the batch with recomputed activations against a batch with kept ones: memory, and seconds a sample."""
+    found = {}
+    for samples, recomputed in ((1, False), (2, False), (1, True), (2, True)):
+        call = [sys.executable, "-m", "tests.bench.deepcam", "one-step", precision, str(samples), str(int(recomputed))]
+        done = subprocess.run(call, cwd=ROOT, env=environment(), check=True, stdout=subprocess.PIPE, text=True)
+        gib, *seconds = map(float, done.stdout.splitlines()[-1].split())
+        found[samples, recomputed] = np.array([gib]), np.array(seconds) / samples
+        how = "recomputed" if recomputed else "kept"
+        print(
+            f"{precision}, batch {samples}, {how}: {gib:.1f} GiB, {np.median(seconds) / samples:.2f} s a sample",
+            file=sys.stderr,
+        )
+    (ours, ours_seconds), (limit, limit_seconds) = found[2, True], found[1, False]
+    what = "batch 1, activations kept"
+    row(f"peak memory, batch 2, recomputed, {precision}", ours, limit, "GiB", 1.0, what, higher=False)
+    row(f"step, batch 2, recomputed, {precision}", ours_seconds, limit_seconds, "s a sample", 0.7, what, higher=False)
+
+
+def one_step() -> None:
+    """In a process of its own: peak memory in GiB and the seconds of some steps."""
+    precision, samples, recomputed = sys.argv[2:]
+    work = sample_step(start(precision), int(samples), bool(int(recomputed)))
+    seconds = repeat(work, 5, 1)
+    print(_peak_gib(), *seconds)
 
 
 def reading() -> None:
@@ -113,8 +149,10 @@ MEASUREMENTS = {
     "forward-bfloat16": lambda: forward("mixed_bfloat16", 0.75),
     "step-float32": lambda: step("float32", 0.80),
     "step-bfloat16": lambda: step("mixed_bfloat16", 0.60),
+    "recompute-float32": lambda: recompute("float32"),
+    "recompute-bfloat16": lambda: recompute("mixed_bfloat16"),
     "reading": reading,
 }
 
 if __name__ == "__main__":
-    MEASUREMENTS[sys.argv[1]]()
+    {**MEASUREMENTS, "one-step": one_step}[sys.argv[1]]()
