@@ -81,7 +81,7 @@ def _not_before(slope: tf.Tensor, values: tuple) -> tuple:
     return tuple(x + tf.cast(nothing, x.dtype) for x in values)
 
 
-def _recomputed(segment: _Segment) -> Callable:
+def _recomputed(segment: _Segment) -> Callable[..., tuple]:
     @tf.custom_gradient
     def function(*values):
         def gradients(*slopes, variables=()):
@@ -104,7 +104,8 @@ def training_pass(network: tf.keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     """
     segments = _segments(network)
     # The last one's gradients are due at once: to compute it twice would save nothing.
-    functions = [*map(_recomputed, segments[:-1]), lambda *values: segments[-1].run(values)]
+    functions: list[Callable[..., tuple]] = [_recomputed(segment) for segment in segments[:-1]]
+    functions.append(lambda *values: segments[-1].run(values))
 
     def run(x: tf.Tensor) -> tf.Tensor:
         known = {id(network.input): x}
