@@ -117,3 +117,18 @@ def test_an_optimizer_is_saved_with_its_model(tmp_path, name):
     network.fit(np.ones((4, 2)), np.ones(4), verbose=0)
     assert network.optimizer._m[0].shape == (2, 1)
     assert int(network.optimizer.iterations) == 1
+
+
+@pytest.mark.parametrize("name", ["Adam", "LAMB"])
+def test_what_all_variables_share_is_computed_once_an_update(name):
+    optimizer = optimizers.build(OptimizerSettings(optimizer=name, weight_decay=0.1), ScheduleSettings())
+    variables = [tf.Variable([1.0, 2.0]) for _ in range(3)]
+    optimizer.build(variables)
+
+    @tf.function(autograph=False)
+    def update():
+        for factor in (1.0, 2.0):
+            optimizer.apply_gradients([(factor * tf.ones(2), variable) for variable in variables])
+
+    operations = update.get_concrete_function().graph.get_operations()
+    assert sum(operation.type == "Pow" for operation in operations) == 2 * 2  # both betas, in both updates
