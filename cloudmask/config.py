@@ -167,9 +167,12 @@ class Config(Recipe):
     )
 
     @model_validator(mode="after")
-    def _xla_trains_the_decoder(self):
+    def _training_knows_the_decoder(self):
         if self.training.xla and self.model.decoder == "layers":
             why = "has an up-sampling whose gradient XLA does not know (training.xla): take transposed"
+            raise refusal("model.decoder", why, self.model.decoder)
+        if self.training.recompute and self.model.decoder == "transposed":
+            why = "is not made of layers, of which training.recompute computes some twice: take layers"
             raise refusal("model.decoder", why, self.model.decoder)
         return self
 

@@ -6,7 +6,7 @@ optimizer clips after the reduction, and its schedule counts updates.
 """
 
 from functools import partial
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 

@@ -111,9 +111,16 @@ def test_decoders_give_the_same_mask(golden_network):
     np.testing.assert_allclose(golden_network(image), plain(image), atol=2e-6)
 
 
-def test_xla_with_the_reference_s_decoder_is_refused():
-    with pytest.raises(UserError, match=r"'model.decoder' has an up-sampling .* take transposed \(found: 'layers'\)"):
-        config.load(None, ["training.xla=true", "model.decoder=layers"])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["training.xla=true", "model.decoder=layers"], r"has an up-sampling .* take transposed \(found: 'layers'\)"),
+        (["training.recompute=true"], r"is not made of layers, .* take layers \(found: 'transposed'\)"),
+    ],
+)
+def test_what_a_decoder_cannot_do_is_refused(settings, message):
+    with pytest.raises(UserError, match=f"'model.decoder' {message}"):
+        config.load(None, settings)
 
 
 @pytest.mark.parametrize("name", ["model.keras", "saved_model"])
