@@ -137,6 +137,13 @@ class SynthesizeSettings(Settings):
     scenes: int = Field(16, gt=0, description="scenes to make")
     folder: str = Field("", description="where to write them; existing files are left as they are")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="scene n depends on (seed, n) only")
+    label_error: float = Field(
+        0.1,
+        ge=0,
+        lt=0.5,
+        description="share of the labels `bayes` that differ from `truth`, mostly where operational masks err; that a "
+        "tenth does is an assumption",
+    )
 
 
 class ReportSettings(Settings):
