@@ -18,6 +18,8 @@ from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
 from common.training.settings import Precision, TrainingSettings
 
+LossName = Literal["bce", "symmetric", "generalized", "bootstrap", "focal"]
+
 
 class DataSettings(CacheSettings):
     train_dir: str = Field(
@@ -81,6 +83,24 @@ class GridSettings(Settings):
 
 class ModelSettings(Settings):
     network: str = Field("reference", description="a network of cloudmask.network.networks: reference")
+
+
+class LossSettings(Settings):
+    """Defaults of each loss are its paper's (cloudmask.losses)."""
+
+    loss: LossName = Field(
+        "bce",
+        description="what training minimises: bce = as the reference program; for labels that may be wrong symmetric | "
+        "generalized | bootstrap | focal",
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label replaced by 0.5; the reference: 0")
+    symmetric_alpha: float = Field(0.1, ge=0, description="symmetric: weight of the cross entropy (paper's CIFAR-10)")
+    symmetric_beta: float = Field(1.0, ge=0, description="symmetric: weight of the reverse cross entropy")
+    symmetric_log_zero: float = Field(-4.0, lt=0, description="symmetric: what stands for log 0 in the reverse one")
+    generalized_q: float = Field(0.7, gt=0, le=1, description="generalized: the exponent; 1 is mean absolute error")
+    bootstrap_beta: float = Field(0.95, ge=0, le=1, description="bootstrap: share of the label; the rest is prediction")
+    focal_gamma: float = Field(2.0, ge=0, description="focal: exponent by which sure pixels lose weight")
+    focal_alpha: float = Field(0.25, gt=0, lt=1, description="focal: weight of cloud; clear sky has the rest to 1")
 
 
 class CloudTrainingSettings(TrainingSettings):
@@ -156,6 +176,7 @@ class Config(Recipe):
     benchmark: Literal["cloudmask"] = Field("cloudmask", description="which benchmark this file is for")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
     training: CloudTrainingSettings = CloudTrainingSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
