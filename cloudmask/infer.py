@@ -99,8 +99,10 @@ def _record(config: Config, session: Session, results: list[Result], summary: di
     session.log.events({"inference_precision_mode": settings.precision, "inference_tf32": settings.tf32})
     if NETWORK in summary["scores"]:
         session.log.event("inference_accuracy", summary["scores"][NETWORK]["pixel_accuracy"])
+    if "truth" in summary:
+        session.log.event("inference_accuracy_against_truth", summary["truth"]["scores"][NETWORK]["pixel_accuracy"])
     for result in results:
-        values = {} if result.scores is None else result.scores.by_mask().get(NETWORK, {})
+        values = _scene_scores(result.scores)
         run.record("scene", **{k: v for k, v in vars(result).items() if k != "scores"}, **values)
         if result.error:
             run.say(f"failed: {result.error}")
@@ -112,6 +114,16 @@ def _record(config: Config, session: Session, results: list[Result], summary: di
         ranks=distributed.size(),
         **summary,
     )
+
+
+def _scene_scores(scores: Optional[Scores]) -> dict[str, float]:
+    """The network's, and its accuracy against the truth where that is known."""
+    if scores is None:
+        return {}
+    values = scores.by_mask().get(NETWORK, {})
+    if scores.truth is not None and values:
+        values["accuracy_against_truth"] = scores.truth.by_mask()[NETWORK]["pixel_accuracy"]
+    return values
 
 
 def _scenes(config: Config) -> list[DataFile]:
@@ -178,6 +190,9 @@ def summarise(results: list[Result], runs: list[timing.Measured], tiles: Tiling)
     scored = [result.scores for result in done if result.scores is not None]
     total = reduce(add, scored, Scores())
     scores = total.by_mask()
+    truth = (
+        {} if total.truth is None else {"truth": {"scores": total.truth.by_mask(), "strata": total.truth.by_stratum()}}
+    )
     return {
         "inferences": len(done),
         "failed": [result.name for result in results if result.error],
@@ -194,4 +209,5 @@ def summarise(results: list[Result], runs: list[timing.Measured], tiles: Tiling)
         "strata": total.by_stratum(),
         "scene_means": scoring.scene_means(scored) if scores else {},
         "calibration": total.calibration_curve() if scores else {},
+        **truth,
     }
