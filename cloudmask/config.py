@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cloudmask.sen3 import Conversion
 from common.config import settings as config
-from common.config.settings import Recipe, Settings
+from common.config.settings import Recipe, Settings, refusal
 from common.data.cache import CacheSettings
 from common.errors import UserError
 from common.optim.settings import OptimizerSettings, ScheduleSettings
@@ -82,7 +82,9 @@ class GridSettings(Settings):
 
 
 class ModelSettings(Settings):
-    network: str = Field("reference", description="a network of cloudmask.network.networks: reference")
+    network: str = Field(
+        "reference", description="a network of cloudmask.network.networks: reference | narrow | separable | pixel"
+    )
 
 
 class LossSettings(Settings):
@@ -188,6 +190,18 @@ class Config(Recipe):
     threads: int = Field(
         0, ge=0, le=4096, description="compute threads per rank; 0 shares the node's cores out over its ranks"
     )
+
+    @model_validator(mode="after")
+    def _another_network_is_open(self):
+        chosen = {"model.network": self.model.network, "loss.loss": self.loss.loss}
+        other = [f"{name}: {value}" for name, value in chosen.items() if value not in ("reference", "bce")]
+        if other and self.submission.division != "open":
+            raise refusal(
+                "submission.division",
+                f"must be open with {' and '.join(other)}, which the reference program has not",
+                self.submission.division,
+            )
+        return self
 
 
 # The reference's flat keys and where they go. None: accepted and of no effect here, for the reason beside it.

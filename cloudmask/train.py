@@ -64,6 +64,8 @@ def _log_settings(config: Config, session: Session, data: TrainingData, sizes: B
     settings = config.training
     values = {
         "seed": settings.seed,
+        "network": config.model.network,
+        "loss": config.loss.loss,
         # As the reference logs it, without accumulation.
         "global_batch_size": sizes.local * distributed.size(),
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,

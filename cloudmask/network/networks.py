@@ -7,7 +7,7 @@ from typing import Callable
 
 import tensorflow as tf
 
-from cloudmask.network import unet
+from cloudmask.network import narrow, pixel, separable, unet
 from common.errors import UserError
 from common.keras_files import load_weights
 
@@ -26,6 +26,9 @@ class Network:
 
 NETWORKS = {
     "reference": Network(unet.unet, unet.FACTOR, unet.RECEPTIVE_FIELD),
+    "narrow": Network(narrow.narrow, unet.FACTOR, unet.RECEPTIVE_FIELD),
+    "separable": Network(separable.separable, separable.FACTOR, separable.RECEPTIVE_FIELD),
+    "pixel": Network(pixel.pixel, pixel.FACTOR, pixel.RECEPTIVE_FIELD),
 }
 
 

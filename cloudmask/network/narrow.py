@@ -1,0 +1,18 @@
+"""The reference's U-Net with a quarter of its channels at each level: a sixteenth of the work, the same pixels seen."""
+
+import tensorflow as tf
+
+from cloudmask.network import blocks
+
+CHANNELS = (8, 16, 32, 64)
+
+
+def _two_convolutions(x: tf.Tensor, channels: int) -> tf.Tensor:
+    return blocks.convolution(blocks.convolution(x, channels), channels)
+
+
+def narrow(*, xla: bool = False) -> tf.keras.Model:
+    """As cloudmask.network.networks.Network.build says."""
+    x = inputs = blocks.inputs()
+    x = blocks.encoder_decoder(x, _two_convolutions, CHANNELS)
+    return tf.keras.Model(inputs, blocks.probability(x), name="cloudmask_narrow")
