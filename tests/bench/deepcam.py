@@ -19,6 +19,7 @@ SHAPE = (768, 1152, 16)
 
 def forward(precision: str, target: float) -> None:
     tf = start(precision)
+    from common.training.flops import forward_gflop
     from common.training.step import forward as compiled_forward
     from tf_deepcam.network import deeplab
 
@@ -27,7 +28,7 @@ def forward(precision: str, target: float) -> None:
     fields = tf.random.normal((1, *SHAPE))
     compiled = compiled_forward(network)
     seconds, limit = in_turn(lambda: compiled(fields).numpy(), work, 3)
-    rate = deeplab.forward_gflop(network, SHAPE) / seconds
+    rate = forward_gflop(network, SHAPE) / seconds
     row(f"forward, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
 
 
@@ -35,6 +36,7 @@ def step(precision: str, target: float) -> None:
     """A training step of one sample, everything included but reading."""
     tf = start(precision)
     from common.optim import optimizers
+    from common.training.flops import forward_gflop
     from common.training.step import TrainingStep
     from tf_deepcam import config, task
     from tf_deepcam.network import deeplab
@@ -46,7 +48,7 @@ def step(precision: str, target: float) -> None:
     update = TrainingStep(network, optimizer, task.objective(settings.loss), settings.training)
     fields, labels = tf.random.uniform((1, *SHAPE)), tf.zeros((1, *SHAPE[:2]), tf.uint8)
     seconds, limit = in_turn(lambda: update((fields, labels)).terms["loss"].numpy(), work, 3)
-    rate = 3 * deeplab.forward_gflop(network, SHAPE) / seconds
+    rate = 3 * forward_gflop(network, SHAPE) / seconds
     row(f"training step, {precision}", rate, gflop / limit, "GFLOP/s", target, "matrix product, 4096 x 4096")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak memory of the step in {precision}: {peak:.1f} GiB", file=sys.stderr)
