@@ -9,6 +9,7 @@ from typing import Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
+from cloudmask.experiments import ClusterSettings, LossSettings, StudySettings, SynthesizeSettings
 from cloudmask.sen3 import Conversion
 from common.config import settings as config
 from common.config.settings import Recipe, Settings, refusal
@@ -17,8 +18,6 @@ from common.errors import UserError
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
 from common.training.settings import Precision, TrainingSettings
-
-LossName = Literal["bce", "symmetric", "generalized", "bootstrap", "focal"]
 
 
 class DataSettings(CacheSettings):
@@ -87,24 +86,6 @@ class ModelSettings(Settings):
     )
 
 
-class LossSettings(Settings):
-    """Defaults of each loss are its paper's (cloudmask.losses)."""
-
-    loss: LossName = Field(
-        "bce",
-        description="what training minimises: bce = as the reference program; for labels that may be wrong symmetric | "
-        "generalized | bootstrap | focal",
-    )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label replaced by 0.5; the reference: 0")
-    symmetric_alpha: float = Field(0.1, ge=0, description="symmetric: weight of the cross entropy (paper's CIFAR-10)")
-    symmetric_beta: float = Field(1.0, ge=0, description="symmetric: weight of the reverse cross entropy")
-    symmetric_log_zero: float = Field(-4.0, lt=0, description="symmetric: what stands for log 0 in the reverse one")
-    generalized_q: float = Field(0.7, gt=0, le=1, description="generalized: the exponent; 1 is mean absolute error")
-    bootstrap_beta: float = Field(0.95, ge=0, le=1, description="bootstrap: share of the label; the rest is prediction")
-    focal_gamma: float = Field(2.0, ge=0, description="focal: exponent by which sure pixels lose weight")
-    focal_alpha: float = Field(0.25, gt=0, lt=1, description="focal: weight of cloud; clear sky has the rest to 1")
-
-
 class CloudTrainingSettings(TrainingSettings):
     epochs: int = Field(30, gt=0, description="passes over the training data")
     target: float = Field(0.0, ge=0, description="stop when the held-out pixel accuracy reaches this; 0 is never")
@@ -150,28 +131,13 @@ class InferenceSettings(Settings):
     grid: GridSettings = GridSettings()
 
 
-class SynthesizeSettings(Settings):
-    form: Literal["dataset", "small", "sen3"] = Field(
-        "dataset",
-        description="dataset = the benchmark's own files, 180 MB a scene | small = float32 with NaN, 67 MB | sen3 = "
-        "Sentinel-3 products",
-    )
-    scenes: int = Field(16, gt=0, description="scenes to make")
-    folder: str = Field("", description="where to write them; existing files are left as they are")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="scene n depends on (seed, n) only")
-    label_error: float = Field(
-        0.1,
-        ge=0,
-        lt=0.5,
-        description="share of the labels `bayes` that differ from `truth`, mostly where operational masks err; that a "
-        "tenth does is an assumption",
-    )
-
-
 class ReportSettings(Settings):
     log_file: str = Field("", description="text log to append the reference's two lines to, besides the run's own")
     mlperf_logfile: str = Field("", description="also copy the MLPerf log here; an older file is moved aside")
     model_file: str = Field("", description="also copy the trained network here; an older file is moved aside")
+    saved_model: bool = Field(
+        True, description="leave the network in the run's folder as a SavedModel too, for other programs"
+    )
 
 
 class Config(Recipe):
@@ -184,6 +150,8 @@ class Config(Recipe):
     schedule: ScheduleSettings = ScheduleSettings()
     inference: InferenceSettings = InferenceSettings()
     synthesize: SynthesizeSettings = SynthesizeSettings()
+    study: StudySettings = StudySettings()
+    cluster: ClusterSettings = ClusterSettings()
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()
     report: ReportSettings = ReportSettings()

@@ -20,7 +20,7 @@ from typing import Callable
 
 import tensorflow as tf
 
-from cloudmask.config import LossSettings
+from cloudmask.experiments import LossSettings
 
 _CLIPPED = 1e-7
 
