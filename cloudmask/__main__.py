@@ -7,6 +7,7 @@ grid        mask scenes with each combination of modes, threads and precisions, 
 download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
 convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
 synthesize  make scenes in the real format and size
+study       train networks and losses on labels of several errors, and compare; goes on where it was stopped
 
 run and train take --resume [FOLDER]. Under `horovodrun -np N` they, infer and convert run on N ranks. COMMAND --help
 says more.
@@ -115,6 +116,13 @@ def _synthesize(options: argparse.Namespace) -> int:
     return synthesize.main(config.synthesize, config.data)
 
 
+def _study(options: argparse.Namespace) -> int:
+    config = settings.load(options.config, options.overrides)
+    from cloudmask.study import command
+
+    return command.main(config)
+
+
 COMMANDS = {
     "run": Command(_train_arguments, _benchmark),
     "train": Command(_train_arguments, _benchmark),
@@ -123,6 +131,7 @@ COMMANDS = {
     "download": Command(_download_arguments, _download),
     "convert": Command(_convert_arguments, _convert),
     "synthesize": Command(_config_arguments, _synthesize),
+    "study": Command(_config_arguments, _study),
 }
 
 if __name__ == "__main__":

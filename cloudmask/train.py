@@ -81,10 +81,11 @@ def _log_settings(config: Config, session: Session, data: TrainingData, sizes: B
 def _save(network: tf.keras.Model, rule: baseline.Threshold, run: Run, config: Config) -> None:
     (run / "baseline.json").write_text(json.dumps(rule.as_dict(), indent=1) + "\n", encoding="utf-8")
     network.save(run / "model.keras")
-    network.save(run / "saved_model", save_format="tf")
     wanted = config.report.model_file
+    suffix = Path(wanted).suffix
+    if config.report.saved_model or (wanted and suffix not in (".keras", ".h5", ".hdf5")):
+        network.save(run / "saved_model", save_format="tf")
     if wanted:
-        suffix = Path(wanted).suffix
         source = run / ("model.keras" if suffix == ".keras" else "saved_model")
         if suffix in (".h5", ".hdf5"):
             source = run / "model.h5"

@@ -26,6 +26,7 @@ COMMON = [
     "training",
     "keras_files",
     "downloads",
+    "processes",
     "grid",
     "scaling",
     "export",
@@ -35,6 +36,7 @@ COMMON = [
 BENCHMARK = [
     "sen3",
     "rules",
+    "experiments",
     "config",
     "batch_statistics",
     "losses",
@@ -51,6 +53,8 @@ BENCHMARK = [
     "train",
     "infer",
     "tools",
+    "cluster",
+    "study",
     "__main__",
 ]
 

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from cloudmask.network import blocks
 
-CHANNELS = (8, 16, 32, 64)
+CHANNELS = (12, 24, 48, 96)
 
 
 def _two_convolutions(x: tf.Tensor, channels: int) -> tf.Tensor:
