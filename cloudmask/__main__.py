@@ -4,6 +4,7 @@ run         train, mask the scenes of inference_dir, report (as the reference's 
 train       train only; the network is in the run folder
 infer       mask scenes with a trained network
 grid        mask scenes with each combination of modes, threads and precisions, and compare their speed
+cluster     mask scenes without labels, by clusters and by self-training, and score them beside those that had some
 download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
 convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
 synthesize  make scenes in the real format and size
@@ -62,6 +63,17 @@ def _benchmark(options: argparse.Namespace) -> int:
             deliver(session.run / "mlperf.log", Path(wanted.mlperf_logfile))
     if failed:
         raise UserError(f"{failed} of {scenes} scenes could not be masked, as said above; the others are done", True)
+    return 0
+
+
+def _cluster(options: argparse.Namespace) -> int:
+    config = settings.load(options.config, options.overrides)
+    placement = distributed.init(config.threads)
+    from cloudmask.cluster import command
+    from common.session import open_session
+
+    with open_session("cluster", BENCHMARKS["cloudmask"], config, placement) as session, session.timed():
+        command.main(config, session)
     return 0
 
 
@@ -127,6 +139,7 @@ COMMANDS = {
     "run": Command(_train_arguments, _benchmark),
     "train": Command(_train_arguments, _benchmark),
     "infer": Command(_config_arguments, _benchmark),
+    "cluster": Command(_config_arguments, _cluster),
     "grid": Command(_config_arguments, _grid),
     "download": Command(_download_arguments, _download),
     "convert": Command(_convert_arguments, _convert),

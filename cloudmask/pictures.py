@@ -39,7 +39,7 @@ def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None
     mask = stored_probability(mask_path)
     panels = 4 if cloud is not None else 2
     figure, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 4.4), layout="constrained")
-    rgb, title = _composite(image[0], scene.measured)
+    rgb, title = composite(image[0], scene.measured)
     axes[0].imshow(rgb, interpolation="antialiased")
     axes[0].set_title(title)
     if config.inference.overlay:
@@ -101,7 +101,7 @@ def draw_calibration(curve: dict, target: Path) -> None:
     plt.close(figure)
 
 
-def _composite(image: np.ndarray, weight: np.ndarray) -> tuple:
+def composite(image: np.ndarray, weight: np.ndarray) -> tuple:
     """False colours of a normalised image [H, W, 9]: (RGB [H, W, 3], title)."""
     day = (image[..., 0] != 0) & (weight > 0)
     if day.sum() > 0.5 * (weight > 0).sum():
