@@ -125,6 +125,9 @@ class InferenceSettings(Settings):
     num_runs: int = Field(1, gt=0, description="timed passes over all scenes")
     readers: int = Field(1, ge=1, le=64, description="scenes that a rank reads at once, ahead of the network")
     pictures: int = Field(2, ge=0, description="scenes of which a picture (scene, mask, truth, error) is made")
+    disagreements: int = Field(
+        2, ge=0, description="scenes in which network and labels differ most, of which a picture is made besides"
+    )
     overlay: bool = Field(
         False, description="pictures: the mask's outline over the scene, and lines of latitude and longitude"
     )

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -73,6 +73,10 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
             show(timing.runs_table(runs))
         if job.forward is not None:
             pictures.draw_scenes(scenes, run, config, {result.name for result in everything if not result.error})
+            disputed = _most_disputed(everything, settings.disagreements)
+            pictures.draw_disagreements(
+                [scene for name in disputed for scene in scenes if scene.name == name], run, config
+            )
         if summary.get("calibration"):
             pictures.draw_calibration(summary["calibration"], run / "pictures" / "calibration.png")
     return summary
@@ -116,14 +120,20 @@ def _record(config: Config, session: Session, results: list[Result], summary: di
     )
 
 
-def _scene_scores(scores: Optional[Scores]) -> dict[str, float]:
-    """The network's, and its accuracy against the truth where that is known."""
+def _scene_scores(scores: Optional[Scores]) -> dict[str, Any]:
+    """The network's, its accuracy against the truth where that is known, and its disagreement with the labels."""
     if scores is None:
         return {}
-    values = scores.by_mask().get(NETWORK, {})
+    values: dict[str, Any] = dict(scores.by_mask().get(NETWORK, {}))
     if scores.truth is not None and values:
         values["accuracy_against_truth"] = scores.truth.by_mask()[NETWORK]["pixel_accuracy"]
-    return values
+    return {**values, "disagreement": scores.disagreement()} if values else {}
+
+
+def _most_disputed(results: list[Result], count: int) -> list[str]:
+    """Names of the scenes in which network and labels differ most."""
+    shares = {r.name: r.scores.disagreement().get("share", 0.0) for r in results if not r.error and r.scores}
+    return sorted(shares, key=lambda name: -shares[name])[:count]
 
 
 def _scenes(config: Config) -> list[DataFile]:

@@ -18,6 +18,7 @@ from cloudmask.sen3 import NIGHT_DEGREES
 NETWORK, BASELINE, SUMMARY, LABELS = "network", "baseline", "summary", "labels"
 BINS = 15  # of the calibration, as in Guo et al., arXiv:1706.04599
 _TWILIGHT_DEGREES = 80.0  # zenith angle of the sun where day ends, for scenes without flags; a choice of ours
+_LEAST_SHARE = 0.01  # of a scene's pixels that a kind must have to be named as the worst
 _SCENE_MEANS = ("pixel_accuracy", "f1", "log_loss")
 
 
@@ -87,6 +88,31 @@ class Scores:
                 result.setdefault(stratum, {})[name] = {**shown, "pixels": counts.pixels}
         return result
 
+    def disagreement(self) -> dict:
+        """Of one scene: the share of its pixels in which network and labels differ, each side's part of it, the kind of
+        pixel in which they differ most, and where the truth is known in how many of these pixels the network is right.
+        Empty if no pixel counts."""
+        counts = self.counted.get(NETWORK, BinaryCounts())
+        if not counts.pixels:
+            return {}
+        differing = counts.false_positive + counts.false_negative
+        kinds = {
+            stratum: (each.false_positive + each.false_negative) / each.pixels
+            for (stratum, name), each in self.strata.items()
+            if name == NETWORK and each.pixels >= _LEAST_SHARE * counts.pixels
+        }
+        found: dict[str, object] = {
+            "share": differing / counts.pixels,
+            "network_only": counts.false_positive / counts.pixels,
+            "labels_only": counts.false_negative / counts.pixels,
+            "kind": max(kinds, key=lambda kind: kinds[kind]) if kinds else "",
+        }
+        if self.truth is not None and differing:
+            network, labels = (_right(self.truth.counted[name]) for name in (NETWORK, LABELS))
+            # Where they agree both are right or both wrong; where they differ exactly one is right.
+            found["network_right"] = 0.5 + (network - labels) / (2 * differing)
+        return found
+
     def calibration_curve(self) -> dict:
         """By bin of the network's probability: pixels, mean probability, share of cloud; None where a bin is empty.
 
@@ -101,6 +127,10 @@ class Scores:
             "cloud": [c / n if n else None for c, n in zip(cloud.tolist(), pixels.tolist())],
             "expected_calibration_error": float((distance * pixels).sum() / max(pixels.sum(), 1)),
         }
+
+
+def _right(counts: BinaryCounts) -> float:
+    return counts.true_positive + counts.true_negative
 
 
 def _sum(first: dict, second: dict) -> dict:

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 from rich.table import Table
 
 from common.errors import UserError
+from common.report import disagreement
 from common.report.tables import markdown, show, table
 from common.runs.records import evaluations_by_step, read_lines, read_records
 
@@ -43,7 +44,8 @@ def report(folder: Path) -> None:
     show(*tables)
     text = [f"# {environment['command']}: {folder.name}", *(markdown(built) for built in tables)]
     _draw_curves(records, folder / "pictures")
-    for title, name in (("training", "curves.png"), ("calibration", "calibration.png")):
+    disputed = [("network and labels differ", name) for name in disagreement.pictures(folder)]
+    for title, name in [("training", "curves.png"), ("calibration", "calibration.png"), *disputed]:
         if (folder / "pictures" / name).is_file():
             text.append(f"![{title}](pictures/{name})")
     (folder / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
@@ -62,6 +64,8 @@ def _tables(environment: dict, records: list) -> list:
         _time_table(inference),
         _score_table(inference),
         _strata_table(inference),
+        disagreement.scenes_table(records),
+        disagreement.kinds_table(inference),
         _failure_table(records),
         _skipped_table(records),
     ]

@@ -142,3 +142,19 @@ def test_where_the_truth_is_known_masks_and_labels_are_scored_against_it_too():
     assert unknown.truth is None
     assert (found + unknown + found).truth.by_mask()["network"]["accuracy_all_pixels"] == 0.75
     assert (found + unknown + found).truth.counted["network"].pixels == 8
+
+
+def test_where_network_and_labels_differ_by_hand():
+    """Of eight pixels three: two clouds of the network alone, one of the labels alone, of which the network has two
+    right; and the kind in which they differ most."""
+    cloud, probability = np.uint8([[1, 0, 0, 0, 0, 1, 1, 1]]), np.float32([[0, 1, 1, 0, 0, 1, 1, 1]])
+    truth = np.array([[False, True, False, True, False, True, True, True]])
+    land = flags("land")._replace(values=np.uint16([[8, 8, 8, 8, 2, 2, 2, 2]]))
+    ones = np.ones_like(cloud)
+    beside = Ancillary(truth=truth, confidence=land._replace(meanings={"land": 8, "ocean": 2}))
+    found = score(probability, 0.5, {}, cloud, ones, ones, beside).disagreement()
+    assert found == pytest.approx(
+        {"share": 3 / 8, "network_only": 2 / 8, "labels_only": 1 / 8, "kind": "land", "network_right": 2 / 3}
+    )
+    assert score(probability, 0.5, {}, cloud, 0 * ones, ones, Ancillary()).disagreement() == {}
+    assert "network_right" not in score(probability, 0.5, {}, cloud, ones, ones, Ancillary()).disagreement()

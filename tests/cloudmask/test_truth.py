@@ -43,3 +43,21 @@ def test_the_report_has_a_column_against_the_truth(masked):
 def test_a_record_without_truth_has_no_such_column():
     known = forms.Inference.of({"scores": {"network": {"pixel_accuracy": 0.5}}, "truth": "a stranger's"})
     assert known == forms.Inference(None, 0.5, None)
+
+
+def test_the_report_lists_where_network_and_labels_differ_most(masked):
+    """Scenes and kinds of pixel in order, and a picture of the first scenes."""
+    text = (masked / "report.md").read_text()
+    found = sorted(records(masked, "scene"), key=lambda scene: -scene["disagreement"]["share"])
+    first = found[0]["disagreement"]
+    assert first["share"] == pytest.approx(1 - found[0]["pixel_accuracy"])
+    assert f"| {found[0]['name']} | {first['share']:.2%} | {first['network_only']:.2%} |" in text
+    places = [text.index(f"| {scene['name']} | {scene['disagreement']['share']:.2%}") for scene in found[:5]]
+    assert places == sorted(places)
+    (inference,) = records(masked, "inference")
+    _, rows = text.split("## Kinds of pixel in which network and labels differ most")
+    shares = [float(row.split("|")[3].strip(" %")) for row in rows.splitlines() if row.startswith("| ") and "%" in row]
+    assert len(shares) == len(inference["strata"]) > 3
+    assert shares == sorted(shares, reverse=True)
+    assert "![network and labels differ](pictures/disagreement-1.png)" in text
+    assert (masked / "pictures" / "disagreement-2.png").stat().st_size > 5000
