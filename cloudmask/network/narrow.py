@@ -1,4 +1,4 @@
-"""The reference's U-Net with a quarter of its channels at each level: a sixteenth of the work, the same pixels seen."""
+"""The reference's U-Net with three eighths of its channels at each level: a seventh of the work, the same view."""
 
 import tensorflow as tf
 

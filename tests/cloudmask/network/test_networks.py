@@ -1,5 +1,7 @@
 """The table of networks: each one's parameters by hand, its output, and the division it is logged in."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,8 @@ import tensorflow as tf
 from cloudmask import config
 from cloudmask.network.networks import NETWORKS, find
 from common.errors import UserError
+from common.training.flops import forward_gflop
+from tests.helpers import ROOT
 
 
 def full(size: int, *channels: int) -> int:
@@ -20,9 +24,9 @@ def separable(first: int, second: int) -> int:
 
 PARAMETERS = {
     "reference": 1948609,
-    "narrow": sum(full(3, *each) for each in ((9, 8, 8), (8, 16, 16), (16, 32, 32), (32, 64, 64)))
-    + sum(full(3, *each) for each in ((96, 32, 32), (48, 16, 16), (24, 8, 8)))
-    + full(1, 8, 1),
+    "narrow": sum(full(3, *each) for each in ((9, 12, 12), (12, 24, 24), (24, 48, 48), (48, 96, 96)))
+    + sum(full(3, *each) for each in ((144, 48, 48), (72, 24, 24), (36, 12, 12)))
+    + full(1, 12, 1),
     "separable": full(3, 9, 16)
     + sum(separable(*each) for each in ((16, 32), (32, 64), (64, 128), (192, 64), (96, 32), (48, 16)))
     + full(1, 16, 1),
@@ -59,3 +63,15 @@ def test_what_the_reference_has_not_belongs_to_the_open_division(override):
     with pytest.raises(UserError, match=f"'submission.division' must be open with {override.replace('=', ': ')}"):
         config.load(overrides=[override, "submission.division=closed"])
     assert config.load(overrides=["submission.division=closed"]).submission.division == "closed"
+
+
+def test_the_documents_table_of_networks_is_what_they_are():
+    text = (ROOT / "docs" / "cloudmask.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)`[^|]* \| ([\d,]+) \|", text, re.MULTILINE))
+    assert {name: int(count.replace(",", "")) for name, count in rows.items() if name in NETWORKS} == PARAMETERS
+
+
+def test_gflop_of_a_small_image_by_hand():
+    """The pixel network's five convolutions, two operations a weight; biases and ReLU are little."""
+    weights = 9 * 9 * 24 + 9 * 24 * 24 + 2 * 24 * 24 + 24
+    assert forward_gflop(NETWORKS["pixel"].build(), (16, 16, 9)) == pytest.approx(2e-9 * weights * 256, rel=0.02)
