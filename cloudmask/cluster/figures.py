@@ -21,9 +21,9 @@ def draw(
     panels = {**masks, **({"truth": truth} if truth is not None else {})}
     columns = (len(panels) + 3) // 2
     figure, axes = plt.subplots(2, columns, figsize=(3.6 * columns, 6.4), layout="constrained")
-    rgb, title = composite(image, measured)
+    rgb, _ = composite(image, measured)
     axes[0][0].imshow(rgb, interpolation="antialiased")
-    axes[0][0].set_title(title.split(",")[0])
+    axes[0][0].set_title("scene")
     number = np.ma.masked_where(~measured, clusters.of(image))
     axes[0][1].imshow(number, cmap="nipy_spectral", interpolation="nearest")
     axes[0][1].set_title(f"{len(clusters.cloud)} clusters")

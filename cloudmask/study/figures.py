@@ -31,7 +31,7 @@ def draw_losses(config: Config, results: list[Result], target: Path) -> None:
             axis.errorbar(beside, means, np.nan_to_num(deviations), marker="o", markersize=4, capsize=3, label=loss)
         labels = [spread(results, "labels", label_error=error).mean for error in study.label_errors]
         axis.plot(errors, labels, color="grey", linestyle="--", label="the labels themselves")
-        axis.set_title(f"{network}: {len(study.seeds)} seeds, bars of one standard deviation")
+        axis.set_title(f"{network}; seeds: {len(study.seeds)}, bars of one standard deviation")
         axis.set_xlabel("share of labels that are wrong")
         axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.set_xticks(errors)

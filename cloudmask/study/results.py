@@ -82,7 +82,7 @@ def losses_table(config: Config, results: list[Result], value: str, title: str) 
     if value == "against_truth":
         made.add_row("", "the labels themselves", *labels)
     made.columns[1].justify = "left"
-    made.caption = f"Pixel accuracy on scenes held out, mean ± standard deviation over {len(study.seeds)} seeds."
+    made.caption = f"Pixel accuracy on scenes held out, mean ± standard deviation over seeds ({len(study.seeds)})."
     return made
 
 

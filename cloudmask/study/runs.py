@@ -27,7 +27,9 @@ def make_scenes(config: Config) -> None:
 
 
 def inference_of(folder: Path) -> Optional[dict]:
-    """The record of a run's inference, with which it is done; None before."""
+    """The record of a run's inference; None before the run has come to its end, which is its report."""
+    if not (folder / "report.md").is_file():
+        return None
     found = [record for record in read_records(folder / "metrics.jsonl") if record["kind"] == "inference"]
     return found[-1] if found else None
 
