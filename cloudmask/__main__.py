@@ -4,9 +4,11 @@ run         train, mask the scenes of inference_dir, report (as the reference's 
 train       train only; the network is in the run folder
 infer       mask scenes with a trained network
 grid        mask scenes with each combination of modes, threads and precisions, and compare their speed
+cluster     mask scenes without labels, by clusters and by self-training, and score them beside those that had some
 download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
 convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
 synthesize  make scenes in the real format and size
+study       train networks and losses on labels of several errors, and compare; goes on where it was stopped
 
 run and train take --resume [FOLDER]. Under `horovodrun -np N` they, infer and convert run on N ranks. COMMAND --help
 says more.
@@ -64,6 +66,17 @@ def _benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
+def _cluster(options: argparse.Namespace) -> int:
+    config = settings.load(options.config, options.overrides)
+    placement = distributed.init(config.threads)
+    from cloudmask.cluster import command
+    from common.session import open_session
+
+    with open_session("cluster", BENCHMARKS["cloudmask"], config, placement) as session, session.timed():
+        command.main(config, session)
+    return 0
+
+
 def _grid(options: argparse.Namespace) -> int:
     config = settings.load(options.config, options.overrides)
     from common import grid
@@ -115,14 +128,23 @@ def _synthesize(options: argparse.Namespace) -> int:
     return synthesize.main(config.synthesize, config.data)
 
 
+def _study(options: argparse.Namespace) -> int:
+    config = settings.load(options.config, options.overrides)
+    from cloudmask.study import command
+
+    return command.main(config)
+
+
 COMMANDS = {
     "run": Command(_train_arguments, _benchmark),
     "train": Command(_train_arguments, _benchmark),
     "infer": Command(_config_arguments, _benchmark),
+    "cluster": Command(_config_arguments, _cluster),
     "grid": Command(_config_arguments, _grid),
     "download": Command(_download_arguments, _download),
     "convert": Command(_convert_arguments, _convert),
     "synthesize": Command(_config_arguments, _synthesize),
+    "study": Command(_config_arguments, _study),
 }
 
 if __name__ == "__main__":

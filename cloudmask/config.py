@@ -9,6 +9,7 @@ from typing import Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
+from cloudmask.experiments import ClusterSettings, LossSettings, StudySettings, SynthesizeSettings
 from cloudmask.sen3 import Conversion
 from common.config import settings as config
 from common.config.settings import Recipe, Settings, refusal
@@ -80,7 +81,9 @@ class GridSettings(Settings):
 
 
 class ModelSettings(Settings):
-    network: str = Field("reference", description="a network of cloudmask.network.networks: reference")
+    network: str = Field(
+        "reference", description="a network of cloudmask.network.networks: reference | narrow | separable | pixel"
+    )
     decoder: Literal["transposed", "layers"] = Field(
         "transposed",
         description="how up-sampling, concatenation and convolution are computed: as one transposed convolution, or "
@@ -127,38 +130,36 @@ class InferenceSettings(Settings):
     num_runs: int = Field(1, gt=0, description="timed passes over all scenes")
     readers: int = Field(1, ge=1, le=64, description="scenes that a rank reads at once, ahead of the network")
     pictures: int = Field(2, ge=0, description="scenes of which a picture (scene, mask, truth, error) is made")
+    disagreements: int = Field(
+        2, ge=0, description="scenes in which network and labels differ most, of which a picture is made besides"
+    )
     overlay: bool = Field(
         False, description="pictures: the mask's outline over the scene, and lines of latitude and longitude"
     )
     grid: GridSettings = GridSettings()
 
 
-class SynthesizeSettings(Settings):
-    form: Literal["dataset", "small", "sen3"] = Field(
-        "dataset",
-        description="dataset = the benchmark's own files, 180 MB a scene | small = float32 with NaN, 67 MB | sen3 = "
-        "Sentinel-3 products",
-    )
-    scenes: int = Field(16, gt=0, description="scenes to make")
-    folder: str = Field("", description="where to write them; existing files are left as they are")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="scene n depends on (seed, n) only")
-
-
 class ReportSettings(Settings):
     log_file: str = Field("", description="text log to append the reference's two lines to, besides the run's own")
     mlperf_logfile: str = Field("", description="also copy the MLPerf log here; an older file is moved aside")
     model_file: str = Field("", description="also copy the trained network here; an older file is moved aside")
+    saved_model: bool = Field(
+        True, description="leave the network in the run's folder as a SavedModel too, for other programs"
+    )
 
 
 class Config(Recipe):
     benchmark: Literal["cloudmask"] = Field("cloudmask", description="which benchmark this file is for")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
+    loss: LossSettings = LossSettings()
     training: CloudTrainingSettings = CloudTrainingSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     inference: InferenceSettings = InferenceSettings()
     synthesize: SynthesizeSettings = SynthesizeSettings()
+    study: StudySettings = StudySettings()
+    cluster: ClusterSettings = ClusterSettings()
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()
     report: ReportSettings = ReportSettings()
@@ -174,6 +175,18 @@ class Config(Recipe):
         if self.training.recompute and self.model.decoder == "transposed":
             why = "is not made of layers, of which training.recompute computes some twice: take layers"
             raise refusal("model.decoder", why, self.model.decoder)
+        return self
+
+    @model_validator(mode="after")
+    def _another_network_is_open(self):
+        chosen = {"model.network": self.model.network, "loss.loss": self.loss.loss}
+        other = [f"{name}: {value}" for name, value in chosen.items() if value not in ("reference", "bce")]
+        if other and self.submission.division != "open":
+            raise refusal(
+                "submission.division",
+                f"must be open with {' and '.join(other)}, which the reference program has not",
+                self.submission.division,
+            )
         return self
 
 

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -72,6 +72,10 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
             show(timing.runs_table(runs))
         if job.forward is not None:
             pictures.draw_scenes(scenes, run, config, {result.name for result in everything if not result.error})
+            disputed = _most_disputed(everything, settings.disagreements)
+            pictures.draw_disagreements(
+                [scene for name in disputed for scene in scenes if scene.name == name], run, config
+            )
         if summary.get("calibration"):
             pictures.draw_calibration(summary["calibration"], run / "pictures" / "calibration.png")
     return summary
@@ -98,8 +102,10 @@ def _record(config: Config, session: Session, results: list[Result], summary: di
     session.log.events({"inference_precision_mode": settings.precision, "inference_tf32": settings.tf32})
     if NETWORK in summary["scores"]:
         session.log.event("inference_accuracy", summary["scores"][NETWORK]["pixel_accuracy"])
+    if "truth" in summary:
+        session.log.event("inference_accuracy_against_truth", summary["truth"]["scores"][NETWORK]["pixel_accuracy"])
     for result in results:
-        values = {} if result.scores is None else result.scores.by_mask().get(NETWORK, {})
+        values = _scene_scores(result.scores)
         run.record("scene", **{k: v for k, v in vars(result).items() if k != "scores"}, **values)
         if result.error:
             run.say(f"failed: {result.error}")
@@ -111,6 +117,22 @@ def _record(config: Config, session: Session, results: list[Result], summary: di
         ranks=distributed.size(),
         **summary,
     )
+
+
+def _scene_scores(scores: Optional[Scores]) -> dict[str, Any]:
+    """The network's, its accuracy against the truth where that is known, and its disagreement with the labels."""
+    if scores is None:
+        return {}
+    values: dict[str, Any] = dict(scores.by_mask().get(NETWORK, {}))
+    if scores.truth is not None and values:
+        values["accuracy_against_truth"] = scores.truth.by_mask()[NETWORK]["pixel_accuracy"]
+    return {**values, "disagreement": scores.disagreement()} if values else {}
+
+
+def _most_disputed(results: list[Result], count: int) -> list[str]:
+    """Names of the scenes in which network and labels differ most."""
+    shares = {r.name: r.scores.disagreement().get("share", 0.0) for r in results if not r.error and r.scores}
+    return sorted(shares, key=lambda name: -shares[name])[:count]
 
 
 def _scenes(config: Config) -> list[DataFile]:
@@ -177,6 +199,9 @@ def summarise(results: list[Result], runs: list[timing.Measured], tiles: Tiling)
     scored = [result.scores for result in done if result.scores is not None]
     total = reduce(add, scored, Scores())
     scores = total.by_mask()
+    truth = (
+        {} if total.truth is None else {"truth": {"scores": total.truth.by_mask(), "strata": total.truth.by_stratum()}}
+    )
     return {
         "inferences": len(done),
         "failed": [result.name for result in results if result.error],
@@ -193,4 +218,5 @@ def summarise(results: list[Result], runs: list[timing.Measured], tiles: Tiling)
         "strata": total.by_stratum(),
         "scene_means": scoring.scene_means(scored) if scores else {},
         "calibration": total.calibration_curve() if scores else {},
+        **truth,
     }

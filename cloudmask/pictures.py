@@ -16,6 +16,8 @@ from cloudmask.config import Config
 from cloudmask.data import ancillary
 from cloudmask.data.scenes import read_scene
 from cloudmask.masks import netcdf_name, reference_name, stored_probability
+from common.data.files import DataFile
+from common.report.disagreement import PICTURE as DISAGREEMENT
 from common.runs.folder import Run
 
 _ERRORS = (("right", "#f2f2f2"), ("missed cloud", "#c1272d"), ("false cloud", "#0071bc"), ("no data", "#000000"))
@@ -25,21 +27,33 @@ def draw_scenes(scenes: list, run: Run, config: Config, done: set) -> None:
     """A PNG for each of the first inference.pictures scenes that were masked, in the run's pictures/."""
     chosen = [scene for scene in scenes if scene.name in done][: config.inference.pictures]
     for scene in chosen:
-        (run / "pictures").mkdir(exist_ok=True)
-        target = run / "pictures" / f"{Path(scene.name).stem}.png"
-        names = reference_name(scene.path), netcdf_name(scene.path)
-        mask = next(path for path in (run / "masks" / name for name in names) if path.is_file())
-        draw(scene.path, mask, target, config)
+        _draw(scene, run, config, f"{Path(scene.name).stem}.png")
+
+
+def draw_disagreements(scenes: list, run: Run, config: Config) -> None:
+    """A PNG for each of these scenes, in which network and labels differ most, the first first."""
+    for number, scene in enumerate(scenes, 1):
+        _draw(scene, run, config, f"{DISAGREEMENT}-{number}.png")
+
+
+def _draw(scene: DataFile, run: Run, config: Config, name: str) -> None:
+    (run / "pictures").mkdir(exist_ok=True)
+    names = reference_name(scene.path), netcdf_name(scene.path)
+    mask = next(path for path in (run / "masks" / name for name in names) if path.is_file())
+    draw(scene.path, mask, run / "pictures" / name, config)
 
 
 def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None:
-    """Scene, mask, truth and error of one scene as a PNG; without labels only the first two."""
+    """Scene, mask, labels and error of one scene as a PNG, and the labels' own errors where the truth is known and
+    another; without labels only the first two."""
     scene = read_scene(scene_path, config.data)
     image, weight, cloud = scene.image, scene.counted(config.data), scene.cloud
     mask = stored_probability(mask_path)
-    panels = 4 if cloud is not None else 2
+    truth = ancillary.read(scene_path, mask.shape).truth if cloud is not None else None
+    erring = cloud is not None and truth is not None and bool(((cloud > 0) != truth)[weight > 0].any())
+    panels = 2 if cloud is None else 5 if erring else 4
     figure, axes = plt.subplots(1, panels, figsize=(4.6 * panels, 4.4), layout="constrained")
-    rgb, title = _composite(image[0], scene.measured)
+    rgb, title = composite(image[0], scene.measured)
     axes[0].imshow(rgb, interpolation="antialiased")
     axes[0].set_title(title)
     if config.inference.overlay:
@@ -51,13 +65,11 @@ def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None
         threshold = config.inference.threshold
         with np.errstate(invalid="ignore"):
             predicted = mask > threshold
-        errors = np.select([weight == 0, ~predicted & (cloud > 0), predicted & (cloud == 0)], [3, 1, 2], 0)
-        accuracy = np.mean(errors[weight > 0] == 0) if (weight > 0).any() else float("nan")
         axes[2].imshow(np.ma.masked_where(weight == 0, cloud), cmap="Blues_r", vmin=0, vmax=1, interpolation="nearest")
         axes[2].set_title(f"labels: {cloud[weight > 0].mean():.0%} cloud")
-        colours = ListedColormap([colour for _, colour in _ERRORS])
-        axes[3].imshow(errors, cmap=colours, norm=BoundaryNorm(np.arange(5) - 0.5, 4), interpolation="nearest")
-        axes[3].set_title(f"error: {accuracy:.2%} of pixels right")
+        _draw_errors(axes[3], predicted, cloud > 0, weight > 0, "error")
+        if truth is not None and erring:
+            _draw_errors(axes[4], cloud > 0, truth, weight > 0, "the labels' own errors")
         handles = [Patch(facecolor=colour, edgecolor="grey", label=name) for name, colour in _ERRORS]
         figure.legend(handles=handles, loc="outside lower right", ncols=4, frameon=False)
     for axis in axes:
@@ -67,6 +79,15 @@ def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None
     figure.suptitle(Path(scene_path).name, x=0.01, y=0.02, ha="left", va="bottom", fontsize=8)
     figure.savefig(target, dpi=80)
     plt.close(figure)
+
+
+def _draw_errors(axis: Any, predicted: np.ndarray, cloud: np.ndarray, counted: np.ndarray, title: str) -> None:
+    """Where one mask misses what the other has for cloud, and where it is cloud alone; all [H, W] bool."""
+    errors = np.select([~counted, ~predicted & cloud, predicted & ~cloud], [3, 1, 2], 0)
+    accuracy = np.mean(errors[counted] == 0) if counted.any() else float("nan")
+    colours = ListedColormap([colour for _, colour in _ERRORS])
+    axis.imshow(errors, cmap=colours, norm=BoundaryNorm(np.arange(5) - 0.5, 4), interpolation="nearest")
+    axis.set_title(f"{title}: {accuracy:.2%} of pixels right")
 
 
 def _overlay(axis: Any, mask: np.ndarray, threshold: float, beside: ancillary.Ancillary) -> None:
@@ -101,7 +122,7 @@ def draw_calibration(curve: dict, target: Path) -> None:
     plt.close(figure)
 
 
-def _composite(image: np.ndarray, weight: np.ndarray) -> tuple:
+def composite(image: np.ndarray, weight: np.ndarray) -> tuple:
     """False colours of a normalised image [H, W, 9]: (RGB [H, W, 3], title)."""
     day = (image[..., 0] != 0) & (weight > 0)
     if day.sum() > 0.5 * (weight > 0).sum():

@@ -1,4 +1,5 @@
-"""What masks are worth against the labels: over all scenes, by scene, by stratum, and by how sure the network was.
+"""What masks are worth: over all scenes, by scene, by stratum, and by how sure the network was. Against the labels, and
+once more against the truth where a made-up scene has it; there the labels are one more mask to be judged.
 
 Three masks are judged alike: the network's, the threshold baseline's, and the operational `summary` mask where the
 scene has it. Everything is sums that are added over scenes and ranks and divided once; only the mean over scenes, which
@@ -6,6 +7,7 @@ sciml-bench prints, weighs a scene with few pixels as one with many.
 """
 
 from dataclasses import dataclass, field
+from typing import Optional
 
 import numpy as np
 
@@ -13,9 +15,10 @@ from cloudmask.data.ancillary import Ancillary
 from cloudmask.scores import BinaryCounts
 from cloudmask.sen3 import NIGHT_DEGREES
 
-NETWORK, BASELINE, SUMMARY = "network", "baseline", "summary"
+NETWORK, BASELINE, SUMMARY, LABELS = "network", "baseline", "summary", "labels"
 BINS = 15  # of the calibration, as in Guo et al., arXiv:1706.04599
 _TWILIGHT_DEGREES = 80.0  # zenith angle of the sun where day ends, for scenes without flags; a choice of ours
+_LEAST_SHARE = 0.01  # of a scene's pixels that a kind must have to be named as the worst
 _SCENE_MEANS = ("pixel_accuracy", "f1", "log_loss")
 
 
@@ -36,9 +39,9 @@ def strata(ancillary: Ancillary, shape: tuple[int, ...]) -> dict[str, np.ndarray
     elif ancillary.folder in ("day", "night"):
         found[ancillary.folder] = np.ones(shape, bool)
     if flags is not None:
-        for title, meaning in (("land", "land"), ("ocean", "ocean"), ("sun glint", "sun_glint"), ("snow", "snow")):
+        for meaning in ("land", "ocean", "coastline", "sun_glint", "snow"):
             if meaning in flags.meanings:
-                found[title] = flags.any_of(meaning)
+                found[meaning.replace("_", " ")] = flags.any_of(meaning)
     return found
 
 
@@ -51,6 +54,7 @@ class Scores:
     measured: dict[str, BinaryCounts] = field(default_factory=dict)  # those with a temperature
     strata: dict[tuple[str, str], BinaryCounts] = field(default_factory=dict)  # by (stratum, mask)
     calibration: np.ndarray = field(default_factory=lambda: np.zeros((3, BINS)))  # pixels, probability, cloud
+    truth: Optional["Scores"] = None  # the same against the truth, of the scenes that have it
 
     def __add__(self, other: "Scores") -> "Scores":
         return Scores(
@@ -59,6 +63,7 @@ class Scores:
             _sum(self.measured, other.measured),
             _sum(self.strata, other.strata),
             self.calibration + other.calibration,
+            self.truth + other.truth if self.truth and other.truth else self.truth or other.truth,
         )
 
     def by_mask(self) -> dict[str, dict[str, float]]:
@@ -83,6 +88,31 @@ class Scores:
                 result.setdefault(stratum, {})[name] = {**shown, "pixels": counts.pixels}
         return result
 
+    def disagreement(self) -> dict:
+        """Of one scene: the share of its pixels in which network and labels differ, each side's part of it, the kind of
+        pixel in which they differ most, and where the truth is known in how many of these pixels the network is right.
+        Empty if no pixel counts."""
+        counts = self.counted.get(NETWORK, BinaryCounts())
+        if not counts.pixels:
+            return {}
+        differing = counts.false_positive + counts.false_negative
+        kinds = {
+            stratum: (each.false_positive + each.false_negative) / each.pixels
+            for (stratum, name), each in self.strata.items()
+            if name == NETWORK and each.pixels >= _LEAST_SHARE * counts.pixels
+        }
+        found: dict[str, object] = {
+            "share": differing / counts.pixels,
+            "network_only": counts.false_positive / counts.pixels,
+            "labels_only": counts.false_negative / counts.pixels,
+            "kind": max(kinds, key=lambda kind: kinds[kind]) if kinds else "",
+        }
+        if self.truth is not None and differing:
+            network, labels = (_right(self.truth.counted[name]) for name in (NETWORK, LABELS))
+            # Where they agree both are right or both wrong; where they differ exactly one is right.
+            found["network_right"] = 0.5 + (network - labels) / (2 * differing)
+        return found
+
     def calibration_curve(self) -> dict:
         """By bin of the network's probability: pixels, mean probability, share of cloud; None where a bin is empty.
 
@@ -97,6 +127,10 @@ class Scores:
             "cloud": [c / n if n else None for c, n in zip(cloud.tolist(), pixels.tolist())],
             "expected_calibration_error": float((distance * pixels).sum() / max(pixels.sum(), 1)),
         }
+
+
+def _right(counts: BinaryCounts) -> float:
+    return counts.true_positive + counts.true_negative
 
 
 def _sum(first: dict, second: dict) -> dict:
@@ -115,7 +149,8 @@ def score(
     """Of one scene; all arrays [H, W].
 
     probability: the network's, cloud above `threshold`. others: further masks by name, bool. cloud: the labels;
-    counted, measured: which pixels count, and which were measured; uint8, 0 or 1.
+    counted, measured: which pixels count, and which were measured; uint8, 0 or 1. Where `ancillary` has the truth, all
+    masks and the labels are scored against it besides.
     """
     truth, weight, seen = cloud.view(bool), counted.view(bool), measured.view(bool)
     everywhere = np.ones_like(truth)
@@ -133,6 +168,10 @@ def score(
         result.measured[name] = BinaryCounts.of_certain(mask, truth, seen)
         for stratum, place in places.items():
             result.strata[stratum, name] = BinaryCounts.of_certain(mask, truth, place)
+    if ancillary.truth is not None:
+        others, known = {**others, LABELS: truth}, ancillary.truth.view(np.uint8)
+        beside = ancillary._replace(truth=None)
+        result.truth = score(probability, threshold, others, known, counted, measured, beside)
     return result
 
 

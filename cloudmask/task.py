@@ -9,6 +9,8 @@ import tensorflow as tf
 from cloudmask.config import Config
 from cloudmask.data import scenes
 from cloudmask.data.patches import evaluation_patches, training_patches
+from cloudmask.experiments import LossSettings
+from cloudmask.losses import pixel_loss
 from cloudmask.network import networks
 from cloudmask.scores import SUREST, BinaryCounts
 from common import distributed
@@ -23,6 +25,7 @@ from common.training.task import Goal, Task
 from common.training.warmup import made_up
 
 SCORE = "pixel_accuracy"
+_AS_THE_REFERENCE = LossSettings()
 
 
 class TrainingData(NamedTuple):
@@ -58,7 +61,7 @@ def make_task(config: Config, data: TrainingData, threads: int) -> Task:
     only_measured = config.data.missing == "mask"
     return Task(
         network,
-        partial(objective, only_measured=only_measured),
+        partial(objective, only_measured=only_measured, loss=config.loss),
         data.batches,
         lambda: evaluate(compiled, data.held_out, threads, only_measured=only_measured),
         Goal(SCORE, config.training.target, config.training.epochs),
@@ -67,20 +70,19 @@ def make_task(config: Config, data: TrainingData, threads: int) -> Task:
 
 
 def objective(
-    batch: tuple, probability: tf.Tensor, *, only_measured: bool = True
+    batch: tuple, probability: tf.Tensor, *, only_measured: bool = True, loss: LossSettings = _AS_THE_REFERENCE
 ) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-    """Binary cross entropy and pixel accuracy over the measured pixels, or over all, each as (sum, weight).
+    """The loss and the pixel accuracy over the measured pixels, or over all, each as (sum, weight).
 
-    batch: (image, cloud, measured); probability: [batch, height, width, 1] float32.
+    batch: (image, cloud, measured); probability: [batch, height, width, 1] float32. loss: which, and its parameters.
     """
     truth = tf.cast(batch[1], tf.float32)
     weight = tf.cast(batch[2], tf.float32) if only_measured else tf.ones_like(truth)
-    # Keras' own formula and clipping (1e-7), so that losses compare with the reference's.
-    entropy = tf.keras.backend.binary_crossentropy(truth, probability)
+    losses = pixel_loss(truth, probability, loss)
     right = tf.cast((probability > 0.5) == (truth > 0.5), tf.float32)
     share = tf.reduce_mean(weight)
     return {
-        "loss": (tf.reduce_mean(entropy * weight), share),
+        "loss": (tf.reduce_mean(losses * weight), share),
         SCORE: (tf.reduce_mean(right * weight), share),
     }
 

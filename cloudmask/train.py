@@ -64,6 +64,8 @@ def _log_settings(config: Config, session: Session, data: TrainingData, sizes: B
     settings = config.training
     values = {
         "seed": settings.seed,
+        "network": config.model.network,
+        "loss": config.loss.loss,
         # As the reference logs it, without accumulation.
         "global_batch_size": sizes.local * distributed.size(),
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
@@ -79,10 +81,11 @@ def _log_settings(config: Config, session: Session, data: TrainingData, sizes: B
 def _save(network: tf.keras.Model, rule: baseline.Threshold, run: Run, config: Config) -> None:
     (run / "baseline.json").write_text(json.dumps(rule.as_dict(), indent=1) + "\n", encoding="utf-8")
     network.save(run / "model.keras")
-    network.save(run / "saved_model", save_format="tf")
     wanted = config.report.model_file
+    suffix = Path(wanted).suffix
+    if config.report.saved_model or (wanted and suffix not in (".keras", ".h5", ".hdf5")):
+        network.save(run / "saved_model", save_format="tf")
     if wanted:
-        suffix = Path(wanted).suffix
         source = run / ("model.keras" if suffix == ".keras" else "saved_model")
         if suffix in (".h5", ".hdf5"):
             source = run / "model.h5"

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -15,6 +14,7 @@ import numpy as np
 import yaml
 
 from common.errors import UserError
+from common.processes import Job, run
 from common.report.tables import markdown, show, table
 from common.runs.folder import Run, open_run
 
@@ -42,17 +42,11 @@ def main(axes: Axes, config: Any, config_file: Optional[str], overrides: list) -
         chosen += [*axes.fixed, f"output.folder={folder.path}", f"output.run_name={name}"]
         print(f"{number} of {int(np.prod([len(each) for each in lists]))}: {' '.join(chosen[: len(keys)])}", flush=True)
         config_option = ["--config", config_file] if config_file else []
-        done = subprocess.run(
-            [*_launcher(axes.package, grid.ranks), "infer", *config_option, *overrides, *chosen],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        (Path(folder.path) / f"{name}.log").write_text(done.stdout, encoding="utf-8")
-        if done.returncode:
+        command = [*_launcher(axes.package, grid.ranks), "infer", *config_option, *overrides, *chosen]
+        problem = run(Job(name, command, folder / f"{name}.log"))
+        if problem:
             failed.append(name)
-            line = next((line for line in done.stdout.splitlines() if "error:" in line), f"see {name}.log")
-            print(f"  failed: {line.split('error: ')[-1]}")
+            print(f"  failed: {problem}")
             continue
         result = json.loads((folder / name / "inference.json").read_text(encoding="utf-8"))
         rate = result["statistics"]["samples_per_second"]

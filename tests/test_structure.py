@@ -27,6 +27,7 @@ COMMON = [
     "training",
     "keras_files",
     "downloads",
+    "processes",
     "grid",
     "scaling",
     "export",
@@ -36,6 +37,7 @@ COMMON = [
 BENCHMARK = [
     "sen3",
     "rules",
+    "experiments",
     "config",
     "batch_statistics",
     "losses",
@@ -52,6 +54,8 @@ BENCHMARK = [
     "train",
     "infer",
     "tools",
+    "cluster",
+    "study",
     "__main__",
 ]
 

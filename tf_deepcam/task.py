@@ -7,6 +7,7 @@ import tensorflow as tf
 from common import distributed
 from common.data.batches import Batches
 from common.training.evaluate import sum_over_batches
+from common.training.flops import forward_gflop
 from common.training.task import Goal, Objective, Task
 from common.training.warmup import made_up
 from tf_deepcam.batch_statistics import group_size
@@ -35,7 +36,7 @@ def make_task(config: Config, batches: BatchPair, threads: int) -> Task:
         batches.training,
         lambda: evaluate(sums, batches.validation, threads),
         Goal(SCORE, settings.target_iou, settings.max_epochs),
-        gflop_per_sample=(1 + _BACKWARD) * deeplab.forward_gflop(network, shape),
+        gflop_per_sample=(1 + _BACKWARD) * forward_gflop(network, shape),
         rehearse=lambda: sums(*made_up(batches.validation.arrays, 1)),
     )
 

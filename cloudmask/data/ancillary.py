@@ -1,5 +1,6 @@
 """What lies beside a scene's nine channels where its source has it: coordinates, the sun's height, surface and
-operational flags. Nothing here is needed to mask a scene; masks get coordinates from it, and scores their strata.
+operational flags, and of made-up scenes where the clouds really are. Nothing here is needed to mask a scene; masks get
+coordinates from it, and scores their strata and a second judge.
 """
 
 from pathlib import Path
@@ -15,13 +16,15 @@ COORDINATES = ("latitude", "longitude")
 
 
 class Ancillary(NamedTuple):
-    """Arrays [H, W], each None where the source lacks it. summary: the operational mask, true where cloud."""
+    """Arrays [H, W], each None where the source lacks it. summary: the operational mask, true where cloud; truth:
+    where the clouds are, which only those who made a scene up can know."""
 
     latitude: Optional[np.ndarray] = None
     longitude: Optional[np.ndarray] = None
     solar_zenith: Optional[np.ndarray] = None  # degrees
     confidence: Optional[Flags] = None
     summary: Optional[np.ndarray] = None
+    truth: Optional[np.ndarray] = None
     folder: str = ""  # the scene's own: the data set keeps its scenes in day/ and night/
 
 
@@ -47,6 +50,8 @@ def _of_product(path: str) -> dict:
             found[name] = product.variable("geodetic_in.nc", f"{name}_in", np.float32).values
     if product.has("geometry_tn.nc") and product.has("S8_BT_in.nc"):
         found["solar_zenith"] = product.solar_zenith("S8_BT_in.nc", "S8_BT_in").astype(np.float32)
+    if product.has("truth_in.nc"):
+        found["truth"] = product.numbers("truth_in.nc", "truth_in")[0] > 0
     flags = product.flags("confidence_in")
     return {**found, **({"confidence": flags} if flags is not None else {})}
 
@@ -60,6 +65,7 @@ def _of_file(path: str) -> dict:
         if file.has("confidence"):
             dataset = file.dataset("confidence", "iu")
             found["confidence"] = flags_of(dataset.read(), dataset.attributes(), dataset.where)
-        if file.has("summary"):
-            found["summary"] = file.dataset("summary", "fiu").read()[..., 0] > 0
+        for name in ("summary", "truth"):
+            if file.has(name):
+                found[name] = file.dataset(name, "fiu").read()[..., 0] > 0
     return found

@@ -17,19 +17,21 @@ FACTOR = 8  # three poolings: height and width must be multiples of this
 # Pixels that an output pixel may see on each side: the convolutions reach 2 * (1 + 2 + 4) going down, 2 * 8 at the
 # bottom and 2 * (4 + 2 + 1) going up, and the pooling cell adds up to 7; 51, rounded up to the pooling grid.
 RECEPTIVE_FIELD = 56
-_LEVELS = (32, 64, 128, 256)  # channels
+CHANNELS_OF_LEVELS = (32, 64, 128, 256)
+NARROW = (12, 24, 48, 96)  # three eighths of them: a seventh of the work, the same view
 
 Decoder = Callable[[tf.Tensor, tf.Tensor, tf.keras.layers.Conv2D], tf.Tensor]
 
 
-def unet(decoder: str = "transposed") -> tf.keras.Model:
+def unet(decoder: str = "transposed", levels: tuple[int, ...] = CHANNELS_OF_LEVELS) -> tf.keras.Model:
     """[batch, height, width, 9] float32, normalised, to [batch, height, width, 1] float32, probability of cloud.
 
     decoder: layers or transposed, the form of cloudmask.network.decoders in which it computes; it is saved as layers.
+    levels: channels of each; the reference's where nothing else is said.
     """
-    down = [(*_two_convolutions(channels), tf.keras.layers.MaxPool2D(2)) for channels in _LEVELS[:-1]]
-    bottom = _two_convolutions(_LEVELS[-1])
-    up = [_two_convolutions(channels) for channels in reversed(_LEVELS[:-1])]
+    down = [(*_two_convolutions(channels), tf.keras.layers.MaxPool2D(2)) for channels in levels[:-1]]
+    bottom = _two_convolutions(levels[-1])
+    up = [_two_convolutions(channels) for channels in reversed(levels[:-1])]
     # float32 also in mixed precision: a probability of 1 - 1e-4 does not exist in bfloat16.
     last = tf.keras.layers.Conv2D(
         1, 1, activation="sigmoid", padding="same", kernel_initializer="he_normal", dtype="float32"

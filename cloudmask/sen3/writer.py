@@ -32,6 +32,10 @@ _SURFACE = [
     "duplicate",
 ]
 CONFIDENCE = [*_SURFACE, "day", "twilight", "sun_glint", "snow", "summary_cloud", "summary_pointing"]  # bit 0 first
+CONFIDENCE_ATTRIBUTES = {
+    "flag_masks": (1 << np.arange(16)).astype(np.uint16),
+    "flag_meanings": " ".join(CONFIDENCE),
+}
 _BAYES = ["single_low", "single_moderate", "dual_low", "dual_moderate"]
 _FILL = -32768
 _TIE_COLUMNS_METRES = 16000.0
@@ -40,7 +44,7 @@ _TIE_COLUMNS_METRES = 16000.0
 class Frame(NamedTuple):
     """What a product is made of. refs [2 H, 2 W, 6] reflectance, bts [H, W, 3] kelvin, NaN where nothing was measured;
     zenith of the sun in degrees as a function of row and column of the 1 km grid; bayes [H, W] uint8; confidence [H, W]
-    uint16; latitude, longitude [H, W] degrees."""
+    uint16; latitude, longitude [H, W] degrees; truth [H, W] uint8, of made-up products, goes to a file of its own."""
 
     refs: Optional[np.ndarray]  # None: a product of the night, without the channels that need the sun
     bts: np.ndarray
@@ -49,6 +53,7 @@ class Frame(NamedTuple):
     confidence: np.ndarray
     latitude: np.ndarray
     longitude: np.ndarray
+    truth: Optional[np.ndarray] = None
 
 
 class Zenith(NamedTuple):
@@ -107,6 +112,8 @@ class _Writer:
             attributes = {"scale_factor": 0.01, "add_offset": 283.73, "_FillValue": np.int16(_FILL), "units": "K"}
             self._file(f"{band}_BT_in.nc", coarse, **{f"{band}_BT_in": (packed.astype(np.int16), attributes)})
         self._flags(coarse)
+        if frame.truth is not None:
+            self._file("truth_in.nc", coarse, truth_in=(frame.truth, {}))
         rows, columns = np.arange(self.height), self._tie_columns()
         zenith = frame.zenith.at(rows, columns)
         tie = ("[ 16000 1000 ]", self._tie_track())
@@ -148,15 +155,11 @@ class _Writer:
             # As in processing baseline 005, where it makes clear sky a missing value for those who believe it.
             "_FillValue": np.uint8(0),
         }
-        confidence = {
-            "flag_masks": (1 << np.arange(16)).astype(np.uint16),
-            "flag_meanings": " ".join(CONFIDENCE),
-        }
         self._file(
             "flags_in.nc",
             grid,
             bayes_in=(self.frame.bayes, bayes),
-            confidence_in=(self.frame.confidence, confidence),
+            confidence_in=(self.frame.confidence, CONFIDENCE_ATTRIBUTES),
         )
 
     def _track(self, pixels_a_kilometre: int) -> float:

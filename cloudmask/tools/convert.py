@@ -68,6 +68,9 @@ def _convert(product: DataFile, path: Path, like: Conversion) -> None:
         arrays = _as_the_data_set(convert(product.path, like, shape, np.float64, radiances=True))
     else:
         arrays, attributes = _with_what_lies_beside(convert(product.path, like, shape, np.float32), product.path)
+    truth = ancillary.read(product.path, arrays["bts"].shape[:2]).truth
+    if truth is not None:  # of a made-up product
+        arrays["truth"] = truth[..., np.newaxis].astype(np.uint8)
     with hdf5.write_file(path) as file:
         for name, array in arrays.items():
             dataset = file.create_dataset(name, data=array)

@@ -4,8 +4,8 @@ A scene is a piece of the Earth at some latitude: sea and land with a fractal co
 glint on the sea; low clouds as warm as the ground nearly, high cold ones, thin cirrus; some scenes at the terminator,
 where reflectances grow without bound, or in the night; swath edges without data. The nine channels follow from surface
 and clouds as in a one-layer radiation model: reflectances mix by tau / (tau + 8), temperatures by emissivity
-1 - exp(-tau / 2). The label is cloud where the visible optical thickness exceeds 0.3; beside it stands an operational
-mask that makes the mistakes of one: bright or cold is cloud.
+1 - exp(-tau / 2). The truth is cloud where the visible optical thickness exceeds 0.3. Two masks stand beside it that
+make mistakes: the labels (cloudmask.tools.label_errors), and an operational one to which bright or cold is cloud.
 
 Channels and their typical values: SLSTR bands S1 0.55, S2 0.66, S3 0.87, S4 1.37, S5 1.61, S6 2.25 micrometres, and
 S7 3.74, S8 10.85, S9 12.0. At 1.37 the water vapour hides the ground and low clouds, at 1.6 and 2.2 snow and ice are
@@ -19,10 +19,12 @@ import numpy as np
 
 from cloudmask.sen3 import NIGHT_DEGREES
 from cloudmask.sen3.writer import Zenith
+from cloudmask.tools import label_errors
+from cloudmask.tools.label_errors import CIRRUS, HIGH_CLOUD, LOW_CLOUD
 from common.data.random_fields import fractal
 
-LOW_CLOUD, HIGH_CLOUD, CIRRUS = 1, 2, 4  # bits of the label; any of them means cloud
 _CLOUD_THICKNESS = 0.3
+_OF_LABELS = 1  # third word of the seed of the labels' errors
 _NOISE = 0.004  # of a reflectance under the sun in the zenith
 
 # Reflectance of each surface and cloud in S1 ... S6.
@@ -40,12 +42,13 @@ _REFLECTANCE = {
 
 @dataclass(frozen=True)
 class Scene:
-    """refs [H, W, 6] reflectance and bts [H, W, 3] kelvin, float32 with NaN where nothing was measured; bayes
-    [H, W, 1] uint8, 0 where clear; summary [H, W] bool; surface: where it is land, ocean, sun_glint and snow, [H, W]
-    bool; latitude and longitude, [H, W] degrees."""
+    """refs [H, W, 6] reflectance and bts [H, W, 3] kelvin, float32 with NaN where nothing was measured; truth and
+    bayes, the labels, [H, W, 1] uint8, 0 where clear; summary [H, W] bool; surface: where it is land, ocean, coastline,
+    sun_glint and snow, [H, W] bool; latitude and longitude, [H, W] degrees."""
 
     refs: np.ndarray
     bts: np.ndarray
+    truth: np.ndarray
     bayes: np.ndarray
     summary: np.ndarray
     zenith: Zenith
@@ -75,8 +78,9 @@ def _smooth(field: np.ndarray, width: float) -> np.ndarray:
     return np.clip(field / np.float32(width) + np.float32(0.5), 0.0, 1.0)
 
 
-def make_scene(seed: int, number: int, height: int = 1200, width: int = 1500) -> Scene:
-    """Scene `number` of the collection `seed`."""
+def make_scene(seed: int, number: int, height: int = 1200, width: int = 1500, label_error: float = 0.0) -> Scene:
+    """Scene `number` of the collection `seed`. label_error: share of the labels that are wrong; all else is the same
+    whatever it is."""
     rng = np.random.Generator(np.random.PCG64([seed, number]))
     shape = (height, width)
     latitude = np.linspace(0, -height / 111.0, height, dtype=np.float32)[:, np.newaxis] + np.float32(
@@ -92,14 +96,20 @@ def make_scene(seed: int, number: int, height: int = 1200, width: int = 1500) ->
     if not (sun > 0).any():
         refs[:] = np.nan  # the channels that need the sun are switched off
     _cut_swath(rng, refs, bts)
-    bayes = np.zeros(shape, np.uint8)
+    truth = np.zeros(shape, np.uint8)
     for bit, kind in ((LOW_CLOUD, "low"), (HIGH_CLOUD, "high"), (CIRRUS, "cirrus")):
-        bayes |= np.where(thickness[kind] > _CLOUD_THICKNESS, np.uint8(bit), np.uint8(0))
-    land = cover["vegetation"] + cover["desert"] + cover["snow"] > 0.5
-    surface = {"land": land, "ocean": ~land, "sun_glint": cover["glint"] > 0.1, "snow": cover["snow"] > 0.5}
+        truth |= np.where(thickness[kind] > _CLOUD_THICKNESS, np.uint8(bit), np.uint8(0))
+    share = cover["vegetation"] + cover["desert"] + cover["snow"]
+    land, coast = share > 0.5, (share > 0.1) & (share < 0.9)
+    surface = {"land": land, "ocean": ~land, "coastline": coast}
+    surface |= {"sun_glint": cover["glint"] > 0.1, "snow": cover["snow"] > 0.5}
+    suspect = label_errors.suspects(truth, thickness["cirrus"], sun, surface)
+    own_rng = np.random.Generator(np.random.PCG64([seed, number, _OF_LABELS]))
+    bayes = label_errors.flip(own_rng, truth, suspect, label_error)
     longitude = rng.uniform(-150, 130) + np.arange(width) / (111.0 * np.cos(np.deg2rad(latitude)))
     everywhere = np.broadcast_to(latitude, shape)
-    return Scene(refs, bts, bayes[..., np.newaxis], summary, zenith, surface, everywhere, longitude)
+    labels = truth[..., np.newaxis], bayes[..., np.newaxis]
+    return Scene(refs, bts, *labels, summary, zenith, surface, everywhere, longitude)
 
 
 def _surface(rng: np.random.Generator, shape: tuple, latitude: np.ndarray) -> tuple:

@@ -8,9 +8,10 @@ from typing import Callable, NamedTuple
 import numpy as np
 from rich.progress import track
 
-from cloudmask.config import DataSettings, SynthesizeSettings
+from cloudmask.config import DataSettings
+from cloudmask.experiments import SynthesizeSettings
 from cloudmask.sen3 import NIGHT_DEGREES
-from cloudmask.sen3.writer import IRRADIANCE, Frame, bits, sun_cosine, write_product
+from cloudmask.sen3.writer import CONFIDENCE_ATTRIBUTES, IRRADIANCE, Frame, bits, sun_cosine, write_product
 from cloudmask.tools.made_scenes import Scene, make_scene
 from common.data import hdf5
 from common.data.files import make_folder
@@ -34,7 +35,8 @@ def product_name(seed: int, number: int) -> str:
 
 
 def write_dataset(path: Path, scene: Scene) -> None:
-    """The benchmark's own layout, 180 MB at full size: no data is 0, labels are 0 or 255. Raises UserError."""
+    """The benchmark's own layout, 180 MB at full size: no data is 0, labels are 0 or 255; `truth` is ours.
+    Raises UserError."""
     sun = sun_cosine(scene.sun)[..., np.newaxis]
     refs = np.nan_to_num(scene.refs.astype(np.float64), nan=0.0)
     with hdf5.write_file(path) as file:
@@ -43,26 +45,34 @@ def write_dataset(path: Path, scene: Scene) -> None:
         file.create_dataset("rads", data=(refs * sun * np.array(IRRADIANCE) / np.pi).astype(np.float32))
         file.create_dataset("refs", data=refs)
         file.create_dataset("summary", data=np.where(scene.summary, 255.0, 0.0)[..., np.newaxis])
+        file.create_dataset("truth", data=scene.truth)
         file.attrs["source"] = _SOURCE
 
 
 def write_small(path: Path, scene: Scene) -> None:
-    """What is read of a scene, in the smallest types: float32 with NaN for no data, labels with all their bits."""
+    """What is read of a scene, in the smallest types: float32 with NaN for no data, labels with all their bits, and
+    the product's flags of surface and sun, by which scores are told apart."""
     with hdf5.write_file(path) as file:
         file.create_dataset("refs", data=scene.refs)
         file.create_dataset("bts", data=scene.bts)
         file.create_dataset("bayes", data=scene.bayes)
+        file.create_dataset("truth", data=scene.truth)
+        file.create_dataset("confidence", data=_flags(scene)).attrs.update(CONFIDENCE_ATTRIBUTES)
         file.attrs["source"] = _SOURCE
 
 
-def write_sen3(path: Path, scene: Scene) -> None:
-    """A product, whose 0.5 km grid holds each pixel four times."""
+def _flags(scene: Scene) -> np.ndarray:
+    """confidence_in, [H, W] uint16."""
     sun = scene.sun
     day, twilight = sun < 80, (sun >= 80) & (sun < NIGHT_DEGREES)
-    flags = bits(**scene.surface, day=day, twilight=twilight, summary_cloud=scene.summary)
+    return bits(**scene.surface, day=day, twilight=twilight, summary_cloud=scene.summary)
+
+
+def write_sen3(path: Path, scene: Scene) -> None:
+    """A product, whose 0.5 km grid holds each pixel four times; `truth_in.nc` is ours."""
     refs = None if np.isnan(scene.refs).all() else scene.refs.repeat(2, 0).repeat(2, 1)
-    frame = Frame(refs, scene.bts, scene.zenith, scene.bayes[..., 0], flags, scene.latitude, scene.longitude)
-    write_product(path, frame)
+    labels, place = scene.bayes[..., 0], (scene.latitude, scene.longitude)
+    write_product(path, Frame(refs, scene.bts, scene.zenith, labels, _flags(scene), *place, scene.truth[..., 0]))
 
 
 class Form(NamedTuple):
@@ -93,7 +103,7 @@ def main(settings: SynthesizeSettings, data: DataSettings) -> int:
     for number in track(numbers, "scenes", transient=True) if sys.stdout.isatty() else numbers:
         name = form.name(settings.seed, number)
         if not any((place / name).exists() for place in (folder, folder / "day", folder / "night")):
-            scene = make_scene(settings.seed, number, data.image_h, data.image_w)
+            scene = make_scene(settings.seed, number, data.image_h, data.image_w, settings.label_error)
             part = ("night" if scene.by_night else "day") if form.folders else ""
             form.write(folder / part / name, scene)
             made += 1

@@ -10,6 +10,7 @@ A benchmark's settings are a tree of `Settings` models, each field with a descri
 
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar, Union
 
@@ -153,9 +154,17 @@ def _describe(model: type[BaseModel], mistake: ErrorDetails, places: dict, sourc
         return f"{place}: '{name}' is missing and has no default"
     if refused:
         return f"{place}: '{name}' {refused['why']} (found: {refused['value']:.80})"
-    value = "" if isinstance(mistake["input"], dict) else f" (found: {mistake['input']!r:.80})"
     reason = mistake["msg"].replace("Value error, ", "").replace("Input should be", "should be")
+    if mistake["type"] == "literal_error" and isinstance(mistake["input"], str):
+        reason += _nearest(mistake["input"], str(mistake["ctx"]["expected"]))
+    value = "" if isinstance(mistake["input"], dict) else f" (found: {mistake['input']!r:.80})"
     return f"{place}: '{name}' {reason}{value}" if name else f"{place}: {reason}"
+
+
+def _nearest(name: str, choices: str) -> str:
+    """choices: as pydantic lists them, each in quotes."""
+    near = difflib.get_close_matches(name, re.findall(r"'([^']*)'", choices), 1, 0.5)
+    return f": did you mean '{near[0]}'?" if near else ""
 
 
 def _known_keys(model: type[BaseModel], key: Key) -> list[str]:

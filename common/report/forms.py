@@ -20,14 +20,20 @@ class Inference(NamedTuple):
 
     seconds_per_scene: Optional[float] = None
     accuracy: Optional[float] = None
+    against_truth: Optional[float] = None  # where that is known besides the labels
 
     @classmethod
     def of(cls, record: dict) -> "Inference":
         """A record may be a stranger's: what is not a number there is not known."""
-        value: Any = record.get("scores")
-        for key in ("network", "pixel_accuracy"):
-            value = value.get(key) if isinstance(value, dict) else None
-        return cls(finite(record.get("time_per_inference")), finite(value))
+        score = ("scores", "network", "pixel_accuracy")
+        return cls(finite(record.get("time_per_inference")), _number(record, *score), _number(record, "truth", *score))
+
+
+def _number(record: dict, *keys: str) -> Optional[float]:
+    value: Any = record
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return finite(value)
 
 
 class Asked(NamedTuple):
@@ -228,6 +234,8 @@ def _converging(run: RunLog, target: Optional[float]) -> str:
 
 
 def inference_table(runs: list, asked: Asked) -> Table:
+    own = {run.name: asked.inferences.get(run.name, Inference()) for run in runs}
+    known = any(inference.against_truth is not None for inference in own.values())
     form = table(
         f"{runs[0].benchmark.title} form",
         "Run",
@@ -237,10 +245,11 @@ def inference_table(runs: list, asked: Asked) -> Table:
         "Time per epoch (s)",
         "Time per inference (s)",
         "Accuracy",
+        *(["Accuracy against truth"] if known else []),
     )
     for run in runs:
         seconds = [whole for _, whole, _ in run.epochs()]
-        inference = asked.inferences.get(run.name, Inference())
+        inference = own[run.name]
         accuracy = inference.accuracy
         if accuracy is None and run.evaluations():
             accuracy = run.evaluations()[-1].value
@@ -252,6 +261,7 @@ def inference_table(runs: list, asked: Asked) -> Table:
             show(float(np.median(seconds)) if seconds else None, ".2f"),
             show(inference.seconds_per_scene, ".3f"),
             show(accuracy, ".4f"),
+            *([show(inference.against_truth, ".4f")] if known else []),
         )
     return form
 

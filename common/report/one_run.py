@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 from rich.table import Table
 
 from common.errors import UserError
+from common.report import disagreement
 from common.report.tables import markdown, show, table
 from common.runs.records import evaluations_by_step, read_lines, read_records
 
@@ -26,7 +27,9 @@ SCORE_TITLES = {
     "accuracy_all_pixels": "accuracy, all pixels",
     "accuracy_measured_pixels": "accuracy, measured pixels",
 }
-_MASKS = {"baseline": "threshold baseline", "summary": "operational mask"}  # as a reader calls them
+# As a reader calls them.
+_MASKS = {"baseline": "threshold baseline", "summary": "operational mask", "labels": "the labels themselves"}
+_TRUTH = "accuracy against truth"
 _EPOCH_SCORES = ("loss", "pixel_accuracy", "iou", "accuracy_all_pixels", "accuracy_measured_pixels")
 
 
@@ -41,7 +44,8 @@ def report(folder: Path) -> None:
     show(*tables)
     text = [f"# {environment['command']}: {folder.name}", *(markdown(built) for built in tables)]
     _draw_curves(records, folder / "pictures")
-    for title, name in (("training", "curves.png"), ("calibration", "calibration.png")):
+    disputed = [("network and labels differ", name) for name in disagreement.pictures(folder)]
+    for title, name in [("training", "curves.png"), ("calibration", "calibration.png"), *disputed]:
         if (folder / "pictures" / name).is_file():
             text.append(f"![{title}](pictures/{name})")
     (folder / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
@@ -59,7 +63,9 @@ def _tables(environment: dict, records: list) -> list:
         _training_table(list(epochs.values())),
         _time_table(inference),
         _score_table(inference),
-        _strata_table(inference.get("strata", {})),
+        _strata_table(inference),
+        disagreement.scenes_table(records),
+        disagreement.kinds_table(inference),
         _failure_table(records),
         _skipped_table(records),
     ]
@@ -127,14 +133,24 @@ def _score_table(inference: dict) -> Table:
     """Over all scenes together, and the mean over scenes; beside them how well probabilities are calibrated."""
     scores, means = inference.get("scores", {}), inference.get("scene_means", {})
     names = [name for name in SCORE_TITLES if any(name in values for values in scores.values())]
-    built = table("Scores against the labels", "", *(_stacked(SCORE_TITLES[name]) for name in names))
-    for name, values in scores.items():
-        built.add_row(_MASKS.get(name, name), *(_score(values, each) for each in names))
+    truth = inference.get("truth", {}).get("scores", {})
+    heads = [SCORE_TITLES[name] for name in names] + ([_TRUTH] if truth else [])
+    built = table("Scores against the labels", "", *map(_stacked, heads))
+    for name in {**scores, **truth}:
+        cells = [_score(scores.get(name, {}), each) for each in names]
+        built.add_row(_MASKS.get(name, name), *cells, *_against_truth(truth, name))
+    blank = [""] if truth else []
     if means and scores:
-        built.add_row(f"network, mean over {means['scenes']:.0f} scenes", *(_score(means, each) for each in names))
+        cells = [_score(means, each) for each in names]
+        built.add_row(f"network, mean over {means['scenes']:.0f} scenes", *cells, *blank)
     if {"network", "baseline"} <= scores.keys():
-        gain = 100 * (scores["network"]["pixel_accuracy"] - scores["baseline"]["pixel_accuracy"])
-        built.add_row("network - baseline, points", f"{gain:+.2f}", *[""] * (len(names) - 1))
+        gains = (
+            100 * (each["network"]["pixel_accuracy"] - each["baseline"]["pixel_accuracy"])
+            for each in (scores, truth)
+            if each
+        )
+        first, *second = (f"{gain:+.2f}" for gain in gains)
+        built.add_row("network - baseline, points", first, *[""] * (len(names) - 1), *second)
     error = inference.get("calibration", {}).get("expected_calibration_error")
     said = [f"Threshold baseline: cloud where {inference['rule']}."] if inference.get("rule") else []
     if error is not None:
@@ -152,14 +168,25 @@ def _score(values: dict, name: str) -> str:
     return f"{values[name]:.4f}" if name in values else ""
 
 
-def _strata_table(strata: dict) -> Table:
+def _against_truth(truth: dict, name: str) -> list[str]:
+    """A cell, or none where the truth is not known of any scene."""
+    return [_score(truth.get(name, {}), "pixel_accuracy")] if truth else []
+
+
+def _strata_table(inference: dict) -> Table:
     """By kind of pixel, where flags or geometry tell them apart."""
-    built = table("Scores by kind of pixel", "kind", "mask", "pixels", "pixel\naccuracy", "F1", "IoU")
+    strata, truths = inference.get("strata", {}), inference.get("truth", {}).get("strata", {})
+    last = [_stacked(_TRUTH)] if truths else []
+    built = table("Scores by kind of pixel", "kind", "mask", "pixels", "pixel\naccuracy", "F1", "IoU", *last)
     for stratum, masks in strata.items():
-        for number, (name, values) in enumerate(masks.items()):
+        truth = truths.get(stratum, {})
+        for number, name in enumerate({**masks, **truth}):
+            values = masks.get(name, {})
             first = (stratum, f"{values['pixels']:.0f}") if not number else ("", "")
-            scores = (f"{values[each]:.4f}" for each in ("pixel_accuracy", "f1", "iou"))
-            built.add_row(first[0], _MASKS.get(name, name), first[1], *scores)
+            scores = [_score(values, each) for each in ("pixel_accuracy", "f1", "iou")]
+            built.add_row(
+                first[0], _MASKS.get(name, name), first[1], *scores, *(_against_truth(truth, name) if truths else [])
+            )
     if strata:
         built.columns[1].justify = "left"
         built.min_width = 80

@@ -95,7 +95,7 @@ def open_run(settings: Settings, output: OutputSettings, command: str, resume: O
         folder = _folder_to_resume(parent, output.run_name, command, resume)
         if folder is not None:
             locks.append(_lock(folder))
-            _check_settings(folder / "config.yaml", settings)
+            check_settings(folder / "config.yaml", settings, FREE_ON_RESUME)
         path = folder or _new_folder(parent, output.run_name)
         try:
             if folder is None:
@@ -181,15 +181,17 @@ def _new_folder(parent: Path, name: str) -> Path:
         raise UserError(f"{error.filename}: the run folder cannot be made ({error.strerror})") from error
 
 
-def _check_settings(path: Path, settings: Settings) -> None:
-    """A continuation computes what the run would have: settings that matter must be the run's own."""
+def check_settings(path: Path, settings: Settings, free: tuple[str, ...] = ()) -> None:
+    """A continuation computes what the run would have: settings that matter must be the run's own, in its config.yaml.
+
+    free: those that may differ, besides the output's. Raises UserError naming the first that differs."""
     try:
         theirs = _flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): the run cannot go on") from error
     ours = _flatten(yaml.safe_load(dump(settings)))
     for key in sorted({*theirs, *ours}):
-        if theirs.get(key) != ours.get(key) and key not in FREE_ON_RESUME and not key.startswith("output."):
+        if theirs.get(key) != ours.get(key) and key not in free and not key.startswith("output."):
             raise UserError(
                 f"{path}: the run has {key}: {theirs.get(key)}, but {ours.get(key)} is asked for now; a run goes on "
                 "with its own settings (leave --config away to take them), or start a new run"

@@ -75,13 +75,13 @@ def step(precision: str, target: float) -> None:
 def tiling_modes() -> None:
     """One pass against the reference's 63 tiles."""
     start()
-    from cloudmask.config import DataSettings, InferenceSettings
+    from cloudmask.config import DataSettings, InferenceSettings, ModelSettings
     from cloudmask.network.networks import NETWORKS
     from cloudmask.network.tiling import Tiling
     from common.inference import frozen
 
     reference = NETWORKS["reference"]
-    network = frozen(reference.build())
+    network = frozen(reference.build(ModelSettings()))
 
     def work(mode: str):
         tiles = Tiling.of(DataSettings(), InferenceSettings(mode=mode), reference)
@@ -95,8 +95,9 @@ def tiling_modes() -> None:
 
 def scenes(folder: Path, count: int, form: str = "dataset") -> list:
     """Paths of `count` made-up scenes; by day, so that nothing is missing from them."""
-    from cloudmask.config import DataSettings, SynthesizeSettings
+    from cloudmask.config import DataSettings
     from cloudmask.data.scenes import list_scenes
+    from cloudmask.experiments import SynthesizeSettings
     from cloudmask.tools import synthesize
 
     synthesize.main(SynthesizeSettings(scenes=count, folder=str(folder), form=form), DataSettings())

@@ -45,9 +45,10 @@ def sample_step(tf, samples: int = 1, recompute: bool = False):
 
 
 def forward_gflop() -> float:
+    from common.training import flops
     from tf_deepcam.network import deeplab
 
-    return deeplab.forward_gflop(deeplab.deeplab(), SHAPE)
+    return flops.forward_gflop(deeplab.deeplab(), SHAPE)
 
 
 def forward(precision: str, target: float) -> None:

@@ -124,3 +124,37 @@ def test_counts_without_probabilities_are_those_of_sure_ones():
     sure = BinaryCounts.of(mask.astype(np.float32), cloud, counted, 0.5)
     ours = BinaryCounts.of_certain(mask, cloud > 0, counted > 0)
     np.testing.assert_allclose(ours.as_array(), sure.as_array(), rtol=1e-12)
+
+
+def test_where_the_truth_is_known_masks_and_labels_are_scored_against_it_too():
+    """Four pixels: the labels miss one cloud, the network finds it and errs elsewhere."""
+    truth = np.array([[True, True, False, False]])
+    cloud, probability = np.uint8([[1, 0, 0, 0]]), np.float32([[0.9, 0.9, 0.9, 0.1]])
+    ones = np.ones_like(cloud)
+    found = score(probability, 0.5, {}, cloud, ones, ones, Ancillary(truth=truth, folder="day"))
+    assert found.by_mask()["network"]["pixel_accuracy"] == 0.5
+    assert {name: values["pixel_accuracy"] for name, values in found.truth.by_mask().items()} == {
+        "network": 0.75,
+        "labels": 0.75,
+    }
+    assert found.truth.by_stratum()["day"]["labels"]["f1"] == pytest.approx(2 / 3)
+    unknown = score(probability, 0.5, {}, cloud, ones, ones, Ancillary())
+    assert unknown.truth is None
+    assert (found + unknown + found).truth.by_mask()["network"]["accuracy_all_pixels"] == 0.75
+    assert (found + unknown + found).truth.counted["network"].pixels == 8
+
+
+def test_where_network_and_labels_differ_by_hand():
+    """Of eight pixels three: two clouds of the network alone, one of the labels alone, of which the network has two
+    right; and the kind in which they differ most."""
+    cloud, probability = np.uint8([[1, 0, 0, 0, 0, 1, 1, 1]]), np.float32([[0, 1, 1, 0, 0, 1, 1, 1]])
+    truth = np.array([[False, True, False, True, False, True, True, True]])
+    land = flags("land")._replace(values=np.uint16([[8, 8, 8, 8, 2, 2, 2, 2]]))
+    ones = np.ones_like(cloud)
+    beside = Ancillary(truth=truth, confidence=land._replace(meanings={"land": 8, "ocean": 2}))
+    found = score(probability, 0.5, {}, cloud, ones, ones, beside).disagreement()
+    assert found == pytest.approx(
+        {"share": 3 / 8, "network_only": 2 / 8, "labels_only": 1 / 8, "kind": "land", "network_right": 2 / 3}
+    )
+    assert score(probability, 0.5, {}, cloud, 0 * ones, ones, Ancillary()).disagreement() == {}
+    assert "network_right" not in score(probability, 0.5, {}, cloud, ones, ones, Ancillary()).disagreement()

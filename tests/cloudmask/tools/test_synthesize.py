@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from cloudmask import baseline
-from cloudmask.config import DataSettings, SynthesizeSettings
+from cloudmask.config import DataSettings
 from cloudmask.data import scenes as data
+from cloudmask.experiments import SynthesizeSettings
 from cloudmask.tools import made_scenes, synthesize
 from common.errors import UserError
 
@@ -30,6 +31,7 @@ def test_files_have_the_archive_s_names_and_datasets(folder):
                 "refs": ((300, 375, 6), "<f8"),
                 "bts": ((300, 375, 3), "<f4"),
                 "bayes": ((300, 375, 1), "<f8"),
+                "truth": ((300, 375, 1), "|u1"),
                 "rads": ((300, 375, 6), "<f4"),
                 "summary": ((300, 375, 1), "<f8"),
             }
@@ -66,7 +68,7 @@ def test_the_small_form_is_what_was_measured(tmp_path):
     (path,) = tmp_path.iterdir()
     with h5py.File(path) as file:
         kinds = {name: item.dtype.str for name, item in file.items()}
-        assert kinds == {"refs": "<f4", "bts": "<f4", "bayes": "|u1"}
+        assert kinds == {"refs": "<f4", "bts": "<f4", "bayes": "|u1", "truth": "|u1", "confidence": "<u2"}
         assert np.isnan(file["bts"][:]).any()
 
 

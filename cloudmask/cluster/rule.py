@@ -1,0 +1,35 @@
+"""Cold or bright is cloud: the rule that names clusters and teaches a network, in place of labels.
+
+Clouds are colder than the ground below them (S8, 10.85 micrometres) or brighter (S1, 0.55); snow is bright too, but
+dark at 1.61 micrometres (S5), where water clouds are not. It is wrong where it is known to be: low cloud by night, cold
+ground, sun glint, desert.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cloudmask.data.normalize import REFLECTANCES
+from cloudmask.experiments import ClusterSettings
+
+_S1, _S5, _S8 = 0, 4, 7  # channels
+
+
+class Verdict(NamedTuple):
+    """[...] bool. cloud: what the rule says of each pixel; sure: where it would by a margin."""
+
+    cloud: np.ndarray
+    sure: np.ndarray
+
+
+def judge(image: np.ndarray, settings: ClusterSettings) -> Verdict:
+    """image: [..., 9] normalised, all reflectances 0 where there are none, as by night: there temperature decides."""
+    kelvin = image[..., _S8] * 22.0 + 270.0
+    light = np.minimum(image[..., _S1], image[..., _S5]) + 0.5
+    lit = (image[..., :REFLECTANCES] != 0).any(-1)
+    brightness = np.where(lit, light, 0.0)
+    colder, brighter = 22.0 * settings.margin, settings.bright * settings.margin
+    cloud = (kelvin < settings.cold_kelvin) | (brightness > settings.bright)
+    sure_cloud = (kelvin < settings.cold_kelvin - colder) | (brightness > settings.bright + brighter)
+    warm, dark = kelvin > settings.cold_kelvin + colder, brightness < settings.bright - brighter
+    return Verdict(cloud, sure_cloud | (warm & dark))

@@ -1,0 +1,141 @@
+"""What a study found: mean and spread over seeds, as tables."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.table import Table
+
+from cloudmask.config import Config
+from cloudmask.study.plan import Trial, steps
+from cloudmask.study.runs import inference_of
+from cloudmask.study.speed import Cost
+from common.report.tables import table
+
+
+class Result(NamedTuple):
+    """One trained network scored in one precision on the scenes held out: pixel accuracy against labels and truth."""
+
+    trial: Trial
+    precision: str
+    against_labels: float
+    against_truth: float
+    labels: float  # the labels' own accuracy against the truth
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation (of a sample) over seeds; NaN where there are too few."""
+
+    mean: float
+    deviation: float
+    seeds: int
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        count = len(values)
+        return cls(
+            float(np.mean(values)) if values else float("nan"),
+            float(np.std(values, ddof=1)) if count > 1 else float("nan"),
+            count,
+        )
+
+    def __str__(self) -> str:
+        if not self.seeds:
+            return "-"
+        return f"{self.mean:.4f}" if np.isnan(self.deviation) else f"{self.mean:.4f} ± {self.deviation:.4f}"
+
+
+def gather(config: Config) -> list[Result]:
+    """Of the steps that are done."""
+    folder, found = Path(config.output.folder).expanduser(), []
+    for step in steps(config):
+        record = inference_of(folder / step.name)
+        if record is not None:
+            truth = {name: values["pixel_accuracy"] for name, values in record["truth"]["scores"].items()}
+            against_labels = record["scores"]["network"]["pixel_accuracy"]
+            found.append(Result(step.trial, step.precision, against_labels, truth["network"], truth["labels"]))
+    return found
+
+
+def spread(results: list[Result], value: str, **which: object) -> Spread:
+    """Over seeds, of the field `value` of the results whose trial or precision is as `which` says."""
+
+    def fits(result: Result) -> bool:
+        known = {**result.trial._asdict(), "precision": result.precision}
+        return all(known[name] == wanted for name, wanted in which.items())
+
+    return Spread.of([getattr(result, value) for result in results if fits(result)])
+
+
+def losses_table(config: Config, results: list[Result], value: str, title: str) -> Table:
+    """A row for each network and loss, a column for each label error."""
+    study = config.study
+    made = table(title, "network", "loss", *(f"{100 * error:g} % of\nlabels wrong" for error in study.label_errors))
+    for network in study.networks:
+        for loss in study.losses:
+            which = {"network": network, "loss": loss, "precision": study.precisions[0]}
+            cells = [str(spread(results, value, label_error=error, **which)) for error in study.label_errors]
+            made.add_row(network, loss, *cells)
+    labels = [
+        str(Spread(spread(results, "labels", label_error=error).mean, float("nan"), 1)) for error in study.label_errors
+    ]
+    if value == "against_truth":
+        made.add_row("", "the labels themselves", *labels)
+    made.columns[1].justify = "left"
+    made.caption = f"Pixel accuracy on scenes held out, mean ± standard deviation over seeds ({len(study.seeds)})."
+    return made
+
+
+def networks_table(config: Config, results: list[Result], costs: list[Cost]) -> Table:
+    """A row for each network and precision: accuracy against the truth and what it costs."""
+    made = table(
+        "Networks",
+        "network",
+        "precision",
+        "accuracy\nagainst truth",
+        "points to\nthe first",
+        "seconds\na scene",
+        "times as fast\nas the first",
+        "parameters",
+        "GFLOP\na scene",
+        "on the\nfront",
+    )
+    first = {cost.precision: cost for cost in reversed(costs)}
+    best = front(config, results, costs)
+    for cost in costs:
+        accuracy = accuracy_of(config, results, cost)
+        reference = accuracy_of(config, results, first[cost.precision])
+        made.add_row(
+            cost.network,
+            cost.precision,
+            str(accuracy),
+            f"{100 * (accuracy.mean - reference.mean):+.2f}",
+            f"{cost.seconds:.3f}",
+            f"{first[cost.precision].seconds / cost.seconds:.1f}",
+            f"{cost.parameters}",
+            f"{cost.gflop:.1f}",
+            "yes" if cost in best else "",
+        )
+    made.columns[1].justify = "left"
+    made.caption = (
+        "A scene is one of 1200 x 1500 pixels in one pass. On the front: no other is as fast and more accurate, nor as "
+        "accurate and faster."
+    )
+    return made
+
+
+def accuracy_of(config: Config, results: list[Result], cost: Cost) -> Spread:
+    """Against the truth, with the study's first loss and label error."""
+    study = config.study
+    which = {"network": cost.network, "precision": cost.precision}
+    return spread(results, "against_truth", loss=study.losses[0], label_error=study.label_errors[0], **which)
+
+
+def front(config: Config, results: list[Result], costs: list[Cost]) -> list[Cost]:
+    """The costs that no other beats in both seconds and accuracy, the fastest first."""
+    found: list[Cost] = []
+    for cost in sorted(costs, key=lambda each: each.seconds):
+        mean = accuracy_of(config, results, cost).mean
+        if not np.isnan(mean) and (not found or mean > accuracy_of(config, results, found[-1]).mean):
+            found.append(cost)
+    return found
