@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.report import forms
+from common.report import forms, one_run
 from tests.helpers import TINY, records, run
 
 
@@ -61,3 +61,11 @@ def test_the_report_lists_where_network_and_labels_differ_most(masked):
     assert shares == sorted(shares, reverse=True)
     assert "![network and labels differ](pictures/disagreement-1.png)" in text
     assert (masked / "pictures" / "disagreement-2.png").stat().st_size > 5000
+
+
+def test_labels_that_are_the_truth_are_not_judged_by_it():
+    scores = {"network": {"pixel_accuracy": 0.9}}
+    record = {"scores": scores, "truth": {"scores": {**scores, "labels": {"pixel_accuracy": 1.0}}}}
+    assert one_run._where_labels_err(record) == {"scores": scores}
+    record["truth"]["scores"]["labels"]["pixel_accuracy"] = 0.999
+    assert one_run._where_labels_err(record) == record

@@ -94,20 +94,6 @@ def _convolution(rate: int):
 
 
 @tf.custom_gradient
-def _pointwise(inputs, kernel):
-    """A 1 x 1 convolution, whose kernel's gradient is one matrix product over all pixels."""
-
-    def gradients(slopes):
-        for_inputs = tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=tf.shape(inputs), filter=kernel, out_backprop=slopes, strides=[1] * 4, padding="VALID"
-        )
-        pixels, slopes = (tf.reshape(x, (-1, x.shape[-1])) for x in (inputs, slopes))
-        return for_inputs, tf.reshape(tf.matmul(pixels, slopes, transpose_a=True), kernel.shape)
-
-    return tf.nn.conv2d(inputs, kernel, 1, "VALID"), gradients
-
-
-@tf.custom_gradient
 def _deconvolution(inputs, kernel):
     outputs = _plain_deconvolution(inputs, kernel)
 
@@ -149,19 +135,6 @@ class Convolution(tf.keras.layers.Conv2D):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "rate": self.rate}
-
-
-def pointwise(filters: int, **options) -> tf.keras.layers.Conv2D:
-    """A 1 x 1 convolution; a Keras layer, because saved files number layers by class. options: as Keras' layer has."""
-    layer = tf.keras.layers.Conv2D(filters, 1, **options)
-
-    def call(inputs):
-        outputs = _pointwise(inputs, tf.convert_to_tensor(layer.kernel))
-        return tf.nn.bias_add(outputs, layer.bias) if layer.use_bias else outputs
-
-    if not devices.on_gpu():
-        layer.call = call
-    return layer
 
 
 @tf.keras.utils.register_keras_serializable("tf_deepcam")

@@ -17,7 +17,7 @@ Layers carry the reference's parameter names, by which tf_deepcam.weights reads 
 import tensorflow as tf
 
 from common.distributed import devices
-from tf_deepcam.network.convolutions import Convolution, Deconvolution, pointwise
+from tf_deepcam.network.convolutions import Convolution, Deconvolution
 from tf_deepcam.network.normalization import GroupBatchNormalization
 
 _RATES = {16: (1, 6, 12, 18), 8: (1, 12, 24, 36)}  # of the pyramid, by output stride
@@ -66,19 +66,25 @@ class _Builder:
             # The same function as a 1 x 1 convolution of that stride, whose gradient on a CPU (TensorFlow 2.15.1 with
             # oneDNN, batch 1, few channels) writes outside its memory: a test in tests/tf_deepcam/network/.
             x, stride = x[:, ::stride, ::stride], 1
-        if stride > 1 and size > 1:
+        elif stride > 1 and size > 1:
             x = tf.keras.layers.ZeroPadding2D(1)(x)
-        if size == 1 and stride == 1:
-            return pointwise(channels, use_bias=False, kernel_initializer=kernel, name=name)(x)
-        if size == 3 and stride == 1:
+        elif size == 3:
             return Convolution(channels, rate, kernel_initializer=kernel, name=name)(x)
-        return tf.keras.layers.Conv2D(channels, size, stride, use_bias=False, kernel_initializer=kernel, name=name)(x)
+        padding = "valid" if stride > 1 else "same"
+        return tf.keras.layers.Conv2D(
+            channels, size, stride, padding=padding, use_bias=False, kernel_initializer=kernel, name=name
+        )(x)
 
     def biased(self, x, name: str, channels: int):
         """A 1 x 1 convolution with bias."""
         fan_in = x.shape[-1]
-        draw = torch_uniform(fan_in)
-        return pointwise(channels, kernel_initializer=draw, bias_initializer=torch_uniform(fan_in), name=name)(x)
+        return tf.keras.layers.Conv2D(
+            channels,
+            1,
+            kernel_initializer=torch_uniform(fan_in),
+            bias_initializer=torch_uniform(fan_in),
+            name=name,
+        )(x)
 
     def separable(self, x, name: str, channels: int, stride: int = 1, rate: int = 1):
         """A 3 x 3 convolution of each channel, then a 1 x 1 convolution over them."""

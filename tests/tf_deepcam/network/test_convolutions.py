@@ -35,14 +35,6 @@ def test_gradients_are_those_of_the_plain_convolution(batch, height, width, rate
     assert_same_gradients(layer, lambda x: tf.nn.conv2d(x, layer.kernel, 1, "SAME", dilations=rate), inputs, slopes)
 
 
-@pytest.mark.parametrize("use_bias", [False, True])
-def test_gradients_are_those_of_the_plain_pointwise_convolution(use_bias):
-    inputs, slopes = draw((2, 5, 6, 4), 1), draw((2, 5, 6, 3), 2)
-    layer = convolutions.pointwise(3, use_bias=use_bias, bias_initializer="ones")
-    layer.build(inputs.shape)
-    assert_same_gradients(layer, lambda x: tf.nn.conv2d(x, layer.kernel, 1, "VALID") + use_bias, inputs, slopes)
-
-
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
 def test_a_deconvolution_is_the_definition_s_double_loop(dtype, tolerance):
     inputs = np.asarray(draw((1, 3, 4, 2), 1))
