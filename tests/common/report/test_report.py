@@ -266,9 +266,9 @@ def test_the_tables_of_these_logs_are_these(tmp_path):
 
 def test_a_record_of_an_inference_gives_seconds_and_accuracy_or_nothing():
     record = {"time_per_inference": 1.5, "scores": {"network": {"pixel_accuracy": 0.9}, "baseline": {}}}
-    assert forms.Inference.of(record) == (1.5, 0.9)
-    assert forms.Inference.of({}) == forms.Inference() == (None, None)
-    assert forms.Inference.of({"scores": {"baseline": 1}}) == (None, None)
+    assert forms.Inference.of(record) == (1.5, 0.9, None)
+    assert forms.Inference.of({}) == forms.Inference() == (None, None, None)
+    assert forms.Inference.of({"scores": {"baseline": 1}}) == (None, None, None)
     assert forms.Asked() == (None, 16, {})
 
 
