@@ -13,6 +13,7 @@ from typing import Callable, Optional
 import numpy as np
 
 from cloudmask.config import DataSettings
+from cloudmask.data.normalize import kelvin_of, reflectance_of
 from cloudmask.data.patches import read_patches
 from cloudmask.data.reader import CHANNELS, REFLECTANCES
 from common import distributed
@@ -40,7 +41,7 @@ class Threshold:
 
     def __str__(self) -> str:
         reflectance = self.channel < REFLECTANCES
-        shown = f"{self.value + 0.5:.3f}" if reflectance else f"{self.value * 22 + 270:.1f} K"
+        shown = f"{reflectance_of(self.value):.3f}" if reflectance else f"{kelvin_of(self.value):.1f} K"
         return f"{CHANNEL_NAMES[self.channel]} {'>' if self.cloud_above else '<='} {shown}"
 
     def as_dict(self) -> dict:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cloudmask.data.normalize import REFLECTANCES
+from cloudmask.data.normalize import KELVIN_SCALE, REFLECTANCES, kelvin_of, reflectance_of
 from cloudmask.experiments import ClusterSettings
 
 _S1, _S5, _S8 = 0, 4, 7  # channels
@@ -24,11 +24,11 @@ class Verdict(NamedTuple):
 
 def judge(image: np.ndarray, settings: ClusterSettings) -> Verdict:
     """image: [..., 9] normalised, all reflectances 0 where there are none, as by night: there temperature decides."""
-    kelvin = image[..., _S8] * 22.0 + 270.0
-    light = np.minimum(image[..., _S1], image[..., _S5]) + 0.5
+    kelvin = kelvin_of(image[..., _S8])
+    light = reflectance_of(np.minimum(image[..., _S1], image[..., _S5]))
     lit = (image[..., :REFLECTANCES] != 0).any(-1)
     brightness = np.where(lit, light, 0.0)
-    colder, brighter = 22.0 * settings.margin, settings.bright * settings.margin
+    colder, brighter = KELVIN_SCALE * settings.margin, settings.bright * settings.margin
     cloud = (kelvin < settings.cold_kelvin) | (brightness > settings.bright)
     sure_cloud = (kelvin < settings.cold_kelvin - colder) | (brightness > settings.bright + brighter)
     warm, dark = kelvin > settings.cold_kelvin + colder, brightness < settings.bright - brighter

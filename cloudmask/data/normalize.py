@@ -11,6 +11,18 @@ import numpy as np
 
 REFLECTANCES = 6
 TEMPERATURES = 3
+_REFLECTANCE_MIDDLE, _KELVIN_MIDDLE = 0.5, 270.0
+KELVIN_SCALE = 22.0  # kelvin in a normalised unit of temperature
+
+
+def reflectance_of(normalised):
+    """What a number or array of the image's first six channels was before."""
+    return normalised + _REFLECTANCE_MIDDLE
+
+
+def kelvin_of(normalised):
+    """What a number or array of its other channels was before."""
+    return normalised * KELVIN_SCALE + _KELVIN_MIDDLE
 
 
 def _compiled(function: Callable) -> Callable:
@@ -53,7 +65,7 @@ def normalize(
                     value = np.float32(kelvin[channel])
                     known = coldest <= value <= hottest
                     any_known |= known
-                    normal = (value - np.float32(270.0)) / np.float32(22.0)
+                    normal = (value - np.float32(_KELVIN_MIDDLE)) / np.float32(KELVIN_SCALE)
                     strange += normal - normal  # 0, but NaN for what is not finite
                     pixel[REFLECTANCES + channel] = normal if known or as_it_comes else zero
                 measured[row, part, column] = any_known
@@ -64,7 +76,7 @@ def normalize(
                 for channel in range(REFLECTANCES):
                     value = np.float32(light[channel])
                     known = any_light and dimmest <= value <= brightest
-                    normal = value - np.float32(0.5)
+                    normal = value - np.float32(_REFLECTANCE_MIDDLE)
                     strange += normal - normal
                     pixel[channel] = normal if known or as_it_comes else zero
     return not as_it_comes or strange == zero

@@ -1,7 +1,8 @@
 """A U-Net of depthwise-separable convolutions: a 3 x 3 filter for each channel, then a 1 x 1 mixture of channels.
 
-Source: Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVPR 2017. One such pair a block where
-the reference has two full convolutions, and the first block full, because nine channels are too few to filter alone.
+Max pooling down, nearest up-sampling and concatenation up, as the reference's. Source: Chollet, "Xception: Deep
+Learning with Depthwise Separable Convolutions", CVPR 2017. One such pair a block where the reference has two full
+convolutions, and the first block full, because nine channels are too few to filter alone.
 """
 
 import tensorflow as tf
@@ -14,6 +15,24 @@ FACTOR = 8
 RECEPTIVE_FIELD = 32
 
 
+@tf.custom_gradient
+def twice_as_large(x: tf.Tensor):
+    """Every pixel of [batch, height, width, channels] four times: nearest up-sampling by 2.
+
+    TensorFlow's own operation for it has a gradient that XLA does not know and that is not deterministic on GPUs. The
+    gradient is a sum over 2 x 2 pixels: pooling, which is exact (a factor of 4) and 100 times as fast as reduce_sum.
+    """
+    batch, height, width, channels = (
+        size if number is None else number for size, number in zip(tf.unstack(tf.shape(x)), x.shape)
+    )
+    copies = tf.broadcast_to(x[:, :, None, :, None, :], [batch, height, 2, width, 2, channels])
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return 4 * tf.nn.avg_pool2d(upstream, 2, 2, "VALID")
+
+    return tf.reshape(copies, [batch, 2 * height, 2 * width, channels]), gradient
+
+
 def _filter_and_mix(x: tf.Tensor, channels: int) -> tf.Tensor:
     if x.shape[-1] == blocks.CHANNELS:
         return blocks.convolution(x, channels)
@@ -23,6 +42,17 @@ def _filter_and_mix(x: tf.Tensor, channels: int) -> tf.Tensor:
 
 def separable() -> tf.keras.Model:
     """As cloudmask.network.networks.Network.build says."""
+    layers = tf.keras.layers
     x = inputs = blocks.inputs()
-    x = blocks.encoder_decoder(x, _filter_and_mix, CHANNELS)
+    skipped = []
+    for channels in CHANNELS[:-1]:
+        x = _filter_and_mix(x, channels)
+        skipped.append(x)
+        x = layers.MaxPool2D(2)(x)
+    x = _filter_and_mix(x, CHANNELS[-1])
+    for channels in reversed(CHANNELS[:-1]):
+        larger = layers.UpSampling2D(2)
+        larger.call = twice_as_large  # its gradient is known to XLA
+        x = layers.Concatenate()([larger(x), skipped.pop()])
+        x = _filter_and_mix(x, channels)
     return tf.keras.Model(inputs, blocks.probability(x), name="cloudmask_separable")

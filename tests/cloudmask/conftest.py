@@ -1,10 +1,12 @@
 """The golden scene and network, made once."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from cloudmask.network import unet
-from tests.helpers import GOLDEN, write_hdf
+from tests.helpers import GOLDEN, TINY, run, write_hdf
 
 SEED = 2018
 
@@ -28,6 +30,13 @@ def golden_scene(tmp_path_factory) -> str:
     arrays = {"refs": values[..., :6], "bts": 240 + 70 * values[..., 6:], "bayes": flags}
     folder = tmp_path_factory.mktemp("golden")
     return str(write_hdf(folder / "S3A_SL_1_RBT____20180101T000000_golden.hdf", arrays))
+
+
+def scenes_with_wrong_labels(folder: Path, count: int) -> list[str]:
+    """Makes small scenes with one label in five wrong; the settings of a command that takes them and writes there."""
+    made = ["synthesize.form=small", f"synthesize.scenes={count}", f"synthesize.folder={folder}/scenes"]
+    assert run("-m", "cloudmask", "synthesize", *TINY, *made, "synthesize.label_error=0.2").returncode == 0
+    return [*TINY, f"data.train_dir={folder}/scenes", f"output.folder={folder}"]
 
 
 def set_golden_weights(network) -> None:

@@ -3,16 +3,15 @@
 import pytest
 
 from common.report import forms, one_run
-from tests.helpers import TINY, records, run
+from tests.cloudmask.conftest import scenes_with_wrong_labels
+from tests.helpers import records, run
 
 
 @pytest.fixture(scope="module")
 def masked(tmp_path_factory):
     """Scenes with one label in five wrong, a network trained on them, and their masks."""
     folder = tmp_path_factory.mktemp("truth")
-    made = ["synthesize.form=small", "synthesize.scenes=6", f"synthesize.folder={folder}/scenes"]
-    assert run("-m", "cloudmask", "synthesize", *TINY, *made, "synthesize.label_error=0.2").returncode == 0
-    settings = [*TINY, f"data.train_dir={folder}/scenes", f"output.folder={folder}", "output.run_name=first"]
+    settings = [*scenes_with_wrong_labels(folder, 6), "output.run_name=first"]
     output = run("-m", "cloudmask", "run", *settings, "training.epochs=1", "output.tensorboard=false")
     assert output.returncode == 0, output.stdout
     return folder / "first"

@@ -8,6 +8,7 @@ import pytest
 from cloudmask.cluster import kmeans, rule, self_training
 from cloudmask.config import load
 from cloudmask.experiments import ClusterSettings
+from tests.cloudmask.conftest import scenes_with_wrong_labels
 from tests.helpers import TINY, errors, records, run
 
 
@@ -80,10 +81,10 @@ def test_a_network_learns_from_the_rule_s_sure_pixels_alone():
 @pytest.fixture(scope="module")
 def clustered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cluster")
-    made = ["synthesize.form=small", "synthesize.scenes=5", f"synthesize.folder={folder}/scenes"]
-    assert run("-m", "cloudmask", "synthesize", *TINY, *made, "synthesize.label_error=0.2").returncode == 0
-    settings = [*TINY, f"data.train_dir={folder}/scenes", f"output.folder={folder}", "cluster.updates=5"]
-    output = run("-m", "cloudmask", "cluster", *settings, "output.run_name=first", "cluster.pixels=2000")
+    settings = scenes_with_wrong_labels(folder, 5)
+    output = run(
+        "-m", "cloudmask", "cluster", *settings, "cluster.updates=5", "output.run_name=first", "cluster.pixels=2000"
+    )
     assert output.returncode == 0, output.stdout
     return folder, output.stdout
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from cloudmask import config
 from cloudmask.config import ModelSettings
+from cloudmask.network import separable as separable_network
 from cloudmask.network.networks import NETWORKS, find
 from common.errors import UserError
 from common.training.flops import forward_gflop
@@ -51,6 +52,22 @@ def test_a_probability_of_each_pixel_in_float32(name):
     found = network(image)
     assert (found.shape, found.dtype) == ((2, 48, 64, 1), tf.float32)
     assert 0 <= float(tf.reduce_min(found)) < float(tf.reduce_max(found)) <= 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_up_sampling_is_keras_s_and_its_gradient_the_sum(precision):
+    x = tf.cast(np.random.default_rng(0).normal(size=(2, 3, 4, 5)), precision)
+    upstream = tf.cast(np.random.default_rng(1).integers(-8, 9, (2, 6, 8, 5)), precision)  # so that sums are exact
+    keras = tf.keras.layers.UpSampling2D(2, dtype=precision)
+    results = {}
+    for name, up in {"ours": separable_network.twice_as_large, "Keras'": keras}.items():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            larger = up(x)
+        results[name] = (larger, tape.gradient(larger, x, upstream))
+    for ours, theirs in zip(*results.values()):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(results["ours"][1], tf.reduce_sum(tf.reshape(upstream, (2, 3, 2, 4, 2, 5)), (2, 4)))
 
 
 def test_an_unknown_network_is_answered_with_the_nearest():
