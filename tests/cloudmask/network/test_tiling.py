@@ -48,6 +48,7 @@ def test_a_scene_s_mask_is_the_reference_s(golden, golden_scene, golden_network,
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize(("height", "width", "tile"), [(300, 260, 128), (128, 410, 200)])
 def test_tiles_give_the_whole_scene_s_result(name, height, width, tile):
+    tf.keras.utils.set_random_seed(1)  # what rounding comes to depends on the weights
     network = NETWORKS[name].build(ModelSettings(decoder="layers"))
     tiles, whole = (tiling_of(mode, height, width, tile, NETWORKS[name]) for mode in ("tiles", "whole"))
     top, bottom, left, right = tiles.padding
