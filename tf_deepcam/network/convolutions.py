@@ -18,17 +18,19 @@ def kernel_gradient(inputs: tf.Tensor, gradient: tf.Tensor, rate: int) -> tf.Ten
     50 % of a matrix product's rate in bfloat16, and does not leave out rows that lie outside.
     """
     channels, filters = inputs.shape[-1], gradient.shape[-1]
-    height, width = tf.shape(inputs)[1], tf.shape(inputs)[2] + rate
+    height, width = _height_and_width(inputs)
+    width += rate
     # A row above and below, so that every offset is inside.
     pixels = _pixels(inputs, [[0, 0], [1, 1], [0, rate], [0, 0]])
     slopes = _pixels(gradient, [[0, 0], [0, 0], [0, rate], [0, 0]])
     taps = []
     for down in (-rate, 0, rate):
-        first, rows = max(0, -down), tf.maximum(height - abs(down), 0)
+        first, rows = max(0, -down), height - abs(down)
+        # No row where the rate is larger than the image.
+        rows = max(rows, 0) if isinstance(rows, int) else tf.maximum(rows, 0)
         for right in (-rate, 0, rate):
-            start = tf.where(rows > 0, (1 + first + down) * width + right, 0)
-            count = rows * width
-            taps.append(_sum_of_products(pixels, start, slopes, tf.where(rows > 0, first * width, 0), count))
+            start = (1 + first + down) * width + right
+            taps.append(_sum_of_products(pixels, start, slopes, first * width, rows * width))
     return tf.reshape(tf.stack(taps), (3, 3, channels, filters))
 
 
@@ -39,7 +41,7 @@ def deconvolution_kernel_gradient(inputs: tf.Tensor, gradient: tf.Tensor) -> tf.
     the odd output rows (of the input row before, and of the same), kernel row 1 the even ones; columns likewise.
     """
     batch, channels, filters = inputs.shape[0], inputs.shape[-1], gradient.shape[-1]
-    height, width = tf.shape(inputs)[1], tf.shape(inputs)[2]
+    height, width = _height_and_width(inputs)
     pixels = _pixels(inputs, [[0, 0], [0, 0], [1, 0], [0, 0]])
     by_parity = tf.reshape(gradient, (batch, height, 2, width, 2 * filters))
     slopes = {}
@@ -55,6 +57,12 @@ def deconvolution_kernel_gradient(inputs: tf.Tensor, gradient: tf.Tensor) -> tf.
             part = slopes[row != 1, column != 1]
             taps.append(_sum_of_products(part, start, pixels, 0, height * (width + 1)))
     return tf.reshape(tf.stack(taps), (3, 3, filters, channels))
+
+
+def _height_and_width(images: tf.Tensor) -> tuple:
+    """As numbers where they are known beforehand, as in a training: the graph is then built sooner."""
+    known, shape = images.shape, tf.shape(images)
+    return tuple(shape[axis] if known[axis] is None else known[axis] for axis in (1, 2))
 
 
 def _pixels(images: tf.Tensor, paddings: list) -> list:

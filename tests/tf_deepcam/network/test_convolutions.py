@@ -35,6 +35,19 @@ def test_gradients_are_those_of_the_plain_convolution(batch, height, width, rate
     assert_same_gradients(layer, lambda x: tf.nn.conv2d(x, layer.kernel, 1, "SAME", dilations=rate), inputs, slopes)
 
 
+@pytest.mark.parametrize("rate", [1, 18])
+def test_gradients_are_the_same_where_height_and_width_are_not_known_beforehand(rate):
+    inputs, slopes = draw((2, 12, 24, 5), 1), draw((2, 12, 24, 4), 2)
+    known = convolutions.kernel_gradient(inputs, slopes, rate)
+    unknown = [tf.TensorSpec((2, None, None, channels)) for channels in (5, 4)]
+    function = tf.function(lambda x, y: convolutions.kernel_gradient(x, y, rate), input_signature=unknown)
+    np.testing.assert_array_equal(function(inputs, slopes), known)
+    inputs, slopes = draw((2, 5, 6, 4), 1), draw((2, 10, 12, 16), 2)
+    unknown = [tf.TensorSpec((2, None, None, channels)) for channels in (4, 16)]
+    function = tf.function(convolutions.deconvolution_kernel_gradient, input_signature=unknown)
+    np.testing.assert_array_equal(function(inputs, slopes), convolutions.deconvolution_kernel_gradient(inputs, slopes))
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
 def test_a_deconvolution_is_the_definition_s_double_loop(dtype, tolerance):
     inputs = np.asarray(draw((1, 3, 4, 2), 1))
