@@ -4,9 +4,12 @@ samples were batched or shared out.
 Positive means cloud (CloudMask). Source of the definitions: scikit-learn's user guide, "Classification metrics".
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+
+from cloudmask.compiled import compiled
 
 SUREST = 1e-7  # probabilities are clipped here, as by Keras, so that one sure mistake is not infinite
 
@@ -28,17 +31,7 @@ class BinaryCounts:
         probability: [...] float, of the positive class; positive is above `threshold`.
         truth: [...] bool or 0 and 1. weight: [...] of each pixel; pixels of weight 0 may hold NaN.
         """
-        seen = weight > 0
-        probability, truth, weight = probability[seen].astype(np.float64), truth[seen].astype(bool), weight[seen]
-        positive = probability > threshold
-        cells = [
-            weight[mask].sum(dtype=np.float64) for mask in (positive & truth, positive & ~truth, ~positive & truth)
-        ]
-        total = weight.sum(dtype=np.float64)
-        certain = np.clip(np.where(truth, probability, 1.0 - probability), SUREST, 1.0)
-        true_positive, false_positive, false_negative = cells
-        log_loss = float(-(np.log(certain) * weight).sum())
-        return cls(true_positive, false_positive, false_negative, total - sum(cells), log_loss)
+        return cls(*_sums(probability.ravel(), truth.ravel(), weight.ravel(), threshold))
 
     @classmethod
     def of_certain(cls, positive: np.ndarray, truth: np.ndarray, where: np.ndarray) -> "BinaryCounts":
@@ -80,6 +73,31 @@ class BinaryCounts:
             "iou": _ratio(tp, tp + fp + fn),
             "log_loss": _ratio(loss, self.pixels),
         }
+
+
+@compiled
+def _sums(probability: np.ndarray, truth: np.ndarray, weight: np.ndarray, threshold: float) -> tuple:
+    """A BinaryCounts' five sums; arrays [pixels]."""
+    true_positive = false_positive = false_negative = true_negative = log_loss = 0.0
+    for pixel in range(probability.size):
+        counts = weight[pixel]
+        if counts > 0:
+            certainty = float(probability[pixel])
+            if certainty > threshold:
+                if truth[pixel]:
+                    true_positive += counts
+                else:
+                    false_positive += counts
+            elif truth[pixel]:
+                false_negative += counts
+            else:
+                true_negative += counts
+            if not truth[pixel]:
+                certainty = 1.0 - certainty
+            if certainty < SUREST:  # not max(), which may hide a NaN
+                certainty = SUREST
+            log_loss -= counts * math.log(certainty)
+    return true_positive, false_positive, false_negative, true_negative, log_loss
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -11,6 +11,7 @@ from typing import Optional
 
 import numpy as np
 
+from cloudmask.compiled import compiled
 from cloudmask.data.ancillary import Ancillary
 from cloudmask.scores import BinaryCounts
 from cloudmask.sen3 import NIGHT_DEGREES
@@ -158,7 +159,7 @@ def score(
     if ancillary.summary is not None:
         masks[SUMMARY] = ancillary.summary
     places = {name: place & weight for name, place in strata(ancillary, cloud.shape).items()}
-    result = Scores(calibration=_calibration(probability[weight], truth[weight]))
+    result = Scores(calibration=_calibration(probability.ravel(), truth.ravel(), weight.ravel(), BINS))
     for name, mask in masks.items():
         if name == NETWORK:  # only it says how sure it is
             result.counted[name] = BinaryCounts.of(probability, cloud, counted, threshold)
@@ -175,11 +176,17 @@ def score(
     return result
 
 
-def _calibration(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Pixels, their probabilities and their clouds summed by bin, [3, BINS]."""
-    bins = np.minimum((probability * np.float32(BINS)).astype(np.intp), BINS - 1)
-    sums = [np.bincount(bins, weights, BINS) for weights in (None, probability, truth)]
-    return np.array(sums, np.float64)
+@compiled
+def _calibration(probability: np.ndarray, truth: np.ndarray, counted: np.ndarray, bins: int) -> np.ndarray:
+    """Pixels that count, their probabilities and their clouds summed by bin, [3, bins]; arrays [pixels]."""
+    sums = np.zeros((3, bins))
+    for pixel in range(probability.size):
+        if counted[pixel] and 0 <= probability[pixel] <= 1:  # NaN has no bin; the log loss tells of it
+            place = min(int(probability[pixel] * np.float32(bins)), bins - 1)
+            sums[0, place] += 1
+            sums[1, place] += probability[pixel]
+            sums[2, place] += truth[pixel]
+    return sums
 
 
 def scene_means(scenes: list[Scores]) -> dict[str, float]:

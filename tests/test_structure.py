@@ -35,6 +35,7 @@ COMMON = [
     "run",
 ]
 BENCHMARK = [
+    "compiled",
     "sen3",
     "rules",
     "experiments",

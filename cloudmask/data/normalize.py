@@ -1,13 +1,8 @@
-"""The arithmetic on a scene's pixels, in one pass over them, compiled by Numba.
+"""The arithmetic on a scene's pixels, in one compiled pass over them; as array operations it is some twenty."""
 
-As array operations it is some twenty passes, in which threads wait for each other at the interpreter's lock; here they
-do not hold it. Compiled at the first call in about a second, and kept on disk beside this file or in the user's cache.
-"""
-
-from typing import Callable
-
-import numba
 import numpy as np
+
+from cloudmask.compiled import compiled
 
 REFLECTANCES = 6
 TEMPERATURES = 3
@@ -25,14 +20,7 @@ def kelvin_of(normalised):
     return normalised * KELVIN_SCALE + _KELVIN_MIDDLE
 
 
-def _compiled(function: Callable) -> Callable:
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # nowhere to keep it: neither here nor in the user's cache may files be written
-        return numba.njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def normalize(
     reflectances: np.ndarray,
     temperatures: np.ndarray,

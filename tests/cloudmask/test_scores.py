@@ -40,6 +40,11 @@ def test_pixels_without_weight_may_be_nan():
     assert counts.log_loss_sum == pytest.approx(-np.log(0.9))
 
 
+def test_a_network_that_gives_nan_is_seen_in_the_log_loss():
+    counts = BinaryCounts.of(np.array([0.9, np.nan]), np.array([1, 1]), np.array([1, 1]), 0.5)
+    assert np.isnan(counts.log_loss_sum)
+
+
 def test_nothing_counted_is_nan_not_an_error():
     assert np.isnan(BinaryCounts().scores()["f1"])
     assert np.isnan(BinaryCounts().scores()["pixel_accuracy"])

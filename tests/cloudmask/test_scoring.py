@@ -91,6 +91,13 @@ def test_a_probability_of_one_is_in_the_last_bin():
     assert found[0].tolist() == [0.0] * (scoring.BINS - 1) + [3.0]
 
 
+def test_nan_has_no_bin():
+    ones = np.ones((1, 3), np.uint8)
+    found = score(np.float32([[np.nan, 0.9, np.nan]]), 0.5, {}, ones, ones, ones, Ancillary())
+    assert found.calibration[0].sum() == 1
+    assert np.isnan(found.by_mask()[scoring.NETWORK]["log_loss"])
+
+
 def flags(*meanings: str) -> Flags:
     return Flags(np.full((1, 1), sum(FLAGS[name] for name in meanings), np.uint16), FLAGS)
 

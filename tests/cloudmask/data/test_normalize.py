@@ -1,8 +1,5 @@
 """The compiled pass over pixels, against the same arithmetic in NumPy, and where nothing compiled can be kept."""
 
-import importlib
-
-import numba
 import numpy as np
 import pytest
 
@@ -47,23 +44,3 @@ def test_what_is_not_finite_is_told_only_where_it_is_taken(value, channel):
     assert image[1, 0, 1, channel] == 0
     image, measured = image[:, :, :8].copy(), measured[:, :, :8].copy()
     assert normalize.normalize(refs, bts, 4, True, RANGES, image, measured)  # the columns before are not looked at
-
-
-def test_it_runs_where_nothing_compiled_can_be_kept(monkeypatch):
-    """A read-only installation without a home: Numba then refuses to cache."""
-    plain = numba.njit
-
-    def refusing(*arguments, **options):
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function 'normalize': no locator available")
-        return plain(*arguments, **options)
-
-    monkeypatch.setattr(numba, "njit", refusing)
-    try:
-        again = importlib.reload(normalize)
-        refs, bts = block(1, "f4")
-        image, measured = np.empty((4, 1, 12, 9), np.float32), np.empty((4, 1, 12), np.uint8)
-        assert again.normalize(refs, bts, 0, True, RANGES, image, measured)
-    finally:
-        monkeypatch.undo()
-        importlib.reload(normalize)
