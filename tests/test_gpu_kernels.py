@@ -80,9 +80,16 @@ def has_gpu_kernel(node: tf.compat.v1.NodeDef) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", ["cloudmask", "deepcam"])
 @pytest.mark.parametrize(
-    ("precision", "optimizer"), [("float32", "LAMB"), ("mixed_float16", "Adam"), ("mixed_bfloat16", "AdamW")]
+    ("name", "precision", "optimizer"),
+    [
+        ("cloudmask", "float32", "LAMB"),
+        ("cloudmask", "mixed_float16", "Adam"),
+        ("cloudmask", "mixed_bfloat16", "AdamW"),
+        ("deepcam", "mixed_float16", "LAMB"),
+        pytest.param("deepcam", "float32", "Adam", marks=pytest.mark.slow),
+        pytest.param("deepcam", "mixed_bfloat16", "AdamW", marks=pytest.mark.slow),
+    ],
 )
 def test_every_operation_of_a_training_step_has_a_gpu_kernel(name, precision, optimizer):
     nodes = operations(name, precision, optimizer)

@@ -208,6 +208,7 @@ def test_mistakes_end_with_one_line_and_exit_code_1(trained, tmp_path, arguments
     assert bool(list(tmp_path.iterdir())) is began  # a run that failed before its timed part leaves no folder
 
 
+@pytest.mark.slow
 def test_training_stops_at_the_target_and_resumes_there(trained, tmp_path):
     settings = [*TINY, f"data.train_dir={trained[0]}/train", f"output.folder={tmp_path}", "output.run_name=goal"]
     first = run("-m", "cloudmask", "train", *settings, "training.epochs=50", "training.target=0.05")
@@ -272,6 +273,7 @@ def test_reading_alone_needs_no_model(products, tmp_path):
     assert found["read"]["mean"] > 0 == found["compute"]["mean"]
 
 
+@pytest.mark.slow
 def test_a_grid_over_modes(trained, products, tmp_path):
     settings = [*TINY, f"inference.inference_dir={products}", f"output.folder={tmp_path}", "output.run_name=a"]
     settings += [f"inference.model_file={trained[0]}/runs/first/model.keras", "inference.grid.mode=[whole, io]"]

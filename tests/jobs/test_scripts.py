@@ -127,6 +127,7 @@ def test_a_recipe_s_benchmark_is_said_in_it_not_guessed_from_its_path(tmp_path):
     assert f"{recipe}:2: there is no benchmark 'deepcan': did you mean 'deepcam'?" in line
 
 
+@pytest.mark.slow  # also in tests/cluster
 def test_a_workstation_runs_the_script_itself(tmp_path):
     arguments = ("--site", "workstation", "--submit", "config/deepcam/demo.yaml", "synthesize.train=2")
     folder = ["data.data_dir_prefix=/nowhere", f"output.folder={tmp_path}"]

@@ -102,6 +102,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(in_one_go, tmp_path
         np.testing.assert_array_equal(in_two[name], array, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_warning_to_one_rank_stops_all_at_a_checkpoint_and_the_resumed_run_is_the_run_in_one_go(in_one_go, tmp_path):
     write_scenes(tmp_path / "scenes", 5)
     code, output = warn_after(train(tmp_path, "warned"), tmp_path / "warned", 2, ranks=2)

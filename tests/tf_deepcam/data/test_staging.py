@@ -131,6 +131,7 @@ def test_two_ranks_train_on_what_they_staged(tmp_path):
     assert len(records(tmp_path / "staged", "epoch")) == 2
 
 
+@pytest.mark.slow
 def test_copies_are_shared_within_a_node_and_timed_where_the_rules_say_so(tmp_path):
     """Two ranks hold all samples together, so that each lies there once; MLPerf HPC v2.0 times the staging."""
     write_samples(tmp_path / "data", 6, 3)
