@@ -13,7 +13,8 @@ help:
 	@echo "make fuzz       a hundred times as many damaged files as 'make test' tries"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      measure speeds, each beside this machine's limit (writes bench/)"
-	@echo "make venv       install only, into $(VENV); 'make venv GPU=1' for NVIDIA GPUs with NCCL"
+	@echo "make venv       install only, into $(VENV); 'make venv GPU=1' for NVIDIA GPUs with NCCL,"
+	@echo "                'make venv SYSTEM_TENSORFLOW=1' on the TensorFlow that python has"
 	@echo "make clean      remove $(VENV) and what demo and bench wrote"
 
 venv: $(INSTALLED)

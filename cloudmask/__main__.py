@@ -10,7 +10,8 @@ convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of t
 synthesize  make scenes in the real format and size
 study       train networks and losses on labels of several errors, and compare; goes on where it was stopped
 
-run and train take --resume [FOLDER]. Under `horovodrun -np N` they, infer and convert run on N ranks. COMMAND --help
+run and train take --resume [FOLDER], and --dry-run, which takes one update and says how much memory and time training
+needs. Under `horovodrun -np N` they, infer and convert run on N ranks. COMMAND --help
 says more.
 """
 
@@ -21,7 +22,15 @@ from cloudmask import config as settings
 from common import distributed
 from common.benchmarks import BENCHMARKS
 from common.errors import UserError
-from common.program import Command, resume_argument, run_commands, settings_arguments, settings_file
+from common.program import (
+    Command,
+    check_dry_run,
+    dry_run_argument,
+    resume_argument,
+    run_commands,
+    settings_arguments,
+    settings_file,
+)
 
 # What a command needs is imported when it runs: a wrong word on the command line is answered at once.
 
@@ -33,19 +42,25 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     _config_arguments(parser)
     resume_argument(parser)
+    dry_run_argument(parser)
 
 
 def _benchmark(options: argparse.Namespace) -> int:
     """Raises UserError if any scene could not be masked, when all is done."""
     resume = getattr(options, "resume", None)
+    if options.command != "infer":
+        check_dry_run(options)
     config = settings.load(settings_file(options.config, resume), options.overrides)
     placement = distributed.init(config.threads)
     from cloudmask import infer, train
     from common.runs.files import check_writable, deliver
-    from common.session import open_session
+    from common.session import open_session, unrecorded
     from common.training import precision
 
     command, wanted = options.command, config.report
+    if getattr(options, "dry_run", False):
+        train.dry_run(config, unrecorded(placement))
+        return 0
     if command == "run":
         precision.check("inference", config.inference)  # before hours of training
     files = [wanted.log_file, wanted.mlperf_logfile, wanted.model_file if command != "infer" else ""]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -13,18 +14,24 @@ from common.optim import optimizers
 from common.runs.files import deliver
 from common.runs.folder import Run
 from common.session import Session
+from common.training import dry_run as one_update
 from common.training import loop
 from common.training.precision import in_words
 from common.training.settings import BatchSizes, batch_sizes
 from common.training.step import prepare
+from common.training.task import Task
 
 
-def train(config: Config, session: Session) -> dict:
-    """Train, save model.keras and saved_model/ in the run folder, and return the summary of the training.
+class _Prepared(NamedTuple):
+    """What a training is begun with."""
 
-    Raises UserError on bad data.
-    """
-    settings, run, ranks = config.training, session.run, distributed.size()
+    task: Task
+    optimizer: tf.keras.optimizers.Optimizer
+    data: TrainingData
+
+
+def _prepare(config: Config, session: Session) -> _Prepared:
+    settings, ranks = config.training, distributed.size()
     prepare(settings)
     sizes = batch_sizes(settings, ranks)
     data = training_data(config, sizes, session.threads)
@@ -35,13 +42,30 @@ def train(config: Config, session: Session) -> dict:
         config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"
     )
     _log_settings(config, session, data, sizes)
-    run.say(
+    session.run.say(
         f"training on {len(data.scenes)} scenes ({data.batches.samples} patches), {len(data.held_out_scenes)} scenes "
         f"held out ({data.held_out.samples} patches); {ranks} ranks x {session.threads} threads on {session.devices}, "
         f"global batch {sizes.total}, {data.batches.steps_per_epoch} updates an epoch, {in_words(settings)}"
     )
+    return _Prepared(task, optimizer, data)
+
+
+def dry_run(config: Config, session: Session) -> None:
+    """One update and one held-out batch of `train`; leaves no file."""
+    config = config.model_copy(update={"data": config.data.model_copy(update={"cache": "none"})})
+    task, optimizer, data = _prepare(config, session)
+    one_update.dry_run(task, data.held_out, optimizer, config.training, session)
+
+
+def train(config: Config, session: Session) -> dict:
+    """Train, save model.keras and saved_model/ in the run folder, and return the summary of the training.
+
+    Raises UserError on bad data.
+    """
+    run = session.run
+    task, optimizer, data = _prepare(config, session)
     rule = _baseline(config, data, run)
-    summary = loop.train(task, optimizer, settings, session, tensorboard=config.output.tensorboard)
+    summary = loop.train(task, optimizer, config.training, session, tensorboard=config.output.tensorboard)
     summary["time_per_epoch"] = summary["seconds"] / max(summary["epochs_run"], 1e-9)
     summary["scenes"] = len(data.scenes) + len(data.held_out_scenes)
     if distributed.is_root():

@@ -2,17 +2,21 @@
 
 Checks CONFIG and the overrides, and the number of nodes against the site's shape, and prints the command that submits
 the site's script (jobs/sites/), with nodes, time and account as the scheduler's own options; --submit runs it instead.
+--sweep key=a,b is one run for each value, and given several times one for each combination, in folders of their own.
 """
 
 import argparse
+import itertools
 import os
 import re
 import shlex
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from common.config.recipes import benchmark_of, settings_of
 from common.errors import UserError
@@ -93,9 +97,45 @@ def command(site: Site, asked: Asked, arguments: list[str]) -> list[str]:
     return [*program, *options, str(site.script.relative_to(_ROOT)), *arguments]
 
 
-def environment(site: Site, asked: Asked) -> dict[str, str]:
-    """Variables that the script needs besides: LSF does not tell it its number of nodes."""
-    return {"NODES": str(asked.nodes)} if site.script.suffix == ".lsf" and asked.nodes is not None else {}
+def environment(site: Site, asked: Asked, run_name: str = "") -> dict[str, str]:
+    """Variables that the script needs besides: LSF does not tell it its number of nodes; run_name: of the run's folder,
+    which is the job's number without it."""
+    nodes = {"NODES": str(asked.nodes)} if site.script.suffix == ".lsf" and asked.nodes is not None else {}
+    return {**nodes, **({"RUN_NAME": run_name} if run_name else {})}
+
+
+class Combination(NamedTuple):
+    """One run of a sweep."""
+
+    run_name: str
+    overrides: list[str]
+
+
+def combinations(sweeps: list[str], start: str) -> list[Combination]:
+    """Of `key=a,b` texts, every value of each with every value of the others; a list, [1,2], is one value. One nameless
+    run without any. start: what the runs' names begin with.
+
+    Raises UserError for a text of another form.
+    """
+    if not sweeps:
+        return [Combination("", [])]
+    axes = [_axis(text) for text in sweeps]
+    return [Combination(_run_name(start, chosen), list(chosen)) for chosen in itertools.product(*axes)]
+
+
+def _axis(text: str) -> list[str]:
+    key, sign, values = text.partition("=")
+    found = [value.strip() for value in re.findall(r"(?:\[[^\]]*\]|[^,\[])+", values)]
+    if not (sign and key and found) or len(set(found)) < len(found):
+        raise UserError(
+            f"--sweep '{text}': expected key=a,b with values that differ, such as optimizer.start_lr=0.01,0.001"
+        )
+    return [f"{key}={value}" for value in found]
+
+
+def _run_name(start: str, overrides: Sequence[str]) -> str:
+    last_words = [override.split("=")[0].split(".")[-1] + "=" + override.split("=", 1)[1] for override in overrides]
+    return re.sub(r"[^\w.=+-]+", "_", "-".join([start, *last_words]))
 
 
 def _check_ranks(site: Site) -> None:
@@ -126,6 +166,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, help="default: what the script says")
     parser.add_argument("--time", metavar="HH:MM:SS", help="time limit; HH:MM for LSF")
     parser.add_argument("--account")
+    parser.add_argument("--sweep", action="append", default=[], metavar="KEY=A,B", help="one run for each value")
     parser.add_argument("--submit", action="store_true", help="run the command instead of printing it")
     parser.add_argument("config", help="YAML file, such as config/deepcam/nersc10.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
@@ -136,13 +177,22 @@ def main() -> int:
     options = parse(sys.argv[1:])
     site = sites()[options.site]
     asked = Asked(options.nodes, options.time, options.account)
+    runs = combinations(options.sweep, time.strftime("sweep-%Y%m%d-%H%M%S"))
     # A typo costs seconds, not a place in the queue.
-    settings_of(benchmark_of(options.config)).load(options.config, options.overrides)
-    words = command(site, asked, [options.config, *options.overrides])
-    variables = environment(site, asked)
-    if options.submit:
-        return submit(words, variables)
-    print(shlex.join([*(f"{name}={value}" for name, value in variables.items()), *words]))
+    settings = settings_of(benchmark_of(options.config))
+    for run in runs:
+        settings.load(options.config, [*options.overrides, *run.overrides, f"output.run_name={run.run_name}"])
+    for number, run in enumerate(runs):
+        words = command(site, asked, [options.config, *options.overrides, *run.overrides])
+        variables = environment(site, asked, run.run_name)
+        if not options.submit:
+            print(shlex.join([*(f"{name}={value}" for name, value in variables.items()), *words]))
+            continue
+        code = submit(words, variables)
+        if code:
+            if len(runs) > 1:
+                print(f"error: {run.run_name}: exit code {code}; {number} of {len(runs)} went before", file=sys.stderr)
+            return code
     return 0
 
 

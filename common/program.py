@@ -73,6 +73,20 @@ def resume_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def dry_run_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="take one update, judge one batch, say how much memory and time the training needs, and leave no file",
+    )
+
+
+def check_dry_run(options: argparse.Namespace) -> None:
+    """Raises UserError for a dry run that is to be resumed."""
+    if options.dry_run and options.resume:
+        raise UserError("--dry-run begins anew and leaves nothing: leave --resume out")
+
+
 def settings_file(config_file: Optional[str], resume: Optional[str]) -> Optional[str]:
     """The YAML file to load: the one that was named, or the run's own if a run's folder is resumed without one."""
     if config_file is None and resume is not None and resume != "auto":

@@ -16,7 +16,7 @@ from common.config.settings import Settings
 from common.distributed import Placement
 from common.errors import UserError
 from common.report import one_run
-from common.runs.folder import Run, open_run
+from common.runs.folder import NoRun, Run, open_run
 from common.runs.mlperf import Log
 from common.runs.settings import OutputSettings, SubmissionSettings
 from common.tracking import live, weights_biases
@@ -66,6 +66,11 @@ class Session:
     def finish_tracking(self, *, failed: bool) -> None:
         if self._tracking:
             self._tracking.finish(failed=failed)
+
+
+def unrecorded(placement: Placement) -> Session:
+    """For what is only tried out: says what it says, and leaves nothing."""
+    return Session(NoRun(), Log(None), placement.threads, devices=placement.devices)
 
 
 class Outcome:

@@ -1,12 +1,17 @@
 # shellcheck shell=bash
 # What all job scripts share; sourced by them, with their arguments: CONFIG [key=value ...].
 #
+#   software [MODULE...]        the site's modules, and what holds Python: the image in CONTAINER, else .venv
 #   environment                 variables that every rank needs
+#   slingshot                   those that NCCL and MPI need on HPE's network
 #   gpus_here                   the number of GPUs that this process may use
 #   check GPUS_A_NODE           the config, free space, and GPUs, on one node, before any rank starts
 #   run_until_warned COMMAND... the run; on the scheduler's warning it ends at a checkpoint and the job is requeued
+#   launch [SRUN OPTION...]     the program on this Slurm job's ranks, by LAUNCHER
+#   by_horovodrun RANKS [...]   the same by horovodrun, over Gloo
 #   hosts SLOTS                 this Slurm job's nodes as horovodrun's -H wants them
 #
+# SITE_MODULES, CONTAINER, MPI, LAUNCHER and INTERFACE in the environment change what a script does (jobs/README.md).
 # After `parse "$@"`, program is the words behind `python`: -m tf_deepcam train --config FILE key=value --resume auto.
 
 fail() { printf 'job: %s\n' "$*" >&2; exit 1; }
@@ -23,13 +28,34 @@ parse() {
     overrides=("$@")
     # The run's folder is the job's: requeued, it goes on in the same one.
     local id=${SLURM_JOB_ID:-${LSB_JOBID:-}} resume=()
-    [ -z "$id" ] || overrides+=("output.run_name=${RUN_NAME:-$benchmark-$id}")
+    [ -z "${RUN_NAME:-}$id" ] || overrides+=("output.run_name=${RUN_NAME:-$benchmark-$id}")
     case $command in run | train) [ -z "$id" ] || resume=(--resume auto) ;; esac
     # shellcheck disable=SC2034 # the scripts use it
     program=(-m "$benchmark" "$command" --config "$config" "${overrides[@]}" "${resume[@]}")
 }
 
+software() {
+    local names=("$@")
+    if [ -n "${SITE_MODULES+set}" ]; then read -ra names <<<"$SITE_MODULES"; fi
+    if [ ${#names[@]} -gt 0 ]; then
+        command -v module >/dev/null 2>&1 ||
+            fail "there is no 'module' command on $(hostname) to load ${names[*]}: set SITE_MODULES to other ones, or to nothing"
+        set +u # module systems use variables that are not set
+        module load "${names[@]}" || fail "'module load ${names[*]}' failed: name the site's own in SITE_MODULES"
+        set -u
+    fi
+    if [ -n "${CONTAINER:-}" ]; then
+        [ -e "$CONTAINER" ] || fail "CONTAINER is $CONTAINER, which is not there: build it (jobs/container/apptainer.def)"
+        command -v apptainer >/dev/null 2>&1 || fail "CONTAINER is set, but there is no 'apptainer' on $(hostname)"
+        export CONTAINER PYTHON=$PWD/jobs/container/python # python in the image, on every node
+    elif [ -z "${VIRTUAL_ENV:-}" ] && [ -f .venv/bin/activate ]; then
+        . .venv/bin/activate
+    fi
+}
+
 environment() {
+    # Slurm 22.05 and newer do not hand --cpus-per-task on to srun: each rank would be bound to one core.
+    if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
     export TF_CPP_MIN_LOG_LEVEL=3           # TensorFlow's start-up lines, once a rank
     export PYTHONUNBUFFERED=1               # lines reach the job's output when they are written
     export HDF5_USE_FILE_LOCKING=FALSE      # parallel file systems often have no locks, and nothing writes its input
@@ -39,16 +65,40 @@ environment() {
     export HOROVOD_STALL_CHECK_TIME_SECONDS=60      # a rank that others wait for is named,
     export HOROVOD_STALL_SHUTDOWN_TIME_SECONDS=${HOROVOD_STALL_SHUTDOWN_TIME_SECONDS:-300} # and the run ended
     if [ -n "${INTERFACE:-}" ]; then        # the fast network, where the default route is another one
-        export NCCL_SOCKET_IFNAME=$INTERFACE HOROVOD_GLOO_IFACE=$INTERFACE
+        [ -e "/sys/class/net/$INTERFACE" ] ||
+            fail "INTERFACE is $INTERFACE, but $(hostname) has $(printf '%s ' /sys/class/net/* | sed 's|/sys/class/net/||g')"
+        export NCCL_SOCKET_IFNAME=${NCCL_SOCKET_IFNAME:-$INTERFACE} HOROVOD_GLOO_IFACE=$INTERFACE
         export OMPI_MCA_btl_tcp_if_include=$INTERFACE OMPI_MCA_oob_tcp_if_include=$INTERFACE
     fi
+}
+
+slingshot() { # call it before `environment`
+    local folder folders
+    INTERFACE=${INTERFACE-hsn0}
+    export NCCL_SOCKET_IFNAME=${NCCL_SOCKET_IFNAME:-hsn}              # all of a node's cards
+    export FI_CXI_DISABLE_HOST_REGISTER=1 NCCL_NET_GDR_LEVEL=PHB
+    export MPICH_GPU_SUPPORT_ENABLED=0                               # NCCL moves the gradients, MPI only starts the ranks
+    IFS=: read -ra folders <<<"${LD_LIBRARY_PATH:-}"
+    for folder in "${folders[@]}"; do
+        if [ -e "$folder/libnccl-net.so" ]; then
+            export NCCL_NET="AWS Libfabric"                          # its name for libfabric; NCCL fails rather than take TCP
+            return
+        fi
+    done
+    echo "job: no libnccl-net.so on LD_LIBRARY_PATH: between nodes NCCL takes TCP; load the site's OFI plugin (SITE_MODULES)"
 }
 
 gpus_here() {
     local names found=0
     case ${CUDA_VISIBLE_DEVICES-all} in
         "" | -1* | NoDevFiles*) found=0 ;;
-        all) if names=$(nvidia-smi --list-gpus 2>/dev/null); then found=$(grep -c '^GPU ' <<<"$names" || true); fi ;;
+        all)
+            if names=$(nvidia-smi --list-gpus 2>/dev/null); then
+                found=$(grep -c '^GPU ' <<<"$names" || true)
+            elif names=$(rocm-smi --showid 2>/dev/null); then # AMD's, which lists what ROCR_VISIBLE_DEVICES leaves too
+                found=$(grep -o '^GPU\[[0-9]*\]' <<<"$names" | sort -u | wc -l)
+            fi
+            ;;
         *) found=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | grep -c .) ;;
     esac
     echo "$found"
@@ -65,6 +115,43 @@ check() {
         free=$(df --output=avail -k "$folder" | tail -n 1)
         [ "$free" -gt "${FREE_KB:-10485760}" ] || fail "$folder: $((free / 1048576)) GiB are free, 10 are needed"
     done
+}
+
+launch() {
+    local launcher=${LAUNCHER:-} mpi=${MPI:-pmix} ranks=${RANKS:-$SLURM_NTASKS} why
+    if [ -z "$launcher" ]; then
+        launcher=srun
+        if ! why=$(two_ranks_meet "$mpi"); then
+            echo "job: srun --mpi=$mpi does not fit this Horovod (${why:-no answer in time}): taking horovodrun over Gloo"
+            launcher=horovodrun
+        fi
+    fi
+    case $launcher in
+        srun) run_until_warned srun --mpi="$mpi" "$@" "$python" "${program[@]}" ;;
+        mpirun) run_until_warned mpirun --bind-to none -np "$ranks" "$python" "${program[@]}" ;;
+        horovodrun) by_horovodrun "$ranks" -H "$(hosts "$((ranks / SLURM_NNODES))")" ;; # without -H all land on one node
+        *) fail "LAUNCHER is '$launcher': srun, mpirun and horovodrun are known" ;;
+    esac
+}
+
+two_ranks_meet() { # two_ranks_meet MPI: whether two ranks that srun starts find each other; else prints why not
+    local output
+    [ "${RANKS:-$SLURM_NTASKS}" -gt 1 ] || return 0
+    output=$(timeout 180 srun --mpi="$1" --ntasks=2 "$python" -c \
+        'from common import distributed; distributed.init(uses_gpu=False)' 2>&1) && return
+    output=$(grep -m 1 -E '^(srun: error|[^ ]*Error): ' <<<"$output" || tail -n 1 <<<"$output")
+    echo "${output##*Error: }"
+    return 1
+}
+
+by_horovodrun() {
+    local ranks=$1 launcher=(horovodrun) inside=$python
+    shift
+    if [ -n "${CONTAINER:-}" ]; then # the launcher is in the image too, and starts what is in the image
+        [ "${SLURM_NNODES:-1}" = 1 ] || fail "horovodrun cannot reach into CONTAINER on other nodes: use srun, or one node"
+        launcher=("$python" -m horovod.runner.launch) inside=python
+    fi
+    run_until_warned "${launcher[@]}" --gloo -np "$ranks" "$@" "$inside" "${program[@]}"
 }
 
 hosts() { scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/\$/:$1/" | paste -sd,; }

@@ -6,6 +6,8 @@
 # A second argument that is not empty asks for NVIDIA GPUs: TensorFlow with its CUDA libraries, Horovod with NCCL. The
 # CUDA compiler is CUDA_HOME's or the nvcc on PATH, else PyPI's (CUDA_FROM_PYPI=1: PyPI's in any case).
 # HOROVOD_BUILD_CUDA_CC_LIST=70,80 names the GPUs' compute capabilities; HOROVOD_WITHOUT_MPI=1 leaves MPI out.
+# SYSTEM_TENSORFLOW=1 builds on the TensorFlow that `python` (or BASE_PYTHON) has: a module's, conda's, a container's. It,
+# its NumPy and its protobuf stay as they are, and so does a Horovod that works with it.
 # Why each step is as it is:
 #   TensorFlow comes before Horovod, which compiles against the TensorFlow that it finds.
 #   --no-build-isolation lets that compilation see it; --no-cache-dir keeps pip from handing over a Horovod
@@ -21,6 +23,8 @@ cd "$(dirname "$0")/.."
 
 fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
+export TF_CPP_MIN_LOG_LEVEL=3
+
 fitting_python() {
     local candidate
     for candidate in ${BASE_PYTHON:-} python3.11 python3.10 python3.9 python3; do
@@ -34,6 +38,29 @@ fitting_python() {
     if command -v uv >/dev/null 2>&1; then uv python find '>=3.9,<3.12' 2>/dev/null && return; fi
     return 1
 }
+
+system_python() {  # prints the Python whose TensorFlow is to be used
+    local python=${BASE_PYTHON:-python} problem
+    command -v "$python" >/dev/null 2>&1 || fail "SYSTEM_TENSORFLOW: there is no '$python' on PATH: name one in BASE_PYTHON"
+    "$python" -c 'import tensorflow' >/dev/null 2>&1 ||
+        fail "SYSTEM_TENSORFLOW: $(command -v "$python") has no TensorFlow that can be imported: load the site's module, activate its environment, or name its Python in BASE_PYTHON"
+    problem=$("$python" -c 'from common.distributed.tensorflow_version import check; check()' 2>&1) ||
+        fail "${problem##*UserError: }"
+    command -v "$python"
+}
+
+system_venv() {  # a virtual environment that sees what the system's Python sees
+    local options=(--system-site-packages)
+    # One made from another virtual environment sees only what lies below both: hence the path.
+    if "$python" -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)'; then options=(); fi
+    "$python" -m venv "${options[@]}" "$venv"
+    if [ ${#options[@]} = 0 ]; then
+        "$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+            >"$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/system.pth"
+    fi
+}
+
+pinned() { grep -E "^$1==" requirements.txt; }  # the line of a package
 
 step() {  # step "what it does" command...: one line with the seconds it took; the log's end if it fails
     local title=$1 started=$SECONDS
@@ -77,24 +104,35 @@ cuda_needs() {  # cuda_needs WHOSE FOLDER: one line on what the compiler's progr
         "on GPUs of compute capability ${architecture%?}.${architecture: -1} or newer"
 }
 
+mpi=0 compile=1
+if [ "${HOROVOD_WITHOUT_MPI:-0}" != 1 ]; then
+    if command -v mpicxx >/dev/null 2>&1; then
+        mpi=1
+    elif [ -n "${CRAYPE_VERSION:-}" ] && command -v CC >/dev/null 2>&1 && command -v cc >/dev/null 2>&1; then
+        mpi=1
+        export CXX=CC CC=cc  # a Cray's wrappers know its MPI, and there is no mpicxx
+    fi
+fi
 command -v "${CXX:-c++}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 ||
     fail "no C++ compiler found, and Horovod needs one: install g++ (Debian, Ubuntu: apt-get install g++; clusters: load a gcc module)"
-python=$(fitting_python) ||
-    fail "no Python 3.9, 3.10 or 3.11 with venv found: install one (Debian, Ubuntu: apt-get install python3-venv; or: uv python install 3.11)"
+if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then
+    python=$(system_python) || exit 1
+else
+    python=$(fitting_python) ||
+        fail "no Python 3.9, 3.10 or 3.11 with venv found: install one (Debian, Ubuntu: apt-get install python3-venv; or: uv python install 3.11)"
+fi
 
 site_cuda=
 if [ -n "$gpu" ] && [ -z "${CUDA_FROM_PYPI:-}" ]; then site_cuda=$(site_toolkit); fi
 
-"$python" -m venv "$venv"
+if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then system_venv; else "$python" -m venv "$venv"; fi
 rm -f "$venv"/.installed-*
 log=$venv/install.log
 : >"$log"
 PATH=$(cd "$venv" && pwd)/bin:$PATH
 export PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
-mpi=0
-[ "${HOROVOD_WITHOUT_MPI:-0}" = 1 ] || ! command -v mpicxx >/dev/null 2>&1 || mpi=1
-tensorflow=$(grep -E '^tensorflow==' requirements.txt)
+tensorflow=$(pinned tensorflow)
 download="475 MB"
 if [ -n "$gpu" ]; then
     tensorflow=${tensorflow/tensorflow==/tensorflow[and-cuda]==}
@@ -109,10 +147,28 @@ export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 
 echo "Installing into $venv with $("$python" --version) ($python); the log is $log"
 step "build tools" pip install --upgrade "pip<26" "setuptools<81" wheel "cmake<4"
-step "TensorFlow ($download to download)" pip install "$tensorflow" "$(grep '^numpy==' requirements.txt)" \
-    "$(grep '^protobuf==' requirements.txt)"
-step "the other packages" bash -c 'grep -Ev "^horovod==" requirements.txt | pip install -r /dev/stdin -r requirements-dev.txt'
-if [ -n "$gpu" ]; then
+[ $mpi = 1 ] ||
+    echo "  no MPI (mpicxx, or CC and cc of a Cray): Horovod gets Gloo only, so start it with horovodrun, not with srun or mpirun"
+if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then
+    python -c 'import google.protobuf, numpy
+print(f"numpy=={numpy.__version__}\nprotobuf=={google.protobuf.__version__}")' >"$venv/system.txt"
+    kept=$(python -c 'import tensorflow as tf; print(tf.__version__)')
+    while read -r line; do kept="$kept, ${line/==/ }"; done <"$venv/system.txt"
+    echo "  The machine's own stay: TensorFlow $kept"
+    theirs="tensorflow|numpy|protobuf"
+    if python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
+        echo "  and Horovod $(python -c 'import horovod; print(horovod.__version__)')"
+        compile='' mpi=0
+        [ -e "$venv/bin/horovodrun" ] || ln -s "$(command -v horovodrun)" "$venv/bin/horovodrun"
+    fi
+else
+    : >"$venv/system.txt"
+    theirs=""
+    step "TensorFlow ($download to download)" pip install "$tensorflow" "$(pinned numpy)" "$(pinned protobuf)"
+fi
+step "the other packages" bash -c "grep -Ev '^(horovod|$theirs)==' requirements.txt |
+    pip install -c '$venv/system.txt' -r /dev/stdin -r requirements-dev.txt"
+if [ -n "$gpu" ] && [ -n "$compile" ]; then
     if [ -n "$site_cuda" ]; then
         cuda=$site_cuda
         cuda_needs "the machine's own" "$cuda"
@@ -129,12 +185,12 @@ if [ -n "$gpu" ]; then
     export PATH=$cuda/bin:$PATH LDFLAGS="${LDFLAGS:-} -Wl,-rpath,$nccl/lib"
     export HOROVOD_GPU_OPERATIONS=NCCL HOROVOD_CUDA_HOME=$cuda HOROVOD_NCCL_HOME=$nccl HOROVOD_NCCL_LINK=SHARED
 fi
-step "Horovod, compiled (2 to 4 minutes on 2 cores)" pip install --no-build-isolation --no-cache-dir \
-    "$(grep '^horovod==' requirements.txt)"
+[ -z "$compile" ] || step "Horovod, compiled (2 to 4 minutes on 2 cores)" pip install --no-build-isolation --no-cache-dir \
+    "$(pinned horovod)"
 [ ! -d "$venv/cuda" ] || rm -r "$venv/cuda"  # only the compilation needs it
 
 echo
-TF_CPP_MIN_LOG_LEVEL=3 horovodrun --check-build | tee "$venv/check-build.log"
+horovodrun --check-build | tee "$venv/check-build.log"
 echo "(Horovod lists PyTorch as available whether it is or not; it is not used here.)"
 require() { grep -q "\[X\] $1" "$venv/check-build.log" || fail "Horovod was built without $1; see $log"; }
 require TensorFlow

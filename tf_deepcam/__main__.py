@@ -1,6 +1,7 @@
 """The command line of DeepCAM: python -m tf_deepcam COMMAND ...
 
-train       --config FILE [--resume [FOLDER]] [key=value ...]   train to the target IoU or max_epochs
+train       --config FILE [--resume [FOLDER]] [key=value ...]   train to the target IoU or max_epochs; --dry-run: one
+                                                                update, and how much memory and time all need
 infer       --config FILE [key=value ...]                       the inference benchmark
 grid        --config FILE [key=value ...]                       infer over lists of threads, batch sizes, precisions
 convert     --source DIR --target DIR                           HDF5 samples to .npy files
@@ -18,7 +19,15 @@ import argparse
 
 from common import distributed
 from common.benchmarks import BENCHMARKS
-from common.program import Command, resume_argument, run_commands, settings_arguments, settings_file
+from common.program import (
+    Command,
+    check_dry_run,
+    dry_run_argument,
+    resume_argument,
+    run_commands,
+    settings_arguments,
+    settings_file,
+)
 from tf_deepcam import config as settings
 
 # What a command needs is imported when it runs: a wrong word on the command line is answered at once.
@@ -27,6 +36,7 @@ from tf_deepcam import config as settings
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     _config_arguments(parser)
     resume_argument(parser)
+    dry_run_argument(parser)
 
 
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +45,17 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     """Exit code 0 also when the target was not reached, which the log and the report say."""
+    check_dry_run(options)
     config = settings.load(settings_file(options.config, options.resume), options.overrides)
     from tf_deepcam.batch_statistics import grouping
 
     placement = distributed.init(config.threads, grouping(config.training))
-    from common.session import open_session
-    from tf_deepcam.train import train
+    from common.session import open_session, unrecorded
+    from tf_deepcam.train import dry_run, train
 
+    if options.dry_run:
+        dry_run(config, unrecorded(placement))
+        return 0
     with open_session("train", BENCHMARKS["deepcam"], config, placement, options.resume) as session:
         train(config, session)
     return 0

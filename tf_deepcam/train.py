@@ -1,6 +1,7 @@
 """Training and evaluation on a root folder's train/ and validation/ samples."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -8,6 +9,7 @@ from common import distributed
 from common.optim import optimizers
 from common.runs.folder import Run
 from common.session import Session
+from common.training import dry_run as one_update
 from common.training import loop
 from common.training.precision import in_words
 from common.training.settings import BatchSizes, batch_sizes
@@ -24,12 +26,16 @@ from tf_deepcam.rules import run_type
 from tf_deepcam.task import SCORE, make_task
 
 
-def train(config: Config, session: Session) -> dict:
-    """Train, save model.keras and model.npz in the run folder, and return the summary of the training.
+class _Prepared(NamedTuple):
+    """What a training is begun with."""
 
-    Raises UserError on bad data.
-    """
-    settings, run, ranks = config.training, session.run, distributed.size()
+    task: Task
+    optimizer: tf.keras.optimizers.Optimizer
+    batches: BatchPair
+
+
+def _prepare(config: Config, session: Session) -> _Prepared:
+    settings, ranks = config.training, distributed.size()
     prepare(settings)
     sizes = batch_sizes(settings, ranks)
     batches, stage = batches_of_run(config, session, sizes)
@@ -44,8 +50,26 @@ def train(config: Config, session: Session) -> dict:
     )
     _log_settings(config, session, batches, sizes)
     _introduce(config, session, task, batches, sizes)
+    return _Prepared(replace(task, stage=stage) if timed else task, optimizer, batches)
+
+
+def dry_run(config: Config, session: Session) -> None:
+    """One update and one batch of validation of `train`, from where the samples lie; leaves no file."""
+    data = config.data.model_copy(update={"stage_dir": "", "cache": "none"})
+    config = config.model_copy(update={"data": data})
+    task, optimizer, batches = _prepare(config, session)
+    one_update.dry_run(task, batches.validation, optimizer, config.training, session)
+
+
+def train(config: Config, session: Session) -> dict:
+    """Train, save model.keras and model.npz in the run folder, and return the summary of the training.
+
+    Raises UserError on bad data.
+    """
+    settings, run = config.training, session.run
+    task, optimizer, batches = _prepare(config, session)
     summary = loop.train(
-        replace(task, stage=stage) if timed else task,
+        task,
         optimizer,
         settings,
         session,

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from common.distributed import collectives, gpu_environment, gpus, launchers
+from common.distributed import collectives, cores, gpu_environment, gpus, launchers, tensorflow_version
 from common.errors import UserError
 
 
@@ -27,8 +27,8 @@ def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None, *,
     threads: compute threads of this rank; 0 shares the node's cores out evenly over its ranks.
     group_size: from the number of ranks to that of a group for average_over_group, neighbours by number; a divisor.
     uses_gpu: False for what reads and writes files only; any number of its ranks may run where there are GPUs.
-    Raises UserError if Horovod cannot be used or sees other ranks than were started, or a rank has no GPU of its own
-    on a node with GPUs.
+    Raises UserError for a TensorFlow that is not supported, if Horovod cannot be used or sees other ranks than were
+    started, or if a rank has no GPU of its own on a node with GPUs.
     """
     promise = launchers.promised(os.environ)
     if promise is None or promise.rank == 0:
@@ -37,6 +37,7 @@ def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None, *,
         gpu_environment.prepare(os.environ)
     import tensorflow as tf
 
+    tensorflow_version.check()
     if not uses_gpu:
         tf.config.set_visible_devices([], "GPU")
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -48,12 +49,22 @@ def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None, *,
     collectives.connect(group_size)
     tf.get_logger().setLevel("ERROR")  # Keras' advice to programmers, such as on saving a model without metrics
     node_cores = os.cpu_count() or 1
-    threads = threads or own_cores(sorted(os.sched_getaffinity(0)), node_cores)
+    shares_out = not threads
+    threads = threads or cores.own_threads(sorted(os.sched_getaffinity(0)), node_cores)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     if collectives.is_root() and threads * collectives.local_size() > node_cores:
         print(f"warning: {collectives.local_size()} ranks x {threads} threads on a node with {node_cores} cores")
     tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads(threads, gpu=has_gpu and uses_gpu))
-    return _with_gpus(threads) if uses_gpu else Placement(threads, None)
+    placement = _with_gpus(threads) if uses_gpu else Placement(threads, None)
+    _say_cores(warn=shares_out)  # not before: to ask the others starts the devices, after which nothing can be set
+    return placement
+
+
+def _say_cores(*, warn: bool) -> None:
+    """Rank 0 says how many cores the ranks have. warn: and what looks wrong with that. Collective."""
+    ranks = collectives.gather_objects(cores.look(os.environ))
+    if collectives.is_root():
+        print("\n".join([f"cores: {cores.describe(ranks)}", *(cores.problems(ranks) if warn else [])]), flush=True)
 
 
 def _with_gpus(threads: int) -> Placement:
@@ -98,23 +109,6 @@ def inter_op_threads(threads: int, *, gpu: bool) -> int:
     only start its kernels, and a core each is TensorFlow's own choice. Reading has threads of its own.
     """
     return max(threads, 2) if gpu else 2
-
-
-def own_cores(allowed: list[int], node_cores: int) -> int:
-    """How many of the `allowed` cores are this rank's, and bind the process to them.
-
-    A launcher that has already bound each rank to cores of its own (mpirun, srun) leaves local_size * len(allowed)
-    cores or fewer than the node has; then all allowed ones are ours. Otherwise the ranks of the node see the same
-    cores and each takes a contiguous slice: left to themselves, their thread pools would fight over all of them.
-    """
-    ranks = collectives.local_size()
-    if ranks == 1 or ranks * len(allowed) <= node_cores:
-        return len(allowed)
-    share = max(1, len(allowed) // ranks)
-    first = collectives.local_rank() * share
-    if first + share <= len(allowed):
-        os.sched_setaffinity(0, allowed[first : first + share])
-    return share
 
 
 def _own_gpu() -> Optional[tuple[str, gpus.Gpu]]:

@@ -22,7 +22,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 def environment(command: str) -> dict:
     """What a reader of the figures needs to know about where they came from."""
-    packages = ("tensorflow", "horovod", "h5py", "numpy", "scikit-learn", "mlperf-logging")
+    packages = ("horovod", "h5py", "numpy", "scikit-learn", "mlperf-logging")
     return {
         "command": command,
         "command_line": sys.argv,
@@ -30,7 +30,8 @@ def environment(command: str) -> dict:
         "host": socket.gethostname(),
         "operating_system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in packages},
+        # TensorFlow's own word: its package has other names, such as tensorflow-cpu and tensorflow-rocm.
+        "packages": {"tensorflow": tf.__version__, **{name: metadata.version(name) for name in packages}},
         "processor": _processor(),
         "sockets": _sockets(),
         "cores": psutil.cpu_count(),

@@ -66,6 +66,16 @@ class Run:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
+class NoRun(Run):
+    """For what is only tried out: no folder, no records."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(os.devnull), resumed=False)
+
+    def record(self, kind: str, **values: Any) -> None:
+        pass
+
+
 class _Opened(NamedTuple):
     path: str
     resumed: bool

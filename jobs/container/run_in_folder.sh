@@ -28,7 +28,7 @@ while IFS= read -r line; do
         ENV) read -ra words <<<"$rest"; environment+=("${words[@]/:\$PATH/:$path}") ;;
         RUN)
             echo "== RUN $rest"
-            chroot "$root" env -i HOME=/root "PATH=$path" "${extra[@]}" GPU= "${environment[@]}" \
+            chroot "$root" env -i HOME=/root "PATH=$path" "${extra[@]}" GPU= SYSTEM_TENSORFLOW= "${environment[@]}" \
                 bash -o pipefail -c "cd $place && $rest"
             ;;
     esac

@@ -7,10 +7,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . jobs/common.sh
+software
 parse "$@"
 gpus=${GPUS:-8}
 environment
 export NCCL_P2P_LEVEL=${NCCL_P2P_LEVEL:-NVL} # GPUs talk over NVLink,
 export NCCL_IB_DISABLE=1                     # and no network card is needed inside one machine
 check "$gpus"
-run_until_warned horovodrun --gloo -np "${RANKS:-$gpus}" "$python" "${program[@]}"
+by_horovodrun "${RANKS:-$gpus}"

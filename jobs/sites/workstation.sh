@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Machine:  a workstation or server, with or without NVIDIA GPUs; as many ranks as GPUs, else RANKS (2).
 # Shape:    1 node
-# Edit:     nothing; activate the environment first (. .venv/bin/activate).
+# Edit:     nothing.
 # Run:      bash jobs/sites/workstation.sh config/deepcam/demo.yaml [key=value ...]
 # Expected: the demo's config 1.5 minutes on 2 cores (README.md). Source: our own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . jobs/common.sh
+software
 parse "$@"
 gpus=$(gpus_here)
 ranks=${RANKS:-$((gpus > 0 ? gpus : 2))}
 environment
 check "$gpus"
-run_until_warned horovodrun --gloo -np "$ranks" "$python" "${program[@]}"
+by_horovodrun "$ranks"

@@ -139,8 +139,8 @@ class Cluster:
         )
 
     def environment(self, **variables: str) -> dict:
-        shape = {"GPUS": "0", "FREE_KB": "1000", **variables}
-        found = environment(SLURM_CONF=self._conf(), PYTHON=sys.executable, **shape)
+        shape = {"GPUS": "0", "FREE_KB": "1000", "SITE_MODULES": "", "INTERFACE": "", "MPI": "pmix", "LAUNCHER": "srun"}
+        found = environment(SLURM_CONF=self._conf(), PYTHON=sys.executable, **{**shape, **variables})
         found["PATH"] = f"{self.folder}/bin:{found['PATH']}:/usr/sbin"
         found["HOME"] = str(self.folder)  # horovodrun and ssh leave files there
         found["PYTHONPATH"] = str(self.project)

@@ -79,6 +79,21 @@ def test_all_launchers_give_the_same_weights(cluster, by_srun, launcher):
     assert_same(weights(cluster.project / "runs" / f"cloudmask-{job}"), by_srun)
 
 
+@pytest.mark.parametrize(("mpi", "launcher"), [("pmix", "srun"), ("pmi2", "horovodrun over Gloo")])
+def test_srun_is_taken_only_where_its_ranks_find_each_other(cluster, by_srun, mpi, launcher):
+    job = cluster.submit(*SMALL, "jobs/sites/kestrel.slurm", "cloudmask.yaml", LAUNCHER="", MPI=mpi)
+    output = completed(cluster, job)
+    assert (f"srun --mpi={mpi} does not fit this Horovod" in output) is (launcher != "srun")
+    assert_same(weights(cluster.project / "runs" / f"cloudmask-{job}"), by_srun)
+
+
+def test_srun_is_told_each_rank_s_cores(cluster):
+    show = "srun --mpi=none bash -c 'scontrol show step \"$SLURM_JOB_ID.$SLURM_STEP_ID\"'"
+    (cluster.project / "cores.sh").write_text(f"#!/bin/bash\n. jobs/common.sh\nenvironment\n{show}\n")
+    shape = ("--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=4", "--output=slurm-%j.out")
+    assert " CPUs=8 Tasks=2 " in completed(cluster, cluster.submit(*shape, "cores.sh"))
+
+
 @pytest.mark.parametrize(
     ("script", "options"),
     [
@@ -89,7 +104,9 @@ def test_all_launchers_give_the_same_weights(cluster, by_srun, launcher):
     ],
 )
 def test_every_site_s_script_runs_the_same_training(cluster, by_srun, script, options):
-    job = cluster.submit(*options, f"jobs/sites/{script}", "cloudmask.yaml")
+    launcher = "horovodrun" if script == "pearl.slurm" else "srun"
+    float32 = "training.precision=float32"  # two of them take float16 for their V100
+    job = cluster.submit(*options, f"jobs/sites/{script}", "cloudmask.yaml", float32, LAUNCHER=launcher)
     completed(cluster, job)
     assert_same(weights(cluster.project / "runs" / f"cloudmask-{job}"), by_srun)
 
@@ -105,7 +122,11 @@ def test_deepcam_on_perlmutter_and_accumulated_on_cirrus(cluster):
     job = cluster.submit(*SMALL, "jobs/sites/perlmutter.slurm", "deepcam.yaml")
     assert "training on 4 samples of 32 x 48, 2 for validation; 2 ranks" in completed(cluster, job)
     job = cluster.submit(
-        *SMALL, "jobs/sites/cirrus.slurm", "cloudmask.yaml", "training.gradient_accumulation_frequency=3"
+        *SMALL,
+        "jobs/sites/cirrus.slurm",
+        "cloudmask.yaml",
+        "training.precision=float32",
+        "training.gradient_accumulation_frequency=3",
     )
     assert "global batch 12" in completed(cluster, job)
 

@@ -4,6 +4,7 @@ CUDA compiler it takes on which machine, with stand-ins for pip and nvcc; test_g
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,96 @@ def test_a_wrong_cuda_home_is_one_line_before_anything_is_installed(tmp_path):
     done = install(tmp_path, {"g++": "exit 0", "python3": "exit 0"}, "1", CUDA_HOME="/nowhere")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
     assert done.stderr.startswith("install: CUDA_HOME is /nowhere, which holds no bin/nvcc: correct it, or set")
+
+
+def system_install(folder: Path, version: str, *, has_horovod: bool = False) -> tuple:
+    """(what it did, {package: wanted by the last pip}) on a `python` with a stand-in for TensorFlow of that version."""
+    library = folder / "library"
+    modules = {
+        "tensorflow": f"__version__ = '{version}'",
+        "numpy": "__version__ = '1.23.5'; ndarray = None",
+        "google/protobuf": "__version__ = '4.25.9'",
+        "horovod": "__version__ = '0.28.1'",
+        "horovod/tensorflow": "" if has_horovod else "raise ImportError",
+    }
+    for name, text in modules.items():
+        (library / name).mkdir(parents=True)
+        (library / name / "__init__.py").write_text(text)
+    # Its virtual environment has this Python with that library, and a pip that keeps what it was asked for.
+    python = f'PYTHONPATH={library} exec {sys.executable} -S "$@"'
+    script(folder / "fakes" / "python", python)
+    script(
+        folder / "fakes" / "pip",
+        f"""echo "pip $*" >>{folder}/asked
+        case "$*" in *"-r /dev/stdin"*) cat >>{folder}/asked ;; esac
+        env >{folder}/environment""",
+    )
+    script(folder / "fakes" / "horovodrun", 'for name in TensorFlow Gloo MPI; do echo "  [X] $name"; done')
+    base = f"""if [ "$1 $2" = "-m venv" ]; then
+        echo "$*" >{folder}/venv-options
+        for last; do :; done
+        mkdir -p "$last/bin" && cp {folder}/fakes/* "$last/bin"
+    else
+        PYTHONPATH={library} exec {sys.executable} -S "$@"
+    fi"""
+    programs = {"g++": "exit 0", "python": base, "mpicxx": "exit 0", "horovodrun": "exit 0"}
+    done = install(folder, programs, tools=(*ALL_TOOLS, "cat"), SYSTEM_TENSORFLOW="1")
+    asked = (folder / "asked").read_text() if (folder / "asked").exists() else ""
+    return done, asked
+
+
+def test_the_machine_s_tensorflow_numpy_and_protobuf_stay(tmp_path):
+    done, asked = system_install(tmp_path, "2.12.1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The machine's own stay: TensorFlow 2.12.1, numpy 1.23.5, protobuf 4.25.9" in done.stdout
+    assert (tmp_path / "venv-options").read_text().startswith("-m venv --system-site-packages ")
+    assert (tmp_path / "venv" / "system.txt").read_text() == "numpy==1.23.5\nprotobuf==4.25.9\n"
+    assert f"-c {tmp_path}/venv/system.txt" in asked
+    wanted = [line.split("==")[0] for line in asked.splitlines() if "==" in line and not line.startswith("pip")]
+    assert {"tensorflow", "numpy", "protobuf", "horovod"}.isdisjoint(wanted)
+    assert {"h5py", "pydantic", "tensorflow-addons"} <= set(wanted)
+    assert asked.splitlines()[-1].endswith(" horovod==0.28.1")
+
+
+def test_a_horovod_that_works_with_it_stays_too(tmp_path):
+    done, asked = system_install(tmp_path, "2.15.0", has_horovod=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "  and Horovod 0.28.1" in done.stdout
+    assert "horovod==" not in asked.splitlines()[-1]
+
+
+@pytest.mark.parametrize("version", ["2.11.1", "2.16.2"])
+def test_a_tensorflow_out_of_the_range_is_one_line_and_nothing_is_made(tmp_path, version):
+    done, asked = system_install(tmp_path, version)
+    assert (done.returncode, len(done.stderr.splitlines()), asked) == (1, 1, "")
+    assert done.stderr.startswith(f"install: TensorFlow {version} is not supported, 2.12 to 2.15 are: ")
+    assert not (tmp_path / "venv").exists()
+
+
+def test_a_python_without_tensorflow_is_one_line(tmp_path):
+    done = install(tmp_path, {"g++": "exit 0", "python": "exit 1"}, SYSTEM_TENSORFLOW="1")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "has no TensorFlow that can be imported: load the site's module" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("programs", "cray", "expected"),
+    [
+        ({"mpicxx": "exit 0", "CC": "exit 0", "cc": "exit 0"}, "2.7", ("1", None)),
+        ({"CC": "exit 0", "cc": "exit 0"}, "2.7", ("1", "CC")),
+        ({"CC": "exit 0", "cc": "exit 0"}, "", (None, None)),  # no Cray: whatever that CC is
+        ({}, "", (None, None)),
+    ],
+)
+def test_mpi_is_mpicxx_s_or_a_cray_s_wrappers_or_none_and_that_is_said(tmp_path, programs, cray, expected):
+    script(tmp_path / "fakes" / "pip", f"env >{tmp_path}/environment")
+    script(tmp_path / "fakes" / "horovodrun", 'for name in TensorFlow Gloo MPI; do echo "  [X] $name"; done')
+    venv = f'[ "$1" != -m ] || {{ mkdir -p "$3/bin"; cp {tmp_path}/fakes/* "$3/bin"; }}'
+    given = {"CRAYPE_VERSION": cray} if cray else {}
+    done = install(tmp_path, {"g++": "exit 0", "python3": venv, **programs}, tools=ALL_TOOLS, **given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (tmp_path / "environment").read_text().splitlines()
+    environment = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert (environment.get("HOROVOD_WITH_MPI"), environment.get("CXX")) == expected
+    said = "no MPI (mpicxx, or CC and cc of a Cray): Horovod gets Gloo only, so start it with horovodrun"
+    assert (said in done.stdout) is (expected[0] is None)

@@ -1,6 +1,7 @@
 """The job scripts' form, and common.launch, which fills them in; tests/cluster runs them."""
 
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -44,7 +45,7 @@ def test_every_site_s_script_is_short_and_says_what_it_is(name):
         assert head in text
     assert "# Submit:" in text or "# Run:" in text
     assert 'parse "$' in text
-    assert "run_until_warned" in text
+    assert re.search(r"^(run_until_warned|by_horovodrun|(\w+=\S+ )?launch)\b", text, re.MULTILINE)
 
 
 def test_bsub_s_directives_are_documented_ones():
@@ -58,7 +59,7 @@ def test_bsub_s_directives_are_documented_ones():
 
 
 def test_every_site_is_known_by_its_script():
-    assert len(SITES) == 10
+    assert len(SITES) == 11
     assert SITES["perlmutter"] == launch.Site(launch.SITES_FOLDER / "perlmutter.slurm", 1792, 4, 128)
     assert SITES["workstation"] == launch.Site(launch.SITES_FOLDER / "workstation.sh", 1, 0, 0)
 
@@ -110,6 +111,58 @@ def test_the_command_checks_the_config_and_prints_what_submits_it():
     output = run("-m", "common.launch", *arguments, "training.max_epoch=3")
     assert output.returncode == 1
     assert "training.max_epoch" in errors(output.stdout)[0]
+
+
+def test_a_sweep_is_one_line_for_each_combination_each_with_a_folder_of_its_own():
+    swept = ("--sweep", "optimizer.start_lr=0.01,0.001", "--sweep", "schedule.milestones=[10,20],[30]")
+    arguments = ("--site", "kestrel", *swept, "config/deepcam/esif_optimized.yaml", "training.seed=3")
+    output = run("-m", "common.launch", *arguments)
+    assert output.returncode == 0, output.stdout
+    lines = [shlex.split(line) for line in output.stdout.splitlines()]
+    assert [line[-2:] for line in lines] == [
+        [f"optimizer.start_lr={rate}", f"schedule.milestones={steps}"]
+        for rate in ("0.01", "0.001")
+        for steps in ("[10,20]", "[30]")
+    ]
+    assert all(line[-3] == "training.seed=3" and line[1] == "sbatch" for line in lines)
+    names = [line[0] for line in lines]
+    assert len(set(names)) == 4
+    assert re.fullmatch(r"RUN_NAME=sweep-\d{8}-\d{6}-start_lr=0.01-milestones=_10_20_", names[0])
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("optimizer.start_lr", "--sweep 'optimizer.start_lr': expected key=a,b"),
+        ("optimizer.start_lr=", "expected key=a,b"),
+        ("training.seed=1,1", "with values that differ"),
+        ("training.seed=1,x", "training.seed"),
+        ("training.sead=1,2", "training.sead"),
+    ],
+)
+def test_a_sweep_with_a_mistake_submits_nothing(tmp_path, sweep, message):
+    output = run("-m", "common.launch", "--site", "kestrel", "--sweep", sweep, "config/deepcam/esif_optimized.yaml")
+    assert output.returncode == 1
+    (line,) = errors(output.stdout)
+    assert message in line
+    assert "sbatch" not in output.stdout
+
+
+def test_a_submitted_sweep_stops_at_the_first_job_that_is_refused(tmp_path):
+    (tmp_path / "sbatch").write_text('#!/bin/sh\necho "$RUN_NAME: $*"\ncase "$*" in *seed=2) exit 3 ;; esac\n')
+    (tmp_path / "sbatch").chmod(0o755)
+    arguments = (
+        "--site",
+        "kestrel",
+        "--submit",
+        "--sweep",
+        "training.seed=1,2,3",
+        "config/deepcam/esif_optimized.yaml",
+    )
+    output = run("-m", "common.launch", *arguments, PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert output.returncode == 3
+    assert output.stdout.count("training.seed=") == 2
+    assert "seed=2: exit code 3; 1 of 3 went before" in errors(output.stdout)[0]
 
 
 def test_a_recipe_s_benchmark_is_said_in_it_not_guessed_from_its_path(tmp_path):

@@ -1,0 +1,101 @@
+"""A training tried out: one update and one batch of evaluation, and what they say of the whole. Leaves no file."""
+
+import resource
+import time
+from typing import Callable, NamedTuple, TypeVar
+
+import numpy as np
+import psutil
+import tensorflow as tf
+
+from common import distributed
+from common.data.batches import Batches
+from common.data.device import shipped_dtype, to_device
+from common.distributed import devices
+from common.session import Session
+from common.training.journal import duration
+from common.training.settings import TrainingSettings
+from common.training.state import State
+from common.training.step import TrainingStep
+from common.training.task import Task
+from common.training.warmup import warm_up
+
+Result = TypeVar("Result")
+_GIB = 2**30
+
+
+class Seconds(NamedTuple):
+    """Of the slowest rank. compilation: of the first update, on made-up samples; read, update: one batch of training;
+    evaluation: one batch of what is held out, read and judged."""
+
+    compilation: float
+    read: float
+    update: float
+    evaluation: float
+
+
+def dry_run(
+    task: Task,
+    held_out: Batches,
+    optimizer: tf.keras.optimizers.Optimizer,
+    settings: TrainingSettings,
+    session: Session,
+) -> None:
+    """Take one update, judge one batch, and say how much memory and time the training will need. Collective.
+
+    held_out: what task.evaluate goes through; only its first batch is left in it.
+    """
+    step = TrainingStep(task.network, optimizer, task.objective, settings)
+    state = State(step)
+    state.broadcast()
+    evaluated = max(distributed.gather_objects(held_out.steps_per_epoch))
+    held_out.keep_first(1)
+    found = task.batches.dataset(0, 1, parallel=session.threads)
+    batches = iter(to_device(found, dtype=shipped_dtype(task.network), ahead=False))
+    try:
+        compilation, _ = _timed(lambda: warm_up(step, state, task, 1))
+        read, batch = _timed(lambda: next(batches))
+        update, _ = _timed(lambda: float(step(batch).terms["loss"]))
+    except tf.errors.OpError as error:
+        raise task.batches.problem(error) from error
+    step.check_finite()
+    evaluation, _ = _timed(task.evaluate)
+    slowest = Seconds(*np.max(distributed.gather_objects((compilation, read, update, evaluation)), axis=0).tolist())
+    for line in (_memory(task.batches, session.threads), *_time(task, settings, slowest, evaluated, session.threads)):
+        session.run.say(line)
+
+
+def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
+def _memory(batches: Batches, threads: int) -> str:
+    """Of the rank that takes most. Collective."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GIB  # Linux counts in KiB
+    gpu = tf.config.experimental.get_memory_info("GPU:0")["peak"] / _GIB if devices.on_gpu() else 0.0
+    peak, gpu = np.max(distributed.gather_objects((peak, gpu)), axis=0).tolist()
+    ahead = batches.read_ahead(threads)
+    sample = sum(int(np.prod(spec.shape)) * tf.as_dtype(spec.dtype).size for spec in batches.arrays)
+    waiting = (ahead.at_once + ahead.ready) * batches.batch_size * sample / _GIB
+    node = psutil.virtual_memory().total / _GIB
+    return (
+        f"memory: {peak:.2f} GiB a rank, and up to {waiting:.2f} GiB of batches read ahead; {distributed.local_size()} "
+        f"ranks on a node of {node:.1f} GiB" + (f"; {gpu:.2f} GiB of each GPU" if gpu else "")
+    )
+
+
+def _time(task: Task, settings: TrainingSettings, seconds: Seconds, evaluated: int, threads: int) -> list[str]:
+    updates = task.goal.epochs * task.batches.steps_per_epoch
+    frequency = settings.validation_frequency
+    evaluations = -(-updates // frequency) if frequency else task.goal.epochs
+    # Batches are read while others are computed, so that the slower of the two sets the pace.
+    pace = max(seconds.update, seconds.read / task.batches.read_ahead(threads).at_once)
+    total = seconds.compilation + updates * pace + evaluations * evaluated * seconds.evaluation
+    return [
+        f"time: {seconds.compilation:.1f} s to compile; {seconds.update:.3f} s an update, {seconds.read:.3f} s to read "
+        f"its batch; {seconds.evaluation:.3f} s a batch of evaluation",
+        f"to the end: {updates} updates in {task.goal.epochs} epochs, {evaluations} evaluations of {evaluated} "
+        f"batches: about {duration(total)}" + (", less if the target is reached" if task.goal.target else ""),
+    ]

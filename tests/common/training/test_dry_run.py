@@ -1,0 +1,49 @@
+"""--dry-run as a user starts it: one update, what the whole will need, and nothing left behind."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import TINY as TINY_SCENES
+from tests.helpers import errors, run, write_scenes
+from tests.tf_deepcam.samples import TINY, write_samples
+
+
+def deepcam(folder: Path) -> list:
+    write_samples(folder / "data", 6, 3)
+    return ["tf_deepcam", "train", *TINY, f"data.data_dir_prefix={folder}/data", "training.max_epochs=4"]
+
+
+def cloudmask(folder: Path) -> list:
+    write_scenes(folder / "scenes", 5)  # 24 patches to train on, 6 held out
+    return ["cloudmask", "run", *TINY_SCENES, f"data.train_dir={folder}/scenes", "training.epochs=4"]
+
+
+# On two ranks: updates and evaluations to the end, and batches of one of these.
+@pytest.mark.parametrize(("benchmark", "ranks", "numbers"), [(deepcam, 1, (12, 4, 2)), (cloudmask, 2, (24, 4, 2))])
+def test_it_says_what_the_training_will_need_and_leaves_nothing(tmp_path, benchmark, ranks, numbers):
+    words = benchmark(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    more = ["--dry-run", "data.cache=disk", f"data.cache_dir={tmp_path}", f"output.folder={tmp_path}/runs"]
+    output = run("-m", *words, *more, ranks=ranks)
+    assert output.returncode == 0, output.stdout
+    assert set(tmp_path.rglob("*")) == before
+    memory = re.search(r"memory: ([\d.]+) GiB a rank, and up to [\d.]+ GiB of batches read ahead", output.stdout)
+    assert 0.1 < float(memory[1]) < 20
+    assert re.search(r"time: [\d.]+ s to compile; [\d.]+ s an update, [\d.]+ s to read its batch", output.stdout)
+    found = re.search(
+        r"to the end: (\d+) updates in 4 epochs, (\d+) evaluations of (\d+) batches: about", output.stdout
+    )
+    assert tuple(map(int, found.groups())) == numbers
+
+
+def test_bad_settings_and_data_are_one_line_as_in_the_run_itself(tmp_path):
+    words = deepcam(tmp_path)
+    output = run("-m", *words, "--dry-run", "--resume")
+    assert errors(output.stdout) == ["error: --dry-run begins anew and leaves nothing: leave --resume out"]
+    for path in (tmp_path / "data" / "train").glob("*.h5"):
+        path.write_bytes(b"no HDF5")
+    output = run("-m", *words, "--dry-run")
+    assert output.returncode == 1
+    assert len(errors(output.stdout)) == 1
