@@ -14,6 +14,7 @@ from common.runs.files import deliver
 from common.runs.folder import Run
 from common.session import Session
 from common.training import loop
+from common.training.continuation import as_begun
 from common.training.precision import in_words
 from common.training.settings import BatchSizes, batch_sizes
 from common.training.step import prepare
@@ -24,15 +25,17 @@ def train(config: Config, session: Session) -> dict:
 
     Raises UserError on bad data.
     """
-    settings, run, ranks = config.training, session.run, distributed.size()
+    run, ranks = session.run, distributed.size()
+    settings = as_begun(config.training, run)
+    config = config.model_copy(update={"training": settings})
     prepare(settings)
-    sizes = batch_sizes(settings, ranks)
+    sizes = batch_sizes(settings, ranks, run.began_on)
     data = training_data(config, sizes, session.threads)
     if settings.max_validation_steps:
         data.held_out.keep_first(settings.max_validation_steps)
     task = make_task(config, data, session.threads)
     optimizer = optimizers.build(
-        config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"
+        config.optimizer, config.schedule, ranks=run.began_on, scale_loss=settings.precision == "mixed_float16"
     )
     _log_settings(config, session, data, sizes)
     run.say(
@@ -71,7 +74,7 @@ def _log_settings(config: Config, session: Session, data: TrainingData, sizes: B
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
         "train_samples": data.batches.samples,
         "eval_samples": data.held_out.samples,
-        **optimizers.log_entries(config.optimizer, config.schedule, distributed.size()),
+        **optimizers.log_entries(config.optimizer, config.schedule, session.run.began_on),
         "precision_mode": settings.precision,
         "tf32": settings.tf32,
     }

@@ -9,6 +9,7 @@ from common.optim import optimizers
 from common.runs.folder import Run
 from common.session import Session
 from common.training import loop
+from common.training.continuation import as_begun
 from common.training.precision import in_words
 from common.training.settings import BatchSizes, batch_sizes
 from common.training.step import prepare
@@ -29,9 +30,12 @@ def train(config: Config, session: Session) -> dict:
 
     Raises UserError on bad data.
     """
-    settings, run, ranks = config.training, session.run, distributed.size()
+    run, ranks = session.run, distributed.size()
+    asked, settings = config, as_begun(config.training, run)
+    batch_statistics.check_groups(asked.training, settings, ranks)
+    config = config.model_copy(update={"training": settings})
     prepare(settings)
-    sizes = batch_sizes(settings, ranks)
+    sizes = batch_sizes(settings, ranks, run.began_on)
     batches, stage = batches_of_run(config, session, sizes)
     if settings.max_validation_steps:
         batches.validation.keep_first(settings.max_validation_steps)
@@ -40,7 +44,7 @@ def train(config: Config, session: Session) -> dict:
         stage()
     task = make_task(config, batches, session.threads)
     optimizer = optimizers.build(
-        config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"
+        config.optimizer, config.schedule, ranks=run.began_on, scale_loss=settings.precision == "mixed_float16"
     )
     _log_settings(config, session, batches, sizes)
     _introduce(config, session, task, batches, sizes)
@@ -50,7 +54,7 @@ def train(config: Config, session: Session) -> dict:
         settings,
         session,
         tensorboard=config.output.tensorboard,
-        begin=lambda: _begin(config, task, optimizer, run),
+        begin=lambda: _begin(asked, task, optimizer, run),
     )
     if distributed.is_root():
         task.network.save(run / "model.keras")
@@ -123,7 +127,7 @@ def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: B
         "precision_mode": settings.precision,
         "tf32": settings.tf32,
         "enable_jit": settings.xla,
-        **optimizers.log_entries(config.optimizer, config.schedule, distributed.size()),
+        **optimizers.log_entries(config.optimizer, config.schedule, session.run.began_on),
         "train_samples": batches.training.samples,
         "eval_samples": batches.validation.samples,
     }
