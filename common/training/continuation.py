@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from common import distributed
 from common.errors import UserError
 from common.runs.folder import Run
-from common.training.settings import TrainingSettings, batch_sizes
+from common.training.settings import TrainingSettings, batch_sizes, most_ranks
 
 AnyTraining = TypeVar("AnyTraining", bound=TrainingSettings)
 
@@ -21,11 +21,6 @@ class Passes(NamedTuple):
 
     local: int
     passes: int
-
-
-def most_ranks(total: int, ranks: int) -> int:
-    """The most of so many ranks that share a global batch out evenly."""
-    return next(number for number in range(min(ranks, total), 0, -1) if total % number == 0)
 
 
 def shared_out(total: int, ranks: int, local: int) -> Passes:

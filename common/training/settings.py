@@ -106,3 +106,8 @@ def batch_sizes(settings: TrainingSettings, ranks: int, began_on: int = 0) -> Ba
             )
     evaluation = settings.local_batch_size_validation or local
     return BatchSizes(local, local * passes, local * passes * ranks, evaluation, began_on)
+
+
+def most_ranks(total: int, ranks: int) -> int:
+    """The most of so many ranks that share a global batch out evenly."""
+    return next(number for number in range(min(ranks, total), 0, -1) if total % number == 0)
