@@ -5,6 +5,8 @@
 #   gpus_here                   the number of GPUs that this process may use
 #   check GPUS_A_NODE           the config, free space, and GPUs, on one node, before any rank starts
 #   run_until_warned COMMAND... the run; on the scheduler's warning it ends at a checkpoint and the job is requeued
+#   run_with_restarts           the run by common.run, again on what is left after a lost rank or node; Slurm, with ssh
+#                               between nodes; #SBATCH --no-kill keeps the job when one of them goes down
 #   hosts SLOTS                 this Slurm job's nodes as horovodrun's -H wants them
 #
 # After `parse "$@"`, program is the words behind `python`: -m tf_deepcam train --config FILE key=value --resume auto.
@@ -67,6 +69,11 @@ check() {
     done
 }
 
+run_with_restarts() {
+    run_until_warned "$python" -m common.run --restarts "${RESTARTS:-3}" --min-np "${MIN_RANKS:-1}" \
+        -np "$SLURM_NTASKS" -H "$(hosts "$((SLURM_NTASKS / SLURM_NNODES))")" -- "${program[@]:1}"
+}
+
 hosts() { scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/\$/:$1/" | paste -sd,; }
 
 run_until_warned() {
@@ -101,6 +108,10 @@ run_until_warned() {
             echo "job: that failed; submit again with RUN_NAME=$benchmark-$SLURM_JOB_ID"
     elif [ "$code" = 75 ]; then
         echo "job: stopped at a checkpoint; submit again with RUN_NAME=$benchmark-${LSB_JOBID:-} to go on"
+    elif [[ $code =~ ^13[4579]$ && -n ${SLURM_JOB_ID:-} ]] && # SIGABRT, SIGBUS, SIGKILL, SIGSEGV; not Ctrl-C or scancel
+        [ "${SLURM_RESTART_COUNT:-0}" -lt "${REQUEUES:-0}" ]; then
+        echo "job: a rank was killed; requeued, it goes on from its last checkpoint"
+        scontrol requeue "$SLURM_JOB_ID"
     fi
     return "$code"
 }
