@@ -48,7 +48,9 @@ def training_data(config: Config, sizes: BatchSizes, threads: int) -> TrainingDa
             on_all_ranks=True,
         )
     reading = Reading(config.data, threads, recipe=f"{config.data!r} {code_checksum()}")
-    batches = training_patches(training, config.data, sizes.per_update, seed=config.training.seed, reading=reading)
+    batches = training_patches(
+        training, config.data, sizes.per_update, seed=config.training.seed, reading=reading, began_on=sizes.began_on
+    )
     return TrainingData(
         training, held_out, batches, evaluation_patches(held_out, config.data, sizes.evaluation, reading)
     )

@@ -16,6 +16,7 @@ from common.runs.folder import Run
 from common.session import Session
 from common.training import dry_run as one_update
 from common.training import loop
+from common.training.continuation import as_begun
 from common.training.precision import in_words
 from common.training.settings import BatchSizes, batch_sizes
 from common.training.step import prepare
@@ -23,23 +24,26 @@ from common.training.task import Task
 
 
 class _Prepared(NamedTuple):
-    """What a training is begun with."""
+    """What a training is begun with. config: with the batch sizes for the ranks there are."""
 
+    config: Config
     task: Task
     optimizer: tf.keras.optimizers.Optimizer
     data: TrainingData
 
 
 def _prepare(config: Config, session: Session) -> _Prepared:
-    settings, ranks = config.training, distributed.size()
+    run, ranks = session.run, distributed.size()
+    settings = as_begun(config.training, run)
+    config = config.model_copy(update={"training": settings})
     prepare(settings)
-    sizes = batch_sizes(settings, ranks)
+    sizes = batch_sizes(settings, ranks, run.began_on)
     data = training_data(config, sizes, session.threads)
     if settings.max_validation_steps:
         data.held_out.keep_first(settings.max_validation_steps)
     task = make_task(config, data, session.threads)
     optimizer = optimizers.build(
-        config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"
+        config.optimizer, config.schedule, ranks=run.began_on, scale_loss=settings.precision == "mixed_float16"
     )
     _log_settings(config, session, data, sizes)
     session.run.say(
@@ -47,13 +51,13 @@ def _prepare(config: Config, session: Session) -> _Prepared:
         f"held out ({data.held_out.samples} patches); {ranks} ranks x {session.threads} threads on {session.devices}, "
         f"global batch {sizes.total}, {data.batches.steps_per_epoch} updates an epoch, {in_words(settings)}"
     )
-    return _Prepared(task, optimizer, data)
+    return _Prepared(config, task, optimizer, data)
 
 
 def dry_run(config: Config, session: Session) -> None:
     """One update and one held-out batch of `train`; leaves no file."""
     config = config.model_copy(update={"data": config.data.model_copy(update={"cache": "none"})})
-    task, optimizer, data = _prepare(config, session)
+    config, task, optimizer, data = _prepare(config, session)
     one_update.dry_run(task, data.held_out, optimizer, config.training, session)
 
 
@@ -63,7 +67,7 @@ def train(config: Config, session: Session) -> dict:
     Raises UserError on bad data.
     """
     run = session.run
-    task, optimizer, data = _prepare(config, session)
+    config, task, optimizer, data = _prepare(config, session)
     rule = _baseline(config, data, run)
     summary = loop.train(task, optimizer, config.training, session, tensorboard=config.output.tensorboard)
     summary["time_per_epoch"] = summary["seconds"] / max(summary["epochs_run"], 1e-9)
@@ -95,7 +99,7 @@ def _log_settings(config: Config, session: Session, data: TrainingData, sizes: B
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
         "train_samples": data.batches.samples,
         "eval_samples": data.held_out.samples,
-        **optimizers.log_entries(config.optimizer, config.schedule, distributed.size()),
+        **optimizers.log_entries(config.optimizer, config.schedule, session.run.began_on),
         "precision_mode": settings.precision,
         "tf32": settings.tf32,
     }

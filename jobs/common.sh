@@ -9,6 +9,8 @@
 #   run_until_warned COMMAND... the run; on the scheduler's warning it ends at a checkpoint and the job is requeued
 #   launch [SRUN OPTION...]     the program on this Slurm job's ranks, by LAUNCHER
 #   by_horovodrun RANKS [...]   the same by horovodrun, over Gloo
+#   run_with_restarts           the run by common.run, again on what is left after a lost rank or node; Slurm, with ssh
+#                               between nodes; #SBATCH --no-kill keeps the job when one of them goes down
 #   hosts SLOTS                 this Slurm job's nodes as horovodrun's -H wants them
 #
 # SITE_MODULES, CONTAINER, MPI, LAUNCHER and INTERFACE in the environment change what a script does (jobs/README.md).
@@ -154,6 +156,11 @@ by_horovodrun() {
     run_until_warned "${launcher[@]}" --gloo -np "$ranks" "$@" "$inside" "${program[@]}"
 }
 
+run_with_restarts() {
+    run_until_warned "$python" -m common.run --restarts "${RESTARTS:-3}" --min-np "${MIN_RANKS:-1}" \
+        -np "$SLURM_NTASKS" -H "$(hosts "$((SLURM_NTASKS / SLURM_NNODES))")" -- "${program[@]:1}"
+}
+
 hosts() { scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/\$/:$1/" | paste -sd,; }
 
 run_until_warned() {
@@ -188,6 +195,10 @@ run_until_warned() {
             echo "job: that failed; submit again with RUN_NAME=$benchmark-$SLURM_JOB_ID"
     elif [ "$code" = 75 ]; then
         echo "job: stopped at a checkpoint; submit again with RUN_NAME=$benchmark-${LSB_JOBID:-} to go on"
+    elif [[ $code =~ ^13[4579]$ && -n ${SLURM_JOB_ID:-} ]] && # SIGABRT, SIGBUS, SIGKILL, SIGSEGV; not Ctrl-C or scancel
+        [ "${SLURM_RESTART_COUNT:-0}" -lt "${REQUEUES:-0}" ]; then
+        echo "job: a rank was killed; requeued, it goes on from its last checkpoint"
+        scontrol requeue "$SLURM_JOB_ID"
     fi
     return "$code"
 }

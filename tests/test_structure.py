@@ -32,6 +32,7 @@ COMMON = [
     "scaling",
     "export",
     "launch",
+    "recovery",
     "run",
 ]
 BENCHMARK = [

@@ -36,6 +36,18 @@ def grouping(settings: DeepcamTrainingSettings) -> Optional[Callable[[int], int]
     return partial(group_size, settings) if shares else None
 
 
+def check_groups(asked: DeepcamTrainingSettings, now: DeepcamTrainingSettings, ranks: int) -> None:
+    """Groups were made when the ranks found each other, as `asked`; a run that goes on on other ranks may have changed
+    its local batch since, in `now`. Raises UserError if that needs other groups."""
+    made, needed = group_size(asked, ranks), group_size(now, ranks)
+    if made != needed:
+        raise UserError(
+            f"on {ranks} ranks the run would share batch statistics among {needed} of them, by its settings among "
+            f"{made}: go on on as many as it began on, or set training.batchnorm_group_size",
+            on_all_ranks=True,
+        )
+
+
 def samples_per_statistic(settings: DeepcamTrainingSettings, ranks: int) -> int:
     return group_size(settings, ranks) * batch_sizes(settings, ranks).local
 

@@ -11,6 +11,7 @@ from common.runs.folder import Run
 from common.session import Session
 from common.training import dry_run as one_update
 from common.training import loop
+from common.training.continuation import as_begun
 from common.training.precision import in_words
 from common.training.settings import BatchSizes, batch_sizes
 from common.training.step import prepare
@@ -27,17 +28,21 @@ from tf_deepcam.task import SCORE, make_task
 
 
 class _Prepared(NamedTuple):
-    """What a training is begun with."""
+    """What a training is begun with. config: with the batch sizes for the ranks there are."""
 
+    config: Config
     task: Task
     optimizer: tf.keras.optimizers.Optimizer
     batches: BatchPair
 
 
 def _prepare(config: Config, session: Session) -> _Prepared:
-    settings, ranks = config.training, distributed.size()
+    run, ranks = session.run, distributed.size()
+    settings = as_begun(config.training, run)
+    batch_statistics.check_groups(config.training, settings, ranks)
+    config = config.model_copy(update={"training": settings})
     prepare(settings)
-    sizes = batch_sizes(settings, ranks)
+    sizes = batch_sizes(settings, ranks, run.began_on)
     batches, stage = batches_of_run(config, session, sizes)
     if settings.max_validation_steps:
         batches.validation.keep_first(settings.max_validation_steps)
@@ -46,18 +51,18 @@ def _prepare(config: Config, session: Session) -> _Prepared:
         stage()
     task = make_task(config, batches, session.threads)
     optimizer = optimizers.build(
-        config.optimizer, config.schedule, ranks=ranks, scale_loss=settings.precision == "mixed_float16"
+        config.optimizer, config.schedule, ranks=run.began_on, scale_loss=settings.precision == "mixed_float16"
     )
     _log_settings(config, session, batches, sizes)
     _introduce(config, session, task, batches, sizes)
-    return _Prepared(replace(task, stage=stage) if timed else task, optimizer, batches)
+    return _Prepared(config, replace(task, stage=stage) if timed else task, optimizer, batches)
 
 
 def dry_run(config: Config, session: Session) -> None:
     """One update and one batch of validation of `train`, from where the samples lie; leaves no file."""
     data = config.data.model_copy(update={"stage_dir": "", "cache": "none"})
     config = config.model_copy(update={"data": data})
-    task, optimizer, batches = _prepare(config, session)
+    config, task, optimizer, batches = _prepare(config, session)
     one_update.dry_run(task, batches.validation, optimizer, config.training, session)
 
 
@@ -66,15 +71,16 @@ def train(config: Config, session: Session) -> dict:
 
     Raises UserError on bad data.
     """
-    settings, run = config.training, session.run
-    task, optimizer, batches = _prepare(config, session)
+    run, asked = session.run, config
+    config, task, optimizer, batches = _prepare(asked, session)
+    settings = config.training
     summary = loop.train(
         task,
         optimizer,
         settings,
         session,
         tensorboard=config.output.tensorboard,
-        begin=lambda: _begin(config, task, optimizer, run),
+        begin=lambda: _begin(asked, task, optimizer, run),
     )
     if distributed.is_root():
         task.network.save(run / "model.keras")
@@ -147,7 +153,7 @@ def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: B
         "precision_mode": settings.precision,
         "tf32": settings.tf32,
         "enable_jit": settings.xla,
-        **optimizers.log_entries(config.optimizer, config.schedule, distributed.size()),
+        **optimizers.log_entries(config.optimizer, config.schedule, session.run.began_on),
         "train_samples": batches.training.samples,
         "eval_samples": batches.validation.samples,
     }

@@ -62,10 +62,10 @@ def patch_format(settings: DataSettings) -> FileFormat:
 
 
 def training_patches(
-    scenes: list[DataFile], settings: DataSettings, batch_size: int, *, seed: int, reading: Reading
+    scenes: list[DataFile], settings: DataSettings, batch_size: int, *, seed: int, reading: Reading, began_on: int = 0
 ) -> Batches:
     """Shuffled batches of (image, cloud, measured) over the patches of these scenes."""
-    return training_batches(scenes, patch_format(settings), batch_size, seed=seed, reading=reading)
+    return training_batches(scenes, patch_format(settings), batch_size, seed=seed, reading=reading, began_on=began_on)
 
 
 def evaluation_patches(scenes: list[DataFile], settings: DataSettings, batch_size: int, reading: Reading) -> Batches:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from common import distributed
 from common.data.cache import Arrays, CacheSettings, DiskCache, FileCache
 from common.data.files import DataFile
-from common.data.order import EvaluationOrder, Order, TrainingOrder
+from common.data.order import EvaluationOrder, Order, TrainingOrder, as_begun
 from common.data.sources import CachedSource, FileFormat, FileSource, Source
 from common.errors import UserError
 
@@ -125,9 +125,17 @@ class ReadAhead(NamedTuple):
 
 
 def training_batches(
-    files: list[DataFile], form: FileFormat, batch_size: int, *, seed: int, reading: Reading, fixed_share: bool = False
+    files: list[DataFile],
+    form: FileFormat,
+    batch_size: int,
+    *,
+    seed: int,
+    reading: Reading,
+    fixed_share: bool = False,
+    began_on: int = 0,
 ) -> Batches:
-    """Shuffled batches for training. fixed_share: a rank keeps its files in every epoch; a cache implies it."""
+    """Shuffled batches for training. fixed_share: a rank keeps its files in every epoch; a cache implies it. began_on:
+    ranks that the run began on, whose global batches it goes on with; 0: as many as there are."""
     settings = reading.cache
     order = TrainingOrder(
         len(files),
@@ -139,7 +147,8 @@ def training_batches(
         window=len(files) if settings.cache == "memory" else settings.shuffle_files,
         fixed_share=fixed_share or settings.cache != "none",
     )
-    return Batches(files, _source(files, form, batch_size, reading), order, batch_size, training=True)
+    followed, orders = as_begun(order, began_on, batch_size)
+    return Batches(files, _source(files, form, batch_size, reading, orders), followed, batch_size, training=True)
 
 
 def evaluation_batches(files: list[DataFile], form: FileFormat, batch_size: int, reading: Reading) -> Batches:
@@ -148,7 +157,8 @@ def evaluation_batches(files: list[DataFile], form: FileFormat, batch_size: int,
     return Batches(files, _source(files, form, batch_size, reading), order, batch_size, training=False)
 
 
-def _source(files: list[DataFile], form: FileFormat, batch_size: int, reading: Reading) -> Source:
+def _source(files: list[DataFile], form: FileFormat, batch_size: int, reading: Reading, orders: int = 1) -> Source:
+    """orders: that the samples come from by turns, each with a window of its own."""
     threads = ThreadPoolExecutor(reading.threads, thread_name_prefix="read")
     settings, per_file = reading.cache, form.samples_per_file
     if per_file == 1 and settings.cache == "none":
@@ -160,7 +170,7 @@ def _source(files: list[DataFile], form: FileFormat, batch_size: int, reading: R
         return arrays
 
     # Files are read this many samples ahead of their use: one window, so that the next is there in time.
-    window = settings.shuffle_files * per_file if per_file > 1 else 2 * batch_size
+    window = orders * settings.shuffle_files * per_file if per_file > 1 else 2 * batch_size
     keep = None if settings.cache == "memory" else 2 * (window // per_file) + 2
     disk = None
     if settings.cache == "disk":

@@ -8,7 +8,7 @@ for the files at a share's ends, so that hardly any file is read twice; they are
 window, which are in memory at the same time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -101,6 +101,54 @@ class TrainingOrder:
             for start in range(0, len(own_files), window)
         ]
         return np.concatenate(parts) if parts else samples
+
+
+@dataclass(frozen=True)
+class RedealtOrder:
+    """The global batches of a run that began on another number of ranks, dealt out to those that go on with it.
+
+    orders: of those former ranks that this rank's part is of, `each` samples of an update from each; of them, laid end
+    to end, this rank takes `own` behind the first `skip`.
+    """
+
+    orders: tuple[TrainingOrder, ...]
+    each: int
+    skip: int
+    own: int
+    updates: int  # of an epoch
+
+    @property
+    def samples(self) -> int:
+        return self.orders[0].samples
+
+    def held(self) -> np.ndarray:
+        return np.concatenate([order.held() for order in self.orders])
+
+    @lru_cache(maxsize=4)  # noqa: B019 - as above
+    def epoch(self, number: int) -> np.ndarray:
+        used = self.updates * self.each
+        parts = [order.epoch(number)[:used].reshape(self.updates, self.each, 2) for order in self.orders]
+        return np.concatenate(parts, 1)[:, self.skip : self.skip + self.own].reshape(-1, 2)
+
+
+class AsBegun(NamedTuple):
+    """orders: of how many ranks that the run began on."""
+
+    order: Order
+    orders: int
+
+
+def as_begun(order: TrainingOrder, began_on: int, batch: int) -> AsBegun:
+    """What `order`'s rank takes, `batch` samples an update, of a run that began on so many ranks: the same global
+    batches; `batch` times the ranks there are must be a multiple of `began_on`. 0: it began on as many as there are."""
+    if began_on in (0, order.size):
+        return AsBegun(order, 1)
+    each = batch * order.size // began_on
+    first, last = order.rank * batch, (order.rank + 1) * batch
+    former = range(first // each, -(-last // each))
+    orders = tuple(replace(order, rank=rank, size=began_on) for rank in former)
+    updates = order.samples // (each * began_on)
+    return AsBegun(RedealtOrder(orders, each, first - former[0] * each, batch, updates), len(orders))
 
 
 @dataclass(frozen=True)

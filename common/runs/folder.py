@@ -39,9 +39,11 @@ FREE_ON_RESUME = (
 class Run:
     """An open run folder. All ranks hold one; only rank 0 writes."""
 
-    def __init__(self, path: Path, resumed: bool, lock: Optional[int] = None):
-        """lock: rank 0's descriptor of the folder's lock, held until the process ends."""
+    def __init__(self, path: Path, resumed: bool, lock: Optional[int] = None, began_on: int = 0):
+        """lock: rank 0's descriptor of the folder's lock, held until the process ends. began_on: ranks of its first
+        start; 0: as many as there are."""
         self.path, self.resumed, self._lock = path, resumed, lock
+        self.began_on = began_on or distributed.size()
         self.listener: Optional[Callable[[dict], None]] = None  # rank 0's, told of every record after it is written
 
     def __truediv__(self, name: str) -> Path:
@@ -79,6 +81,7 @@ class NoRun(Run):
 class _Opened(NamedTuple):
     path: str
     resumed: bool
+    began_on: int
 
 
 def open_run(settings: Settings, output: OutputSettings, command: str, resume: Optional[str] = None) -> Run:
@@ -114,19 +117,31 @@ def open_run(settings: Settings, output: OutputSettings, command: str, resume: O
             append(path / "environment.jsonl", {**environment(command), "resumed": folder is not None})
         except OSError as error:
             raise UserError(f"{path}: the run folder cannot be written ({storage_problem(error, path)})") from error
-        return _Opened(str(path), folder is not None)
+        return _Opened(str(path), folder is not None, _ranks_of(path))
 
-    path, resumed = distributed.on_root(make)
-    return Run(Path(path), resumed, *locks)
+    opened = distributed.on_root(make)
+    return Run(Path(opened.path), opened.resumed, locks[0] if locks else None, opened.began_on)
 
 
 def command_of(folder: Path) -> str:
     """What was run in a folder, by its first start; empty for what is not a run folder."""
+    return str(_first_start(folder).get("command", ""))
+
+
+def _ranks_of(folder: Path) -> int:
+    """Of its first start; 0 if that is not known."""
+    found = _first_start(folder).get("ranks")
+    return found if isinstance(found, int) and found > 0 else 0
+
+
+def _first_start(folder: Path) -> dict:
+    """The first line of environment.jsonl; empty if there is none."""
     try:
         with open(folder / "environment.jsonl", encoding="utf-8") as file:
-            return str(json.loads(file.readline())["command"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+            found = json.loads(file.readline())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _folder_to_resume(parent: Path, name: str, command: str, resume: Optional[str]) -> Optional[Path]:

@@ -41,7 +41,7 @@ class Progress:
     epochs_without_gain: int = 0
     target_reached: bool = False
     stopped_early: bool = False
-    ranks: int = 1
+    ranks: int = 1  # that the run began on: samples are dealt out to so many
     updates_per_epoch: int = 0
     data: str = ""  # checksum of the training files' names, sizes and times
 
@@ -239,9 +239,7 @@ def _every(frequency: int, update: int) -> bool:
 
 def _resume(state: State, task: Task, run: Run, begin: Callable[[], int]) -> Progress:
     """Rank 0 loads the newest checkpoint, or begins; every rank learns the position."""
-    now = Progress(
-        ranks=distributed.size(), updates_per_epoch=task.batches.steps_per_epoch, data=task.batches.checksum()
-    )
+    now = Progress(ranks=run.began_on, updates_per_epoch=task.batches.steps_per_epoch, data=task.batches.checksum())
 
     def load() -> Progress:
         checkpoint = checkpoints.load_newest(run / "checkpoints", run.say) if run.resumed else None

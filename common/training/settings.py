@@ -82,15 +82,17 @@ class TrainingSettings(Settings):
 
 class BatchSizes(NamedTuple):
     """In samples. local: a forward pass of a rank; per_update: its accumulated passes; total: those of all ranks;
-    evaluation: a forward pass of a rank in evaluation."""
+    evaluation: a forward pass of a rank in evaluation. began_on: ranks that the run began on; 0: as many as there are.
+    """
 
     local: int
     per_update: int
     total: int
     evaluation: int
+    began_on: int = 0
 
 
-def batch_sizes(settings: TrainingSettings, ranks: int) -> BatchSizes:
+def batch_sizes(settings: TrainingSettings, ranks: int, began_on: int = 0) -> BatchSizes:
     """Raises UserError if a given global batch cannot be shared out evenly."""
     passes = settings.gradient_accumulation_frequency
     local = settings.local_batch_size
@@ -102,4 +104,10 @@ def batch_sizes(settings: TrainingSettings, ranks: int) -> BatchSizes:
                 f"{passes} accumulated passes: use a multiple of {ranks * passes}",
                 on_all_ranks=True,
             )
-    return BatchSizes(local, local * passes, local * passes * ranks, settings.local_batch_size_validation or local)
+    evaluation = settings.local_batch_size_validation or local
+    return BatchSizes(local, local * passes, local * passes * ranks, evaluation, began_on)
+
+
+def most_ranks(total: int, ranks: int) -> int:
+    """The most of so many ranks that share a global batch out evenly."""
+    return next(number for number in range(min(ranks, total), 0, -1) if total % number == 0)

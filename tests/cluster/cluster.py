@@ -164,6 +164,27 @@ class Cluster:
         _wait(lambda: self.state(job).get("JobState") in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"), job, timeout)
         return self.state(job), self.output(job)
 
+    def start_requeued(self, job: int, timeout: int = 120) -> None:
+        """Slurm lets a requeued job wait for two minutes. Told to start at once it does so while the nodes still know
+        the first start as killed, and refuse it: hence the pause."""
+        _wait(lambda: self.state(job)["JobState"] == "PENDING", job, timeout)
+        time.sleep(5)
+        deadline = time.monotonic() + timeout
+        while self.state(job)["JobState"] == "PENDING":
+            assert time.monotonic() < deadline, self.output(job)
+            self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+            time.sleep(2)
+
+    def programs(self, host: str, words: str) -> list:
+        """Numbers of the processes on a host that have these words in their command line."""
+        network, found = os.readlink(f"/proc/{self._hosts[host]}/ns/net"), []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                if os.readlink(entry / "ns" / "net") == network and words.encode() in line:
+                    found.append(int(entry.name))
+        return found
+
     def output(self, job: int) -> str:
         path = self.project / f"slurm-{job}.out"
         return path.read_text(errors="replace") if path.exists() else ""
@@ -172,6 +193,14 @@ class Cluster:
         """Take a host's link away."""
         number = HOSTS.index(host) + 1
         subprocess.run(["ip", "-n", f"{self._prefix}bridge", "link", "set", f"v{number}", "down"], check=True)
+
+    def crash(self, host: str) -> None:
+        """As if its power had gone: nobody hears of it any more, and the programs on it end without a word."""
+        self.cut(host)
+        own = {process.pid for process in self._processes}
+        for number in set(self.programs(host, "")) - own:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
     def mend(self, host: str) -> None:
         number = HOSTS.index(host) + 1

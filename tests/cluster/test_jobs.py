@@ -175,16 +175,7 @@ def test_the_warning_leads_to_a_checkpoint_and_the_requeued_job_ends_as_if_nothi
     while "requeued, it goes on from there" not in cluster.output(job):
         assert time.monotonic() < deadline, cluster.output(job)
         time.sleep(0.2)
-    # Slurm lets a requeued job wait for two minutes. Told to start at once it does so while the nodes still know the
-    # first start as killed, and refuse it: hence the pause.
-    while cluster.state(job)["JobState"] != "PENDING":
-        assert time.monotonic() < deadline, cluster.output(job)
-        time.sleep(0.2)
-    time.sleep(5)
-    while cluster.state(job)["JobState"] == "PENDING":
-        assert time.monotonic() < deadline, cluster.output(job)
-        cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
-        time.sleep(2)
+    cluster.start_requeued(job)
     output = completed(cluster, job)
     assert re.search(r"stopped: after update \d+ by SIGUSR1 with a checkpoint", output)
     assert "resuming" in output

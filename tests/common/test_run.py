@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from common import run as launcher
+from common.recovery import Ending
 from tests.helpers import ROOT, TINY, command, environment, is_program, processes_with, run, write_scenes
 
 
@@ -90,7 +91,7 @@ def test_prefixes_noise_and_repetitions_are_left_out(capsys):
     output = launcher.Output()
     for line in (
         "[0]<stdout>:run folder: runs/x",
-        "[1]<stderr>:[2026-11-21 23:41:15.634166: E /tmp/horovod/common/operations.cc:697] [1]: loop",
+        "[1]<stderr>:[2026-11-21 23:41:15. 34166: E /tmp/horovod/common/operations.cc:697] [1]: loop",
         "[1]<stderr>:stopped: another rank failed; its message says why",
         "[0]<stderr>:error: no room",
         "[1]<stderr>:error: no room either",
@@ -103,5 +104,6 @@ def test_prefixes_noise_and_repetitions_are_left_out(capsys):
     assert capsys.readouterr().out == "run folder: runs/x\n"
     assert (output.outcome, output.run_folder) == ("error: no room", "runs/x")
     assert (output.dead_rank, output.dead_code) == (3, 137)
-    assert "rank 3 on b was killed by SIGKILL" in launcher.dead_line(3, 137, "a:2,b:2")
-    assert "rank 0 on a ended with exit code 3" in launcher.dead_line(0, 3, "a")
+    assert output.ending() == Ending("error: no room", 137, peers_lost=True, fault=False)
+    assert launcher.dead(3, 137, "a:2,b:2") == "rank 3 on b was killed by SIGKILL without a word"
+    assert launcher.dead(0, 3, "a") == "rank 0 on a ended with exit code 3 without a word"

@@ -42,8 +42,8 @@ class _Plan(NamedTuple):
         return _Staged(files, files * self.staging.bytes, time.perf_counter() - started)
 
 
-def _plan(config: Config, samples: Samples) -> _Plan:
-    staging = Staging(config.data, samples.batches.training.arrays[0].shape, samples.read)
+def _plan(config: Config, samples: Samples, began_on: int = 0) -> _Plan:
+    staging = Staging(config.data, samples.batches.training.arrays[0].shape, samples.read, began_on)
     staged = BatchPair(*(staging.batches(part, seed=config.training.seed) for part in samples.batches))
     return _Plan(staging, staged, samples.batches)
 
@@ -83,7 +83,7 @@ def batches_of_run(config: Config, session: Session, sizes: BatchSizes) -> RunBa
     session.log.event("skipped_samples", len(samples.skipped))
     if not config.data.stage_dir:
         return RunBatches(samples.batches, lambda: None)
-    plan = _plan(config, samples)
+    plan = _plan(config, samples, sizes.began_on)
 
     def stage() -> None:
         run.say(f"staging to {config.data.stage_dir}")

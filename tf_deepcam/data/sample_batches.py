@@ -38,6 +38,8 @@ def sample_batches(settings: DataSettings, sizes: BatchSizes, *, seed: int, thre
         parts = [screen(files, read, threads) for files in listed]
     form = sample_format(read)
     reading = Reading(settings, threads, recipe=f"{read.key} {code_checksum()}")
-    training = training_batches(parts[0].good, form, sizes.per_update, seed=seed, reading=reading)
+    training = training_batches(
+        parts[0].good, form, sizes.per_update, seed=seed, reading=reading, began_on=sizes.began_on
+    )
     validation = evaluation_batches(parts[1].good, form, sizes.evaluation, reading)
     return Samples(BatchPair(training, validation), read, {**parts[0].bad, **parts[1].bad})

@@ -25,7 +25,7 @@ from common import distributed
 from common.data.batches import Batches
 from common.data.buffers import pool
 from common.data.files import DataFile
-from common.data.order import EvaluationOrder, Order, TrainingOrder
+from common.data.order import EvaluationOrder, Order, TrainingOrder, as_begun
 from common.data.sources import ArraySpec, GraphSource
 from common.errors import UserError, storage_problem
 from tf_deepcam.config import DataSettings
@@ -63,14 +63,15 @@ def staged_form(path: str) -> tuple:
 class Staging:
     """Where samples are staged, and how they get there and back."""
 
-    def __init__(self, settings: DataSettings, shape: tuple, reader: Reader):
-        """shape: (height, width, channels)."""
+    def __init__(self, settings: DataSettings, shape: tuple, reader: Reader, began_on: int = 0):
+        """shape: (height, width, channels). began_on: as common.data.batches.training_batches takes it."""
         self.folder = Path(settings.stage_dir).expanduser()
         self.dtype = np.dtype(settings.stage_dtype)
         self._shape, self._reader, self._copies = shape, reader, settings.stage_copies
-        if distributed.size() % self._copies:
+        self._began_on = began_on or distributed.size()
+        if self._began_on % self._copies:
             raise UserError(
-                f"data.stage_copies {self._copies} does not divide the {distributed.size()} ranks: use a divisor",
+                f"data.stage_copies {self._copies} does not divide the {self._began_on} ranks: use a divisor",
                 on_all_ranks=True,
             )
         self.bytes = int(np.prod(shape)) * self.dtype.itemsize + shape[0] * shape[1]
@@ -85,10 +86,10 @@ class Staging:
     def own_share(self, batches: Batches) -> list[int]:
         """Which files of staged batches, by number, are this rank's to stage: ranks of a node that hold the same ones
         share them out. A collective call."""
-        group = distributed.rank() // self._copies if batches.training else distributed.rank()
-        holds = (socket.gethostname(), group)
+        files = sorted(batches.held_files())
+        holds = (socket.gethostname(), hashlib.sha256(str(files).encode()).hexdigest())
         peers = [rank for rank, other in enumerate(distributed.gather_objects(holds)) if other == holds]
-        return batches.held_files()[peers.index(distributed.rank()) :: len(peers)]
+        return files[peers.index(distributed.rank()) :: len(peers)]
 
     def stage(self, sources: list, threads: int) -> int:
         """Make the staged files of this rank's `sources` that are missing; returns how many. A collective call.
@@ -157,7 +158,8 @@ class Staging:
         rank, size = distributed.rank(), distributed.size()
         order: Order
         if source.training:
-            order = TrainingOrder(len(files), 1, seed, rank, size, 1, fixed_share=True, copies=self._copies)
+            own = TrainingOrder(len(files), 1, seed, rank, size, 1, fixed_share=True, copies=self._copies)
+            order = as_begun(own, self._began_on, source.batch_size).order
         else:
             order = EvaluationOrder(len(files), 1, rank, size)
         return Batches(files, staged_source(files, self._shape, self.dtype), order, source.batch_size, source.training)

@@ -1,8 +1,9 @@
 """Which samples a rank sees, and when: every sample once, the same again for the same seed, and known answers."""
 
+import numpy as np
 import pytest
 
-from common.data.order import EvaluationOrder, TrainingOrder, share
+from common.data.order import EvaluationOrder, TrainingOrder, as_begun, share
 
 
 def order(
@@ -99,3 +100,35 @@ def test_the_files_of_a_share():
 
 def test_ranks_of_more_than_there_are_samples_hold_nothing():
     assert TrainingOrder(1, 2, 1, rank=0, size=5, window=2).epoch(0).tolist() == []
+
+
+@pytest.mark.parametrize("copies", [0, 1, 3])  # 0: dealt out anew in every epoch
+@pytest.mark.parametrize(("files", "per_file"), [(29, 1), (7, 6)])
+@pytest.mark.parametrize("size", [1, 2, 4, 6, 12])
+def test_a_run_that_goes_on_on_other_ranks_sees_the_global_batches_that_it_would_have_seen(
+    files, per_file, size, copies
+):
+    """Begun on 3 ranks with 4 samples each."""
+
+    def made(rank: int, size: int, copies: int) -> TrainingOrder:
+        return TrainingOrder(files, per_file, 5, rank, size, 3, fixed_share=copies > 0, copies=max(copies, 1))
+
+    def global_batches(orders: list, own: int, epoch: int) -> list:
+        updates = files * per_file // 12
+        parts = [order.epoch(epoch)[: updates * own].reshape(updates, own, 2) for order in orders]
+        return np.concatenate(parts, 1).tolist()
+
+    begun = [made(rank, 3, copies) for rank in range(3)]
+    now = [as_begun(made(rank, size, copies), 3, 12 // size).order for rank in range(size)]
+    for epoch in (0, 1, 5):
+        assert global_batches(now, 12 // size, epoch) == global_batches(begun, 4, epoch)
+    for order in now:
+        held = set(map(tuple, order.held().tolist()))
+        assert {tuple(sample) for epoch in range(6) for sample in order.epoch(epoch).tolist()} <= held
+        assert order.samples == files * per_file
+
+
+def test_a_run_on_the_ranks_that_it_began_on_has_its_own_order():
+    own = order(7, 6, 1, 3)
+    assert as_begun(own, 3, 4) == as_begun(own, 0, 4) == (own, 1)
+    assert as_begun(order(7, 6, 1, 2), 3, 6).orders == 2  # ranks 1 and 2 of the three, one of them in half
