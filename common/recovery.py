@@ -29,6 +29,7 @@ from common.training.settings import most_ranks
 
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "PasswordAuthentication=no", "-o", "StrictHostKeyChecking=no")
 _ANSWER_SECONDS = 10
+_TRIES = 2
 # Of Slurm's states of a node (scontrol's manual); a star is one that does not respond. One that drains still computes.
 _GONE = re.compile(r"State=\S*(DOWN|FAIL|NOT_RESPONDING|NO_RESPOND|POWERED|\*)")
 _ASKED_TO_END = (signal.SIGINT, signal.SIGTERM)
@@ -171,7 +172,9 @@ def answers(host: str) -> bool:
     """Whether a host can be used: it is this one, or Slurm does not call it down and its sshd lets us in."""
     if _is_here(host):
         return True
-    return not _down_in_slurm(host) and _quietly([*_SSH, "-o", f"ConnectTimeout={_ANSWER_SECONDS}", host, "true"]) == 0
+    ask = [*_SSH, "-o", f"ConnectTimeout={_ANSWER_SECONDS}", host, "true"]
+    # Asked again before it is given up: a host that is busy is not gone.
+    return not _down_in_slurm(host) and any(_quietly(ask) == 0 for _ in range(_TRIES))
 
 
 def _is_here(host: str) -> bool:

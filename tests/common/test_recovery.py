@@ -170,6 +170,13 @@ def test_this_host_answers_and_one_that_is_not_there_does_not(tmp_path, monkeypa
     assert not recovery.answers("farther")
 
 
+def test_a_host_that_answers_when_it_is_asked_again_is_not_lost(tmp_path, monkeypatch):
+    (tmp_path / "ssh").write_text(f"#!/bin/sh\n[ -e {tmp_path}/asked ] && exit 0\ntouch {tmp_path}/asked\nexit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert recovery.answers("busy")
+
+
 def test_a_folder_that_a_rank_still_holds_is_waited_for(tmp_path):
     recovery.wait_until_free(tmp_path)  # never opened
     (tmp_path / ".lock").touch()
