@@ -43,7 +43,7 @@ def main(config: Config) -> int:
         figures.draw_networks(config, found, costs, pictures[-1])
     show(*tables)
     (folder / "study.md").write_text("\n\n".join(map(markdown, tables)) + "\n", encoding="utf-8")
-    print(f"written: {folder / 'study.md'}, {', '.join(map(str, pictures))}; the runs: {folder}")
+    print(f"written: {', '.join(map(str, [folder / 'study.md', *pictures]))}; the runs: {folder}")
     if failed:
         raise UserError(
             f"{len(failed)} runs failed, as said above: the same command tries them again ({failed[0]} ...)"
