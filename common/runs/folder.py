@@ -88,8 +88,8 @@ def open_run(settings: Settings, output: OutputSettings, command: str, resume: O
     """Make a new run folder, or open the one to go on with. A collective call.
 
     command: what is run, such as "deepcam train"; a run goes on only with its own.
-    resume: None for a new run; a folder; or "auto" for the newest run of this command in `output.folder` (or the one
-        called run_name) that has checkpoints, and a new run if there is none.
+    resume: None for a new run; a folder; or "auto" for this command's run called run_name, without a name its newest in
+        `output.folder` that has checkpoints, and a new run if there is none.
     Raises UserError if the name is taken, the folder cannot be written or is in use, or command or settings differ
     from the run's own.
     """
@@ -157,8 +157,11 @@ def _folder_to_resume(parent: Path, name: str, command: str, resume: Optional[st
                 "a run goes on with the command that it was started with"
             )
         return folder
-    folders = [parent / name] if name else sorted(parent.glob("*"), reverse=True)
-    for folder in folders:
+    if name:
+        # Without a checkpoint too: a job that is requeued before its first one has its folder already.
+        mine = (parent / name / "config.yaml").is_file() and command_of(parent / name) == command
+        return parent / name if mine else None
+    for folder in sorted(parent.glob("*"), reverse=True):
         if any(folder.glob("checkpoints/step-*")) and command_of(folder) == command:
             return folder
     return None

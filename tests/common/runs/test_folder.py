@@ -95,6 +95,14 @@ def test_auto_takes_the_newest_run_of_the_same_command_with_checkpoints(tmp_path
     assert open_run(tmp_path, resume="auto").path == newer.path
 
 
+def test_a_job_that_was_requeued_before_its_first_checkpoint_begins_again_in_its_folder(tmp_path):
+    first = closed(open_run(tmp_path, "output.run_name=job-7", resume="auto"))
+    again = open_run(tmp_path, "output.run_name=job-7", resume="auto")
+    assert (again.path, again.resumed) == (first.path, True)
+    with pytest.raises(UserError, match="job-7: exists already"):
+        open_run(tmp_path, "output.run_name=job-7", resume="auto", command="another command")
+
+
 def test_auto_without_a_run_starts_one(tmp_path):
     assert open_run(tmp_path, resume="auto").resumed is False
 
