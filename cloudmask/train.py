@@ -9,7 +9,7 @@ import tensorflow as tf
 from cloudmask import baseline, reference_log
 from cloudmask.config import Config
 from cloudmask.task import TrainingData, make_task, training_data
-from common import distributed
+from common import distributed, keras_files
 from common.optim import optimizers
 from common.runs.files import deliver
 from common.runs.folder import Run
@@ -108,7 +108,7 @@ def _log_settings(config: Config, session: Session, data: TrainingData, sizes: B
 
 def _save(network: tf.keras.Model, rule: baseline.Threshold, run: Run, config: Config) -> None:
     (run / "baseline.json").write_text(json.dumps(rule.as_dict(), indent=1) + "\n", encoding="utf-8")
-    network.save(run / "model.keras")
+    keras_files.save(network, run / "model.keras")
     wanted = config.report.model_file
     suffix = Path(wanted).suffix
     if config.report.saved_model or (wanted and suffix not in (".keras", ".h5", ".hdf5")):

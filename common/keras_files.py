@@ -1,4 +1,4 @@
-"""Weights out of Keras' files, by name and shape, into a network of ours.
+"""Weights into Keras' files, and out of them, by name and shape, into a network of ours.
 
 What a file describes is never built: a .keras or .h5 file may name any function of any module as a layer, and Keras'
 safe mode does not stop all of them. Only arrays are taken.
@@ -26,6 +26,11 @@ _UNREADABLE = (
     tf.errors.OpError,
 )
 _DESCRIPTION_BYTES = 16 << 20  # a .keras file's config.json is well below
+
+
+def save(network: tf.keras.Model, path: Path) -> None:
+    """Write a .keras file. To TensorFlow 2.12 that name alone is one of an HDF5 file."""
+    network.save(path, save_format="keras_v3")
 
 
 def load_weights(network: tf.keras.Model, path: Path) -> None:

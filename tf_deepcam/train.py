@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from common import distributed
+from common import distributed, keras_files
 from common.optim import optimizers
 from common.runs.folder import Run
 from common.session import Session
@@ -83,7 +83,7 @@ def train(config: Config, session: Session) -> dict:
         begin=lambda: _begin(asked, task, optimizer, run),
     )
     if distributed.is_root():
-        task.network.save(run / "model.keras")
+        keras_files.save(task.network, run / "model.keras")
         weights.save(task.network, run / "model.npz")
         pictures.draw_samples(task.network, batches.validation, config, run)
     run.record("training", **summary)

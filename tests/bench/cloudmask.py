@@ -190,10 +190,11 @@ def end_to_end(output: str) -> None:
         scenes(Path(folder) / "scenes", 8)
         tf = start()
         from cloudmask.network.unet import unet
+        from common import keras_files
         from common.inference import frozen
 
         network = unet()
-        network.save(Path(folder) / "model.keras")
+        keras_files.save(network, Path(folder) / "model.keras")
         compiled, image = frozen(network), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
         alone = lambda warmup: repeat(lambda: compiled(image).numpy(), 3, warmup)  # noqa: E731
         ours, limit, before = [], [], alone(2)

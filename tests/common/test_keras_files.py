@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from cloudmask import config as cloudmask_config
 from cloudmask.network import networks, unet
+from common import keras_files
 from common.errors import UserError
 from common.keras_files import layer_settings, load_weights
 from tf_deepcam.config import ModelSettings
@@ -50,7 +51,7 @@ def with_exploit(source: Path, target: Path, mark: Path) -> Path:
 
 def test_a_keras_file_that_would_run_a_program_gives_its_weights_and_runs_nothing(tmp_path):
     network, mark = unet.unet(), tmp_path / "mark"
-    network.save(tmp_path / "good.keras")
+    keras_files.save(network, tmp_path / "good.keras")
     bad = with_exploit(tmp_path / "good.keras", tmp_path / "bad.keras", mark)
     with contextlib.suppress(Exception):  # whatever it raises afterwards: Keras itself runs the program
         tf.keras.models.load_model(bad)
@@ -63,7 +64,7 @@ def test_a_keras_file_that_would_run_a_program_gives_its_weights_and_runs_nothin
 
 def test_the_same_for_deepcam(tmp_path):
     network, mark = deeplab.deeplab(width=0.05, middle_blocks=1), tmp_path / "mark"
-    network.save(tmp_path / "good.keras")
+    keras_files.save(network, tmp_path / "good.keras")
     bad = with_exploit(tmp_path / "good.keras", tmp_path / "bad.keras", mark)
     loaded = trained.load(str(bad), ModelSettings(), 16)
     assert not mark.exists()

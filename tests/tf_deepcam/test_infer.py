@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import timing
+from common import keras_files, timing
 from common.errors import UserError
 from common.training import checkpoints
 from tests.helpers import errors, run
@@ -35,7 +35,7 @@ def inputs(tmp_path_factory) -> Path:
     place = staging.Staging(settings, (HEIGHT, WIDTH, 16), data.reader(samples, settings))
     assert place.stage(samples, 2) == 5
     network = model.deeplab(width=0.05, middle_blocks=1)
-    network.save(root / "model.keras")
+    keras_files.save(network, root / "model.keras")
     weights.save(network, root / "model.npz")
     return root
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common import keras_files
 from common.errors import UserError
 from common.optim import optimizers
 from common.optim.optimizers import OptimizerSettings
 from common.optim.schedules import ScheduleSettings
 from tests.helpers import GOLDEN, run
+from tests.versions import ON_2_12
 from tf_deepcam import losses
 from tf_deepcam.config import ModelSettings
 from tf_deepcam.network import deeplab, trained, weights
@@ -129,12 +131,13 @@ def test_arrays_that_do_not_fit_are_named_and_nothing_is_changed(change, message
 
 def test_it_is_saved_and_loaded(tmp_path):
     small = deeplab.deeplab(width=0.05, middle_blocks=1)
-    small.save(tmp_path / "model.keras")
+    keras_files.save(small, tmp_path / "model.keras")
     image = np.random.default_rng(0).random((1, 32, 48, 16), dtype=np.float32)
     loaded = tf.keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded(image), small(image), atol=1e-6)
 
 
+@pytest.mark.skipif(ON_2_12, reason="saved by TensorFlow 2.15, whose .keras files 2.12 cannot read")
 @pytest.mark.parametrize("name", ["deepcam_flat_layout", "deepcam_groups_flat_layout"])
 def test_a_file_that_was_saved_before_the_code_was_moved_still_loads(name):
     found = trained.load(str(GOLDEN / f"{name}.keras"), ModelSettings(), 16)
