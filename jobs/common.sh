@@ -128,8 +128,8 @@ launch() {
             launcher=horovodrun
         fi
     fi
-    case $launcher in
-        srun) run_until_warned srun --mpi="$mpi" "$@" "$python" "${program[@]}" ;;
+    case $launcher in # over MPI, ranks would wait for ever for one that was killed: srun is to end them
+        srun) run_until_warned srun --mpi="$mpi" --kill-on-bad-exit=1 "$@" "$python" "${program[@]}" ;;
         mpirun) run_until_warned mpirun --bind-to none -np "$ranks" "$python" "${program[@]}" ;;
         horovodrun) by_horovodrun "$ranks" -H "$(hosts "$((ranks / SLURM_NNODES))")" ;; # without -H all land on one node
         *) fail "LAUNCHER is '$launcher': srun, mpirun and horovodrun are known" ;;
