@@ -16,6 +16,7 @@ from cloudmask.network import networks, unet
 from common import keras_files
 from common.errors import UserError
 from common.keras_files import layer_settings, load_weights
+from tests.versions import OWN_KERAS_FILES
 from tf_deepcam.config import ModelSettings
 from tf_deepcam.network import deeplab, trained, weights
 
@@ -49,6 +50,7 @@ def with_exploit(source: Path, target: Path, mark: Path) -> Path:
     return target
 
 
+@OWN_KERAS_FILES
 def test_a_keras_file_that_would_run_a_program_gives_its_weights_and_runs_nothing(tmp_path):
     network, mark = unet.unet(), tmp_path / "mark"
     keras_files.save(network, tmp_path / "good.keras")

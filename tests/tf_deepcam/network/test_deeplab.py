@@ -12,7 +12,7 @@ from common.optim import optimizers
 from common.optim.optimizers import OptimizerSettings
 from common.optim.schedules import ScheduleSettings
 from tests.helpers import GOLDEN, run
-from tests.versions import ON_2_12
+from tests.versions import ON_2_12, OWN_KERAS_FILES
 from tf_deepcam import losses
 from tf_deepcam.config import ModelSettings
 from tf_deepcam.network import deeplab, trained, weights
@@ -129,6 +129,7 @@ def test_arrays_that_do_not_fit_are_named_and_nothing_is_changed(change, message
         np.testing.assert_array_equal(ours, theirs)
 
 
+@OWN_KERAS_FILES
 def test_it_is_saved_and_loaded(tmp_path):
     small = deeplab.deeplab(width=0.05, middle_blocks=1)
     keras_files.save(small, tmp_path / "model.keras")
