@@ -183,9 +183,10 @@ def _attributes(config: Config, path: Path) -> dict:
 
 
 def _warm_up(job: Job) -> None:
-    """Compile the forward pass and touch its memory, so that the first scene is timed as the others are."""
+    """Compile forward pass and scores and touch their memory, so that the first scene is timed as the others are."""
     if job.forward is None:
         return
+    scoring.prepare()
     blank = np.zeros((1, *job.tiling.padded_shape, CHANNELS), np.float32)
     for _ in range(job.config.inference.warmup_scenes):
         job.tiling.mask(job.forward, blank)

@@ -153,6 +153,8 @@ def score(
     counted, measured: which pixels count, and which were measured; uint8, 0 or 1. Where `ancillary` has the truth, all
     masks and the labels are scored against it besides.
     """
+    probability = probability.view()
+    probability.flags.writeable = False  # as it comes from TensorFlow, so that `prepare` compiles for it
     truth, weight, seen = cloud.view(bool), counted.view(bool), measured.view(bool)
     everywhere = np.ones_like(truth)
     masks = {NETWORK: probability > threshold, **others}
@@ -174,6 +176,12 @@ def score(
         beside = ancillary._replace(truth=None)
         result.truth = score(probability, threshold, others, known, counted, measured, beside)
     return result
+
+
+def prepare() -> None:
+    """Compile what `score` calls, so that the first scene does not wait for it."""
+    one = np.ones((1, 1), np.uint8)
+    score(np.zeros((1, 1), np.float32), 0.5, {}, one, one, one, Ancillary())
 
 
 @compiled

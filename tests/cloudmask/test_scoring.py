@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from cloudmask import scoring
+from cloudmask import scores, scoring
 from cloudmask.data.ancillary import Ancillary
 from cloudmask.scores import BinaryCounts
 from cloudmask.scoring import Scores, scene_means, score, strata
@@ -89,6 +89,20 @@ def test_a_probability_of_one_is_in_the_last_bin():
     ones = np.ones((1, 3), np.uint8)
     found = score(np.ones((1, 3), np.float32), 0.5, {}, ones, ones, ones, Ancillary()).calibration
     assert found[0].tolist() == [0.0] * (scoring.BINS - 1) + [3.0]
+
+
+def test_after_preparation_no_scene_waits_for_a_compilation():
+    scoring.prepare()
+    functions = (scores._sums, scoring._calibration)
+    before = [len(function.nopython_signatures) for function in functions]
+    cloud = np.ones((4, 6), np.uint8)
+    truth = Ancillary(truth=cloud.view(bool))
+    of_tiles = np.full((4, 6), 0.9, np.float32)
+    of_tensorflow = of_tiles.copy()
+    of_tensorflow.flags.writeable = False
+    for probability in (of_tiles, of_tensorflow):
+        score(probability, 0.5, {"baseline": cloud.view(bool)}, cloud, cloud, cloud, truth)
+    assert [len(function.nopython_signatures) for function in functions] == before
 
 
 def test_nan_has_no_bin():
