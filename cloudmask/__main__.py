@@ -11,8 +11,7 @@ synthesize  make scenes in the real format and size
 study       train networks and losses on labels of several errors, and compare; goes on where it was stopped
 
 run and train take --resume [FOLDER], and --dry-run, which takes one update and says how much memory and time training
-needs. Under `horovodrun -np N` they, infer and convert run on N ranks. COMMAND --help
-says more.
+needs. Under `horovodrun -np N` they, infer and convert run on N ranks. COMMAND --help says more.
 """
 
 import argparse
@@ -25,11 +24,10 @@ from common.errors import UserError
 from common.program import (
     Command,
     check_dry_run,
-    dry_run_argument,
-    resume_argument,
     run_commands,
     settings_arguments,
     settings_file,
+    training_arguments,
 )
 
 # What a command needs is imported when it runs: a wrong word on the command line is answered at once.
@@ -37,19 +35,18 @@ from common.program import (
 
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
     settings_arguments(parser, "cloudmask")
+    parser.set_defaults(resume=None, dry_run=False)  # for commands that do not train
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     _config_arguments(parser)
-    resume_argument(parser)
-    dry_run_argument(parser)
+    training_arguments(parser)
 
 
 def _benchmark(options: argparse.Namespace) -> int:
     """Raises UserError if any scene could not be masked, when all is done."""
-    resume = getattr(options, "resume", None)
-    if options.command != "infer":
-        check_dry_run(options)
+    resume = options.resume
+    check_dry_run(options)
     config = settings.load(settings_file(options.config, resume), options.overrides)
     placement = distributed.init(config.threads)
     from cloudmask import infer, train
@@ -58,7 +55,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     from common.training import precision
 
     command, wanted = options.command, config.report
-    if getattr(options, "dry_run", False):
+    if options.dry_run:
         train.dry_run(config, unrecorded(placement))
         return 0
     if command == "run":

@@ -63,7 +63,8 @@ def settings_arguments(parser: argparse.ArgumentParser, package: str) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as training.seed=3")
 
 
-def resume_argument(parser: argparse.ArgumentParser) -> None:
+def training_arguments(parser: argparse.ArgumentParser) -> None:
+    """--resume and --dry-run, which `check_dry_run` looks at."""
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -71,9 +72,6 @@ def resume_argument(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="go on with a run from its newest checkpoint: its folder, or the newest run if none is given",
     )
-
-
-def dry_run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",

@@ -22,11 +22,10 @@ from common.benchmarks import BENCHMARKS
 from common.program import (
     Command,
     check_dry_run,
-    dry_run_argument,
-    resume_argument,
     run_commands,
     settings_arguments,
     settings_file,
+    training_arguments,
 )
 from tf_deepcam import config as settings
 
@@ -35,8 +34,7 @@ from tf_deepcam import config as settings
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
     _config_arguments(parser)
-    resume_argument(parser)
-    dry_run_argument(parser)
+    training_arguments(parser)
 
 
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
