@@ -14,9 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from tests.helpers import ROOT, environment
+import pytest
+
+from tests.helpers import HEIGHT, PATCH, ROOT, WIDTH, environment, write_scenes
 
 HOSTS = ("node1", "node2", "node3")
 PROGRAMS = ("ip", "nsenter", "unshare", "sshd", "munged", "slurmctld", "slurmd", "sbatch", "srun", "mpirun")
@@ -76,6 +79,31 @@ def missing() -> str:
         return "network namespaces cannot be made here"
     subprocess.run(["ip", "netns", "del", "probe"], check=True)
     return ""
+
+
+@contextlib.contextmanager
+def running() -> Iterator["Cluster"]:
+    """A cluster for a module's tests, with tiny scenes beside it (4 to train on: 24 patches); else they are skipped."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    made = Cluster()
+    try:
+        made.start()
+        write_scenes(made.folder / "scenes", 5)
+        yield made
+    finally:
+        made.stop()
+
+
+def cloudmask_settings(made: "Cluster", epochs: int) -> dict:
+    """Of a training on those scenes."""
+    return {
+        "benchmark": "cloudmask",
+        "data": {"image_h": HEIGHT, "image_w": WIDTH, "patch_size": PATCH, "train_dir": f"{made.folder}/scenes"},
+        "training": {"local_batch_size": 2, "epochs": epochs},
+        "threads": 1,  # sums are added up in the same order wherever the ranks are
+    }
 
 
 class Cluster:

@@ -11,7 +11,6 @@ import yaml
 
 from common.training import checkpoints
 from tests.cluster import cluster as virtual
-from tests.helpers import HEIGHT, PATCH, WIDTH, write_scenes
 from tests.tf_deepcam.samples import write_samples
 
 SMALL = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1")
@@ -19,20 +18,9 @@ SMALL = ("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1")
 
 @pytest.fixture(scope="module")
 def cluster():
-    reason = virtual.missing()
-    if reason:
-        pytest.skip(reason)
-    made = virtual.Cluster()
-    try:
-        made.start()
-        write_scenes(made.folder / "scenes", 5)  # 4 to train on: 24 patches
+    with virtual.running() as made:
         write_samples(made.folder / "cam5", 4, 2)
-        cloudmask = {
-            "benchmark": "cloudmask",
-            "data": {"image_h": HEIGHT, "image_w": WIDTH, "patch_size": PATCH, "train_dir": f"{made.folder}/scenes"},
-            "training": {"local_batch_size": 2, "epochs": 2},
-            "threads": 1,  # sums are added up in the same order wherever the ranks are
-        }
+        cloudmask = virtual.cloudmask_settings(made, epochs=2)
         deepcam = {
             "benchmark": "deepcam",
             "data": {"data_dir_prefix": f"{made.folder}/cam5"},
@@ -43,8 +31,6 @@ def cluster():
         for name, content in (("cloudmask", cloudmask), ("deepcam", deepcam)):
             (made.project / f"{name}.yaml").write_text(yaml.safe_dump(content))
         yield made
-    finally:
-        made.stop()
 
 
 def weights(folder: Path) -> dict:

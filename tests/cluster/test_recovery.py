@@ -12,7 +12,7 @@ import yaml
 
 from common.training import checkpoints
 from tests.cluster import cluster as virtual
-from tests.helpers import HEIGHT, PATCH, WIDTH, records, write_scenes
+from tests.helpers import records
 
 EPOCHS, UPDATES = 10, 4  # of 24 patches: 3 ranks x 2
 INTERVAL = 3  # updates between checkpoints: 3, 6 and 9 are in the middle of an epoch
@@ -27,23 +27,10 @@ pytestmark = pytest.mark.timeout(3 * PATIENCE)
 
 @pytest.fixture(scope="module")
 def cluster():
-    reason = virtual.missing()
-    if reason:
-        pytest.skip(reason)
-    made = virtual.Cluster()
-    try:
-        made.start()
-        write_scenes(made.folder / "scenes", 5)
-        settings = {
-            "benchmark": "cloudmask",
-            "data": {"image_h": HEIGHT, "image_w": WIDTH, "patch_size": PATCH, "train_dir": f"{made.folder}/scenes"},
-            "training": {"local_batch_size": 2, "epochs": EPOCHS},
-            "threads": 1,
-        }
+    with virtual.running() as made:
+        settings = virtual.cloudmask_settings(made, EPOCHS)
         (made.project / "cloudmask.yaml").write_text(yaml.safe_dump(settings))
         yield made
-    finally:
-        made.stop()
 
 
 def wait_for_checkpoint(folder, ended) -> None:
