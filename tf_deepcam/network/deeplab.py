@@ -17,7 +17,7 @@ Layers carry the reference's parameter names, by which tf_deepcam.weights reads 
 import tensorflow as tf
 
 from common.distributed import devices
-from tf_deepcam.network.convolutions import Convolution, Deconvolution
+from tf_deepcam.network.convolutions import Convolution, Deconvolution, DepthwiseConv2D
 from tf_deepcam.network.normalization import GroupBatchNormalization
 
 _RATES = {16: (1, 6, 12, 18), 8: (1, 12, 24, 36)}  # of the pyramid, by output stride
@@ -88,12 +88,10 @@ class _Builder:
 
     def separable(self, x, name: str, channels: int, stride: int = 1, rate: int = 1):
         """A 3 x 3 convolution of each channel, then a 1 x 1 convolution over them."""
-        if stride > 1:
-            x = tf.keras.layers.ZeroPadding2D(1)(x)
-        x = tf.keras.layers.DepthwiseConv2D(
+        x = DepthwiseConv2D(
             3,
             stride,
-            padding="valid" if stride > 1 else "same",
+            padding="same",
             dilation_rate=rate,
             use_bias=False,
             depthwise_initializer=kaiming_normal(9),

@@ -18,13 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError, storage_problem
-from tf_deepcam.network.convolutions import Convolution, Deconvolution
+from tf_deepcam.network.convolutions import Convolution, Deconvolution, DepthwiseConv2D
 from tf_deepcam.network.deeplab import Affine
 
 # Axes of a Keras kernel in PyTorch's order.
 _TO_TORCH = {
     tf.keras.layers.Conv2D: (3, 2, 0, 1),
-    tf.keras.layers.DepthwiseConv2D: (2, 3, 0, 1),
+    DepthwiseConv2D: (2, 3, 0, 1),
     Convolution: (3, 2, 0, 1),
     Deconvolution: (3, 2, 0, 1),
 }

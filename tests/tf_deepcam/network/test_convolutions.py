@@ -67,3 +67,38 @@ def test_gradients_are_those_of_the_plain_deconvolution(batch):
     layer = convolutions.Deconvolution(16)
     layer.build(inputs.shape)
     assert_same_gradients(layer, lambda x: convolutions._plain_deconvolution(x, layer.kernel), inputs, slopes)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_gradients_are_those_of_the_plain_halving_depthwise_convolution(batch):
+    inputs, kernel, slopes = draw((batch, 6, 10, 5), 1), draw((3, 3, 5, 1), 2), draw((batch, 3, 5, 5), 3)
+    results = []
+    for function in (convolutions._halving_depthwise, convolutions._plain_halving_depthwise):
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, kernel])
+            outputs = function(inputs, kernel)
+        results.append((outputs, *tape.gradient(outputs, [inputs, kernel], slopes)))
+    for ours, theirs in zip(*results):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("mixed_bfloat16", 0.02)])
+def test_a_halving_depthwise_convolution_pads_one_pixel_on_every_side(dtype, tolerance):
+    inputs, layer = (
+        draw((1, 6, 4, 3), 1),
+        convolutions.DepthwiseConv2D(3, 2, padding="same", use_bias=False, dtype=dtype),
+    )
+    plain = tf.keras.Sequential(
+        [tf.keras.layers.ZeroPadding2D(1), tf.keras.layers.DepthwiseConv2D(3, 2, use_bias=False)]
+    )
+    layer.build(inputs.shape)
+    plain.build(inputs.shape)
+    plain.set_weights(layer.get_weights())
+    results = []
+    for function in (layer, plain):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = tf.cast(function(inputs), tf.float32)
+        results.append((outputs, *tape.gradient(outputs, [inputs, *function.trainable_variables])))
+    for ours, theirs in zip(*results):
+        np.testing.assert_allclose(ours, theirs, atol=tolerance * np.abs(theirs).max())
