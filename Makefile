@@ -11,7 +11,7 @@ help:
 	@echo "make test       install, then check style and types and run the tests"
 	@echo "make test-cluster  the job scripts on a Slurm of three virtual hosts (root, Slurm, Open MPI; else skipped)"
 	@echo "make fuzz       a hundred times as many damaged files as 'make test' tries"
-	@echo "make test-slow  the tests that take minutes"
+	@echo "make test-slow  the tests that 'make test' leaves out: trainings on several ranks, and what takes long"
 	@echo "make bench      measure speeds, each beside this machine's limit (writes bench/)"
 	@echo "make venv       install only, into $(VENV); 'make venv GPU=1' for NVIDIA GPUs with NCCL,"
 	@echo "                'make venv SYSTEM_TENSORFLOW=1' on the TensorFlow that python has"
@@ -37,7 +37,7 @@ fuzz: $(INSTALLED)
 	@LONG=1 $(PYTHON) -m pytest --timeout 7200 tests/test_damage.py
 
 test-slow: $(INSTALLED)
-	@$(PYTHON) -m pytest -m slow
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m slow --ignore=tests/cluster
 
 bench: $(INSTALLED)
 	@$(PYTHON) -m tests.bench

@@ -160,6 +160,7 @@ def test_the_report_shows_network_and_baseline(trained):
     assert scores["baseline"]["accuracy_measured_pixels"] > 0.99  # these labels are a threshold's
 
 
+@pytest.mark.slow
 def test_a_taken_run_name_and_a_second_inference(trained):
     """`infer` finds model and baseline of an earlier run; the same name again is refused and nothing is touched."""
     folder, _ = trained
@@ -229,6 +230,7 @@ def products(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_products_are_masked_where_they_lie(trained, products, tmp_path):
     """Twice, with masks in both forms, scored by kind of pixel."""
     arguments = [*TINY, f"inference.inference_dir={products}", "inference.output=both", "inference.num_runs=2"]
@@ -253,6 +255,7 @@ def test_products_are_masked_where_they_lie(trained, products, tmp_path):
     assert len(list((tmp_path / "a" / "pictures").glob("S3*.png"))) == 2
 
 
+@pytest.mark.slow
 def test_training_on_products(products, tmp_path):
     for number in range(3):
         product(tmp_path / "more", NAME.replace("20200101T101500", f"2020010{number + 2}T101500"), seed=number)
@@ -285,6 +288,7 @@ def test_a_grid_over_modes(trained, products, tmp_path):
     assert "threads: 0" in done.stdout  # the best, to paste into a config
 
 
+@pytest.mark.slow
 def test_products_are_converted_by_two_ranks_and_one_bad_one_is_said(products, tmp_path):
     shutil.copytree(products, tmp_path / "products")
     torn = next((tmp_path / "products").glob("S3B*"))
@@ -321,6 +325,7 @@ def test_a_horovod_that_was_built_without_tensorflow_is_one_sentence(tmp_path):
     assert line.startswith("error: Horovod cannot be used with this TensorFlow (Extension horovod.tensorflow")
 
 
+@pytest.mark.slow
 def test_a_file_that_vanishes_in_the_middle_ends_the_run(trained, tmp_path):
     """A later epoch reads the files again; one is gone by then. The checkpoints stay."""
     scenes = tmp_path / "scenes"

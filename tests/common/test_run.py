@@ -49,6 +49,7 @@ def started(folder: Path, words: list, name: str) -> subprocess.Popen:
     return process
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(training):
     folder, words = training
     with started(folder, words, "interrupted") as process:
@@ -61,6 +62,7 @@ def test_ctrl_c_says_how_to_go_on(training):
     assert output.splitlines()[-1].endswith(f"stopped by Ctrl-C; from its last checkpoint it goes on with: {again}")
 
 
+@pytest.mark.slow
 def test_a_killed_rank_is_named_with_its_host(training):
     folder, words = training
     with started(folder, words, "killed") as process:

@@ -1,6 +1,6 @@
 """`make venv GPU=1` in earnest, with the CUDA compiler from PyPI: Horovod with NCCL, on a machine without any GPU.
 
-Downloads 2.5 GB and compiles for minutes. GPU_VENV=FOLDER takes one that is already built.
+Downloads 2.5 GB and compiles for minutes: `python -m pytest -m build`. GPU_VENV=FOLDER takes one that is already built.
 """
 
 import os
@@ -15,7 +15,7 @@ from common.training import checkpoints
 from tests.helpers import ROOT
 from tests.tf_deepcam.samples import TINY, write_samples
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.build, pytest.mark.timeout(7200)]
 
 
 def done(*call, timeout: int = 600, **env: str) -> str:

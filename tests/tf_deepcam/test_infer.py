@@ -156,6 +156,7 @@ def test_measured_runs_are_counted_from_barrier_to_slowest_rank():
     assert found["samples_per_second"]["standard_deviation"] == pytest.approx(2**0.5)
 
 
+@pytest.mark.slow
 def test_the_benchmark_on_two_ranks(inputs, tmp_path):
     settings = [f"inference.data_dirs=[{inputs}/float16]", f"output.folder={tmp_path}", "output.run_name=two"]
     settings += [
@@ -189,6 +190,7 @@ def test_the_benchmark_on_two_ranks(inputs, tmp_path):
     assert "inference.batch_size 3 cannot be shared evenly over 2 ranks" in "".join(errors(again.stdout))
 
 
+@pytest.mark.slow
 def test_the_grid_names_the_best_and_goes_on_after_a_failure(inputs, tmp_path):
     settings = [f"inference.data_dirs=[{inputs}/float16]", f"output.folder={tmp_path}", "output.run_name=grid"]
     settings += ["inference.mode=io", "inference.grid.max_inter_threads=[1, 2]", "inference.grid.batch_size=[1]"]

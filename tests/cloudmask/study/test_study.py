@@ -26,6 +26,7 @@ def studied(tmp_path_factory):
     return folder, output.stdout
 
 
+@pytest.mark.slow
 def test_it_leaves_ordinary_runs_a_table_and_a_picture(studied):
     folder, output = studied
     (truth,) = (each["truth"]["scores"] for each in records(folder / "study" / "pixel-bce-error20-seed5", "inference"))
@@ -38,6 +39,7 @@ def test_it_leaves_ordinary_runs_a_table_and_a_picture(studied):
     assert "pixel-bce-error20-seed5" in reported.stdout
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(studied):
     folder, _ = studied
     before = (folder / "study" / "pixel-bce-error0-seed5" / "metrics.jsonl").stat().st_mtime_ns
@@ -46,6 +48,7 @@ def test_what_is_done_is_not_done_again(studied):
     assert (folder / "study" / "pixel-bce-error0-seed5" / "metrics.jsonl").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_runs_of_other_settings_are_not_taken_for_this_study_s(studied):
     output = run(*arguments(studied[0], "study.label_errors=[0.0,0.2]", "study.seeds=[5]", "optimizer.start_lr=0.5"))
     (line,) = errors(output.stdout)
@@ -53,6 +56,7 @@ def test_runs_of_other_settings_are_not_taken_for_this_study_s(studied):
     assert output.returncode == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_named_and_the_others_are_done(tmp_path):
     output = run(*arguments(tmp_path, "study.losses=[bce]", "study.seeds=[1]", "data.train_split=0.01"))
     assert output.returncode == 1

@@ -86,7 +86,8 @@ def in_one_go(tmp_path_factory):
     return state
 
 
-@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_killed_and_resumed_is_bit_for_bit_the_run_in_one_go(in_one_go, tmp_path, ranks):
     write_scenes(tmp_path / "scenes", 5)
     killed_after = 24 // ranks  # updates: two epochs of four
@@ -127,6 +128,7 @@ def test_a_file_that_only_one_rank_reads_stops_both(tmp_path):
     assert "S3A_004.hdf" in errors(output.stdout)[0]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_both_with_the_step(tmp_path):
     write_scenes(tmp_path / "scenes", 5)
     output = run(*train(tmp_path, "nan", "optimizer.start_lr=1e30"), ranks=2, timeout=120)
@@ -135,6 +137,7 @@ def test_a_loss_that_is_not_finite_stops_both_with_the_step(tmp_path):
     assert "is not a number or infinite at update" in errors(output.stdout)[0]
 
 
+@pytest.mark.slow
 def test_fewer_scenes_than_ranks_is_said_once(tmp_path):
     write_scenes(tmp_path / "scenes", 2)
     output = run(*train(tmp_path, "few"), ranks=2, timeout=120)

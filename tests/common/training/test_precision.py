@@ -80,6 +80,7 @@ run_program(main)
 """
 
 
+@pytest.mark.slow
 def test_one_old_gpu_stops_both_ranks_with_one_line():
     done = subprocess.run(
         command("-c", UNEQUAL, ranks=2), env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=120

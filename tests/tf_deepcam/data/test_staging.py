@@ -160,6 +160,7 @@ def test_copies_that_do_not_divide_the_ranks_are_refused(tmp_path):
         staged(tmp_path, stage_copies=2)
 
 
+@pytest.mark.slow
 def test_the_command_stages_what_training_would(tmp_path):
     write_samples(tmp_path / "data", 3, 1)
     settings = [f"data.data_dir_prefix={tmp_path}/data", f"data.stage_dir={tmp_path}/stage"]

@@ -151,7 +151,8 @@ SETTINGS = {"optimizer_betas": (0.9, 0.999), "eps": 1e-6, "eps_form": "pytorch",
 
 
 @pytest.mark.parametrize(
-    ("name", "start_lr", "max_grad_norm"), [("Adam", 1e-4, 0.0), ("AdamW", 1e-4, 0.0), ("LAMB", 1e-3, 1.0)]
+    ("name", "start_lr", "max_grad_norm"),
+    [("Adam", 1e-4, 0.0), pytest.param("AdamW", 1e-4, 0.0, marks=pytest.mark.slow), ("LAMB", 1e-3, 1.0)],
 )
 def test_five_steps_of_each_optimizer(golden, network, name, start_lr, max_grad_norm):
     image, labels = map(tf.constant, golden_input("input-train", 2, 96, 144))

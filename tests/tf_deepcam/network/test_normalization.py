@@ -29,6 +29,7 @@ def test_a_group_of_all_ranks_is_one_rank_with_the_whole_batch(alone, tmp_path):
     np.testing.assert_allclose(two["means"], np.repeat(alone["means"], 2, 0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_groups_of_two_of_four_ranks_keep_to_themselves(alone, tmp_path):
     four = result(tmp_path, 4, 2)
     values = np.random.default_rng(3).normal(2.0, 3.0, (8, 4, 5, 3)).astype(np.float32)

@@ -50,6 +50,7 @@ def test_split_leaves_another_s_file_alone(tmp_path):
     assert not (tmp_path / "out" / "test").exists()
 
 
+@pytest.mark.slow
 def test_summarize_equals_numpy_and_does_not_depend_on_ranks(tmp_path):
     for ranks in (1, 2):
         root = tmp_path / str(ranks)
