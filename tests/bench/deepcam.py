@@ -146,10 +146,10 @@ def reading() -> None:
 
 
 MEASUREMENTS = {
-    "forward-float32": lambda: forward("float32", 0.85),
-    "forward-bfloat16": lambda: forward("mixed_bfloat16", 0.75),
-    "step-float32": lambda: step("float32", 0.80),
-    "step-bfloat16": lambda: step("mixed_bfloat16", 0.60),
+    "forward-float32": lambda: forward("float32", 0.95),
+    "forward-bfloat16": lambda: forward("mixed_bfloat16", 0.95),
+    "step-float32": lambda: step("float32", 0.85),
+    "step-bfloat16": lambda: step("mixed_bfloat16", 0.75),
     "recompute-float32": lambda: recompute("float32"),
     "recompute-bfloat16": lambda: recompute("mixed_bfloat16"),
     "reading": reading,
