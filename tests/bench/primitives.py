@@ -5,6 +5,7 @@ Such as `python -m tests.bench.primitives deepcam step mixed_bfloat16`. oneDNN p
 tests.bench.contestants.ours. What TensorFlow computes by itself (Eigen's sums, most of a batch norm) is the rest.
 """
 
+import argparse
 import subprocess
 import sys
 from collections import defaultdict
@@ -68,10 +69,10 @@ def measured(*what: str) -> tuple[float, dict[Primitive, list[float]]]:
 def table(title: str, seconds: float, found: dict[Primitive, list[float]]) -> Table:
     total = sum(map(sum, found.values())) / UNITS
     shown = Table(title=f"{title}: {seconds:.2f} s, {total / 1e3:.2f} s of it in oneDNN", box=box.SIMPLE_HEAD)
-    for column, side in (("ms", "right"), ("times", "right"), ("primitive", "left"), ("implementation", "left")):
-        shown.add_column(column, justify=side)
-    shown.add_column("types", justify="left")
-    shown.add_column("shape", justify="left", overflow="fold")
+    for column in ("ms", "times"):
+        shown.add_column(column, justify="right")
+    for column in ("primitive", "implementation", "types", "shape"):
+        shown.add_column(column, overflow="fold")
     slowest = sorted(found.items(), key=lambda item: -sum(item[1]))[:SHOWN]
     for primitive, times in slowest:
         kind, *others = primitive
@@ -80,9 +81,12 @@ def table(title: str, seconds: float, found: dict[Primitive, list[float]]) -> Ta
 
 
 def main() -> None:
-    benchmark, kind, precision = (*sys.argv[1:], "float32")[:3]
-    title = f"{benchmark}, {kind}, {precision}"
-    Console(width=None if sys.stdout.isatty() else 170).print(table(title, *measured(benchmark, kind, precision)))
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.primitives", description=__doc__.splitlines()[0])
+    parser.add_argument("benchmark", choices=["cloudmask", "deepcam"])
+    parser.add_argument("kind", choices=["forward", "step"])
+    parser.add_argument("precision", nargs="?", choices=["float32", "mixed_bfloat16"], default="float32")
+    what = vars(parser.parse_args()).values()
+    Console(width=None if sys.stdout.isatty() else 170).print(table(", ".join(what), *measured(*what)))
 
 
 if __name__ == "__main__":
