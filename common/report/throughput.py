@@ -40,7 +40,7 @@ def is_instance(run: RunLog) -> bool:
 
 
 def instance_groups(runs: list[RunLog]) -> list[list[RunLog]]:
-    """Instances of one kind that were trained at once."""
+    """Instances of one kind that were trained at once, by their numbers."""
     kinds = defaultdict(list)
     for run in runs:
         if is_instance(run) and run.first("run_start"):
@@ -54,7 +54,13 @@ def instance_groups(runs: list[RunLog]) -> list[list[RunLog]]:
                 groups.append([])
             groups[-1].append(run)
             last = max(_stop(run), last or 0)
-    return groups
+    return [sorted(group, key=_number) for group in groups]
+
+
+def _number(run: RunLog) -> float:
+    """Of the instance; a log of another program may have a name there."""
+    value = run.value("instance_id")
+    return value if isinstance(value, (int, float)) else 0
 
 
 def _start(run: RunLog) -> int:

@@ -1,6 +1,5 @@
 """jobs/five_runs.sh and jobs/throughput.sh: seeds, names, failures; and real models trained at once."""
 
-import os
 import subprocess
 
 import pytest
@@ -8,13 +7,13 @@ import pytest
 from common.report import __main__ as report
 from common.report import forms
 from common.report.throughput import fit, instance_groups
-from tests.helpers import ROOT, run
+from tests.helpers import ROOT, environment, run
 from tests.tf_deepcam.samples import TINY, write_samples
 
 
-def script(name: str, *words, cwd, **environment) -> subprocess.CompletedProcess:
+def script(name: str, *words, cwd, **more) -> subprocess.CompletedProcess:
     command = ["bash", str(ROOT / "jobs" / name), *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment})
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment(**more))
 
 
 def test_five_runs_follow_each_other_with_seeds_of_their_own(tmp_path):

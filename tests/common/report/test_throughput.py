@@ -54,6 +54,11 @@ def test_what_is_no_trained_model_of_its_own_is_pruned_and_said(tmp_path):
     }
 
 
+def test_a_group_is_named_by_its_instances_numbers_whichever_began_first(tmp_path):
+    form = throughput_table(instances(tmp_path, [10, 10])[::-1], ASKED)
+    assert texts(form.columns[0]) == ["m0 ... m1: all trained models"]
+
+
 def test_instances_of_another_time_or_size_are_another_result(tmp_path):
     assert len(instance_groups(instances(tmp_path, [10, 10]))) == 1
     other = read(write_log(tmp_path / "other.log", instance_id=9, number_of_ranks=8))
