@@ -17,6 +17,9 @@ from common.errors import InterruptedTrainingError, UserError, storage_problem
 
 _RANK_0_SPEAKS_SECONDS = 20.0  # at most: a launcher that sees rank 0 gone ends the others
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# In what Horovod raises on the ranks that are left when one has gone. Gloo has a message for each way in which a peer
+# may go (closed, reset, silent for too long); all but the second one here begin with the file that they were raised in.
+_PEER_GONE = ("Horovod has been shut down", "Application timeout caused pair closure", "/gloo/transport/")
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,11 +117,10 @@ def run_program(main: Callable[[], int]) -> None:
         full = _full_disk(error)
         if full:
             print(f"error: {full}", file=sys.stderr)
-        # What Horovod and Gloo raise on the ranks that are left when one has gone.
-        elif not any(text in str(error) for text in ("Horovod has been shut down", "Connection closed by peer")):
-            traceback.print_exc()
-        else:
+        elif any(text in str(error) for text in _PEER_GONE):
             print("stopped: another rank failed; its message says why", file=sys.stderr)
+        else:
+            traceback.print_exc()
         code = 1
     except KeyboardInterrupt:
         print("error: stopped by Ctrl-C", file=sys.stderr)

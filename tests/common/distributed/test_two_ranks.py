@@ -145,3 +145,12 @@ def test_fewer_scenes_than_ranks_is_said_once(tmp_path):
     (line,) = errors(output.stdout)
     assert "1 training scenes in" in line
     assert "for 2 ranks: start at most one rank per scene" in line
+
+
+@pytest.mark.slow
+def test_a_peer_that_falls_silent_in_an_exchange_is_a_lost_rank_and_no_fault_of_the_program():
+    program = "tests.common.distributed.silent_peer"
+    done = run("-m", "common.run", "-np", 2, "--", program, HOROVOD_GLOO_TIMEOUT_SECONDS="5")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout  # for which nothing is started again
+    assert done.stdout.splitlines()[-1].startswith("error: a rank, its host or its link was lost; ")
