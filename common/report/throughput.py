@@ -54,13 +54,7 @@ def instance_groups(runs: list[RunLog]) -> list[list[RunLog]]:
                 groups.append([])
             groups[-1].append(run)
             last = max(_stop(run), last or 0)
-    return [sorted(group, key=_number) for group in groups]
-
-
-def _number(run: RunLog) -> float:
-    """Of the instance; a log of another program may have a name there."""
-    value = run.value("instance_id")
-    return value if isinstance(value, (int, float)) else 0
+    return [sorted(group, key=lambda run: run.number("instance_id") or 0) for group in groups]
 
 
 def _start(run: RunLog) -> int:

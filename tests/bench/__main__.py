@@ -13,10 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from common.report import tables
 from tests.bench import cloudmask, deepcam, rivals
 from tests.helpers import ROOT, environment
 
@@ -51,11 +48,10 @@ def main() -> int:
             return 1
         found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         rows += [{"benchmark": benchmark, **values} for values in found]
-    console = Console(width=None if sys.stdout.isatty() else 170)
     for benchmark, (title, _) in BENCHMARKS.items():
         own = [values for values in rows if values["benchmark"] == benchmark]
         if own:
-            console.print(_table(title, own))
+            tables.show(_table(title, own), width=170)
     folder = ROOT / "bench"
     folder.mkdir(exist_ok=True)
     only_rivals = all(row["benchmark"] == "rivals" for row in rows)
@@ -71,22 +67,11 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _table(title: str, rows: list) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column, side in (
-        ("measurement", "left"),
-        ("ours", "right"),
-        ("spread", "right"),
-        ("limit", "right"),
-        ("spread", "right"),
-        ("unit", "left"),
-        ("ratio", "right"),
-        ("interval", "right"),
-        ("target", "right"),
-        ("", "left"),
-        ("what the limit is", "left"),
-    ):
-        table.add_column(column, justify=side)
+def _table(title: str, rows: list) -> tables.PlainTable:
+    figures = ("ours", "spread", "limit", "spread", "ratio", "interval", "target")
+    table = tables.table(title, "measurement", *figures)
+    for column in ("", "unit", "what the limit is"):
+        table.add_column(column, overflow="fold")
     for row in rows:
         if "skipped" in row:
             table.add_row(row["name"], *[""] * 9, f"skipped: {row['skipped']}")
@@ -97,11 +82,11 @@ def _table(title: str, rows: list) -> Table:
             f"{row['spread']:.0%}",
             f"{row['limit']:.3g}",
             f"{row['limit_spread']:.0%}",
-            row["unit"],
             f"{row['ratio']:.2f}",
             "{:.2f} to {:.2f}".format(*row["interval"]),
             f">= {row['target']:.2f}",
             row["verdict"],
+            row["unit"],
             row["limit_is"],
         )
     return table

@@ -12,10 +12,8 @@ from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
+from common.report import tables
 from tests.helpers import ROOT, environment
 
 UNITS = 5
@@ -66,17 +64,15 @@ def measured(*what: str) -> tuple[float, dict[Primitive, list[float]]]:
     return float(np.median(seconds)), executed(lines[answers[0] :])  # behind the warm-up
 
 
-def table(title: str, seconds: float, found: dict[Primitive, list[float]]) -> Table:
+def table(title: str, seconds: float, found: dict[Primitive, list[float]]) -> tables.PlainTable:
     total = sum(map(sum, found.values())) / UNITS
-    shown = Table(title=f"{title}: {seconds:.2f} s, {total / 1e3:.2f} s of it in oneDNN", box=box.SIMPLE_HEAD)
-    for column in ("ms", "times"):
-        shown.add_column(column, justify="right")
-    for column in ("primitive", "implementation", "types", "shape"):
+    shown = tables.table(f"{title}: {seconds:.2f} s, {total / 1e3:.2f} s of it in oneDNN", "primitive", "ms", "times")
+    for column in ("implementation", "types", "shape"):
         shown.add_column(column, overflow="fold")
     slowest = sorted(found.items(), key=lambda item: -sum(item[1]))[:SHOWN]
     for primitive, times in slowest:
         kind, *others = primitive
-        shown.add_row(f"{sum(times) / UNITS:.0f}", f"{len(times) / UNITS:g}", kind, *others)
+        shown.add_row(kind, f"{sum(times) / UNITS:.0f}", f"{len(times) / UNITS:g}", *others)
     return shown
 
 
@@ -86,7 +82,7 @@ def main() -> None:
     parser.add_argument("kind", choices=["forward", "step"])
     parser.add_argument("precision", nargs="?", choices=["float32", "mixed_bfloat16"], default="float32")
     what = vars(parser.parse_args()).values()
-    Console(width=None if sys.stdout.isatty() else 170).print(table(", ".join(what), *measured(*what)))
+    tables.show(table(", ".join(what), *measured(*what)), width=170)
 
 
 if __name__ == "__main__":
