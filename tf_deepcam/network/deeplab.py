@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from common.distributed import devices
 from tf_deepcam.network.convolutions import Convolution, Deconvolution, DepthwiseConv2D
-from tf_deepcam.network.normalization import GroupBatchNormalization
+from tf_deepcam.network.normalization import BatchNormalization, GroupBatchNormalization
 
 _RATES = {16: (1, 6, 12, 18), 8: (1, 12, 24, 36)}  # of the pyramid, by output stride
 _FIRST_MIDDLE_BLOCK = 4
@@ -56,8 +56,7 @@ class _Builder:
     """
 
     def __init__(self, batchnorm_group_size: int):
-        grouped = batchnorm_group_size > 1
-        self._norm = GroupBatchNormalization if grouped else tf.keras.layers.BatchNormalization
+        self._norm = GroupBatchNormalization if batchnorm_group_size > 1 else BatchNormalization
 
     def convolution(self, x, name: str, channels: int, size: int, stride: int = 1, rate: int = 1, draw=kaiming_normal):
         """A convolution without bias. draw: of the kernel, from its fan in."""
@@ -103,10 +102,7 @@ class _Builder:
         return Deconvolution(channels, kernel_initializer=torch_uniform(9 * channels), name=name, dtype=dtype)(x)
 
     def norm(self, x, name: str):
-        # oneDNN's bfloat16 batch norm of 728 channels takes seven times as long as its float32 one, both ways together.
-        slow = not devices.on_gpu() and x.shape[-1] % 16
-        # PyTorch's momentum 0.1 is Keras' 0.9.
-        return self._norm(momentum=0.9, epsilon=1e-5, name=f"{name}.bn", dtype="float32" if slow else None)(x)
+        return self._norm(momentum=0.9, epsilon=1e-5, name=f"{name}.bn")(x)  # PyTorch's momentum 0.1 is Keras' 0.9
 
     def relu(self, x):
         return tf.keras.layers.ReLU()(x)

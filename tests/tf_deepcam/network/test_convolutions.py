@@ -11,14 +11,14 @@ def draw(shape: tuple, seed: int) -> tf.Tensor:
     return tf.random.stateless_normal(shape, (seed, 0))
 
 
-def assert_same_gradients(layer: tf.keras.layers.Layer, plain, inputs: tf.Tensor, slopes: tf.Tensor) -> None:
-    """Outputs and gradients of `layer` and of `plain`, which has the same kernel, agree to rounding."""
+def assert_same_gradients(own, plain, inputs: tf.Tensor, kernel, slopes: tf.Tensor) -> None:
+    """Outputs and gradients of the two functions of `inputs`, which use the same kernel, agree to rounding."""
     results = []
-    for function in (layer, plain):
+    for function in (own, plain):
         with tf.GradientTape() as tape:
-            tape.watch(inputs)
+            tape.watch([inputs, kernel])
             outputs = function(inputs)
-        results.append((outputs, *tape.gradient(outputs, [inputs, layer.kernel], slopes)))
+        results.append((outputs, *tape.gradient(outputs, [inputs, kernel], slopes)))
     for ours, theirs in zip(*results):
         np.testing.assert_allclose(ours, theirs, atol=2e-6 * np.abs(theirs).max())
 
@@ -32,7 +32,9 @@ def test_gradients_are_those_of_the_plain_convolution(batch, height, width, rate
     layer = convolutions.Convolution(4, rate)
     layer.build(inputs.shape)
     layer.kernel.assign(kernel)
-    assert_same_gradients(layer, lambda x: tf.nn.conv2d(x, layer.kernel, 1, "SAME", dilations=rate), inputs, slopes)
+    assert_same_gradients(
+        layer, lambda x: tf.nn.conv2d(x, layer.kernel, 1, "SAME", dilations=rate), inputs, layer.kernel, slopes
+    )
 
 
 @pytest.mark.parametrize("rate", [1, 18])
@@ -66,20 +68,21 @@ def test_gradients_are_those_of_the_plain_deconvolution(batch):
     inputs, slopes = draw((batch, 5, 6, 4), 1), draw((batch, 10, 12, 16), 2)
     layer = convolutions.Deconvolution(16)
     layer.build(inputs.shape)
-    assert_same_gradients(layer, lambda x: convolutions._plain_deconvolution(x, layer.kernel), inputs, slopes)
+    assert_same_gradients(
+        layer, lambda x: convolutions._plain_deconvolution(x, layer.kernel), inputs, layer.kernel, slopes
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_gradients_are_those_of_the_plain_halving_depthwise_convolution(batch):
     inputs, kernel, slopes = draw((batch, 6, 10, 5), 1), draw((3, 3, 5, 1), 2), draw((batch, 3, 5, 5), 3)
-    results = []
-    for function in (convolutions._halving_depthwise, convolutions._plain_halving_depthwise):
-        with tf.GradientTape() as tape:
-            tape.watch([inputs, kernel])
-            outputs = function(inputs, kernel)
-        results.append((outputs, *tape.gradient(outputs, [inputs, kernel], slopes)))
-    for ours, theirs in zip(*results):
-        np.testing.assert_allclose(ours, theirs, atol=2e-6 * np.abs(theirs).max())
+    assert_same_gradients(
+        lambda x: convolutions._halving_depthwise(x, kernel),
+        lambda x: convolutions._plain_halving_depthwise(x, kernel),
+        inputs,
+        kernel,
+        slopes,
+    )
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("mixed_bfloat16", 0.02)])

@@ -1,11 +1,13 @@
-"""Batch statistics are those of a group of ranks, in the forward and in the backward pass."""
+"""The network's batch norm against Keras' own, and statistics of a group of ranks, forward and backward."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.helpers import errors, run
+from tf_deepcam.network.normalization import BatchNormalization
 
 PROGRAM = Path(__file__).with_name("batchnorm.py")
 
@@ -47,3 +49,53 @@ def test_a_group_size_that_does_not_divide_the_ranks_is_refused(tmp_path):
     output = run(PROGRAM, 3, tmp_path / "out.npz", ranks=2)
     assert output.returncode != 0
     assert "batchnorm_group_size 3 does not divide the 2 ranks" in errors(output.stdout)[0]
+
+
+def with_weights(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+    """Scale, offset and moving statistics that are neither 0 nor 1, for 24 channels."""
+    layer.build((None, None, None, 24))
+    layer.set_weights([np.random.default_rng(number).uniform(0.5, 2.0, 24) for number in range(4)])
+    return layer
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("policy", "last_bit"), [("mixed_bfloat16", 2**-7), ("mixed_float16", 2**-10)])
+def test_with_channels_filled_up_it_is_keras_own_layer(policy, last_bit, training, trainable):
+    options = {"momentum": 0.9, "epsilon": 1e-5}
+    own = with_weights(BatchNormalization(dtype=policy, **options))
+    plain = with_weights(tf.keras.layers.BatchNormalization(**options))
+    half = tf.as_dtype(own.compute_dtype)
+    inputs = tf.cast(tf.random.stateless_normal((2, 6, 5, 24), (1, 0), 2.0, 3.0), half)
+    slopes = tf.cast(tf.random.stateless_normal((2, 6, 5, 24), (2, 0)), half)
+    results = []
+    for layer in (own, plain):
+        variables = [layer.gamma, layer.beta]
+        layer.trainable = trainable
+        with tf.GradientTape() as tape:
+            x = tf.cast(inputs, layer.compute_dtype)
+            tape.watch([x, *variables])
+            outputs = layer(x, training=training)
+        gradients = tape.gradient(outputs, [x, *variables], tf.cast(slopes, outputs.dtype))
+        images = [tf.cast(value, half) for value in (outputs, gradients[0])]
+        results.append([tf.cast(value, tf.float32) for value in (*images, *gradients[1:])])
+    for ours, theirs, tolerance in zip(*results, (last_bit, last_bit, 1e-6, 1e-6)):
+        # Both compute in float32 and round at the end: equal, but where a sum's order tips the last bit.
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=1e-6 * np.abs(theirs).max())
+    for ours, theirs in zip(own.get_weights(), plain.get_weights()):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_channels_are_filled_up_only_for_cpus_in_half_precision(monkeypatch):
+    def paddings(policy: str, channels: int, gpu: bool) -> int:
+        monkeypatch.setattr("common.distributed.devices.on_gpu", lambda: gpu)
+        layer = BatchNormalization(dtype=policy)
+        function = tf.function(lambda x: layer(x, training=True), autograph=False)
+        graph = function.get_concrete_function(tf.TensorSpec((1, 4, 4, channels), layer.compute_dtype)).graph
+        return sum(operation.type.startswith("Pad") for operation in graph.get_operations())
+
+    assert paddings("mixed_bfloat16", 24, gpu=False) == 5  # values, scale, offset, two moving statistics
+    assert paddings("mixed_bfloat16", 24, gpu=True) == 0
+    assert paddings("mixed_bfloat16", 32, gpu=False) == 0
+    assert paddings("float32", 24, gpu=False) == 0
