@@ -12,7 +12,7 @@ help:
 	@echo "make test-cluster  the job scripts on a Slurm of three virtual hosts (root, Slurm, Open MPI; else skipped)"
 	@echo "make fuzz       a hundred times as many damaged files as 'make test' tries"
 	@echo "make test-slow  the tests that 'make test' leaves out: trainings on several ranks, and what takes long"
-	@echo "make bench      measure speeds, each beside this machine's limit (writes bench/)"
+	@echo "make bench      measure speeds, each beside this machine's limit (an hour; writes bench/)"
 	@echo "make venv       install only, into $(VENV); 'make venv GPU=1' for NVIDIA GPUs with NCCL,"
 	@echo "                'make venv SYSTEM_TENSORFLOW=1' on the TensorFlow that python has"
 	@echo "make clean      remove $(VENV) and what demo and bench wrote"
