@@ -48,7 +48,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     resume = options.resume
     check_dry_run(options)
     config = settings.load(settings_file(options.config, resume), options.overrides)
-    placement = distributed.init(config.threads)
+    placement = distributed.init(config.threads, at_once=1 if options.command == "infer" else 2)
     from cloudmask import infer, train
     from common.runs.files import check_writable, deliver
     from common.session import open_session, unrecorded

@@ -35,8 +35,9 @@ def frozen(network: tf.keras.Model, *, xla: bool = False) -> Forward:
 def folded(network: tf.keras.Model) -> tf.keras.Model:
     """The same function without batch norms: scales go into the convolutions before them, shifts become biases.
 
-    A batch norm that does not follow a convolution of its own stays. The network itself is left as it is, and returned
-    where there is nothing to fold.
+    A batch norm that does not follow a convolution of its own stays, and so does one that follows a transposed
+    convolution: TensorFlow computes ReLUs along with batch norms, but not with a shift alone. The network itself is
+    left as it is, and returned where there is nothing to fold.
     """
     pairs = {layer.name: _convolution_before(layer) for layer in network.layers}
     sources = {name: convolution for name, convolution in pairs.items() if convolution}
@@ -57,9 +58,7 @@ def folded(network: tf.keras.Model) -> tf.keras.Model:
         scale = norm.gamma.numpy() / np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
         result.get_layer(name).set_weights([norm.beta.numpy() - norm.moving_mean.numpy() * scale])
         kernel, *bias = convolution.get_weights()
-        # A transposed convolution's kernel is [rows, columns, filters, channels].
-        by_filter = scale[:, None] if isinstance(convolution, tf.keras.layers.Conv2DTranspose) else scale
-        result.get_layer(convolution.name).set_weights([kernel * by_filter, *(value * scale for value in bias)])
+        result.get_layer(convolution.name).set_weights([kernel * scale, *(value * scale for value in bias)])
     return result
 
 
@@ -78,5 +77,6 @@ def _convolution_before(layer: tf.keras.layers.Layer) -> Optional[tf.keras.layer
     if not isinstance(layer, tf.keras.layers.BatchNormalization):
         return None
     before = layer.input._keras_history.layer
-    alone = isinstance(before, tf.keras.layers.Conv2D) and len(before.outbound_nodes) == 1
+    plain = isinstance(before, tf.keras.layers.Conv2D) and not isinstance(before, tf.keras.layers.Conv2DTranspose)
+    alone = plain and len(before.outbound_nodes) == 1
     return before if alone and before.activation is tf.keras.activations.linear else None

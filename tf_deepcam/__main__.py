@@ -69,7 +69,8 @@ def _stage(options: argparse.Namespace) -> int:
 
 def _infer(options: argparse.Namespace) -> int:
     config = settings.load(options.config, options.overrides)
-    placement = distributed.init(config.inference.max_intra_threads or config.threads)
+    at_once = config.inference.max_inter_threads
+    placement = distributed.init(config.inference.max_intra_threads or config.threads, at_once=at_once)
     from tf_deepcam.infer import infer
 
     return infer(config, placement)

@@ -21,12 +21,20 @@ class Placement:
     devices: str = "CPUs"
 
 
-def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None, *, uses_gpu: bool = True) -> Placement:
+def init(
+    threads: int = 0,
+    group_size: Optional[Callable[[int], int]] = None,
+    *,
+    uses_gpu: bool = True,
+    at_once: int = 2,
+) -> Placement:
     """Start Horovod, give this rank its GPU and its share of the node's cores. Call once, before any TensorFlow op.
 
     threads: compute threads of this rank; 0 shares the node's cores out evenly over its ranks.
     group_size: from the number of ranks to that of a group for average_over_group, neighbours by number; a divisor.
     uses_gpu: False for what reads and writes files only; any number of its ranks may run where there are GPUs.
+    at_once: operations that run at once on CPUs. Two in training, so that an allreduce never waits behind a long
+    convolution; one for each batch in inference, where two convolutions would only fight for caches.
     Raises UserError for a TensorFlow that is not supported, if Horovod cannot be used or sees other ranks than were
     started, or if a rank has no GPU of its own on a node with GPUs.
     """
@@ -54,7 +62,7 @@ def init(threads: int = 0, group_size: Optional[Callable[[int], int]] = None, *,
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     if collectives.is_root() and threads * collectives.local_size() > node_cores:
         print(f"warning: {collectives.local_size()} ranks x {threads} threads on a node with {node_cores} cores")
-    tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads(threads, gpu=has_gpu and uses_gpu))
+    tf.config.threading.set_inter_op_parallelism_threads(inter_op_threads(threads, at_once, gpu=has_gpu and uses_gpu))
     placement = _with_gpus(threads) if uses_gpu else Placement(threads, None)
     _say_cores(warn=shares_out)  # not before: to ask the others starts the devices, after which nothing can be set
     return placement
@@ -102,13 +110,12 @@ def cycle_ms() -> float:
     return float(os.environ.get("HOROVOD_CYCLE_TIME", "1"))
 
 
-def inter_op_threads(threads: int, *, gpu: bool) -> int:
-    """Operations that run at once, for a rank with so many cores.
+def inter_op_threads(threads: int, at_once: int, *, gpu: bool) -> int:
+    """Operations that run at once, for a rank with so many cores; at_once: on CPUs.
 
-    On CPUs two, so that an allreduce never waits behind a long convolution; more only fight for cores. With a GPU they
-    only start its kernels, and a core each is TensorFlow's own choice. Reading has threads of its own.
+    With a GPU they only start its kernels, and a core each is TensorFlow's own choice. Reading has threads of its own.
     """
-    return max(threads, 2) if gpu else 2
+    return max(threads, 2) if gpu else at_once
 
 
 def _own_gpu() -> Optional[tuple[str, gpus.Gpu]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from common.data.hdf5 import read_at
 from common.timing import repeat
-from tests.bench.measure import CORES, alternately, gemm, in_turn, row, start
+from tests.bench.measure import CORES, alternately, draw_vectors, gemm, in_turn, row, start
 from tests.helpers import ROOT, environment
 
 GFLOP_PER_PIXEL = 21.5 / 256**2
@@ -30,8 +30,10 @@ def scene_pass(tf):
     from common.inference import frozen
 
     image = tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
-    network = frozen(unet())
-    return lambda: network(image).numpy()
+    network = unet()
+    draw_vectors(network)
+    compiled = frozen(network)
+    return lambda: compiled(image).numpy()
 
 
 def patch_step(tf):
@@ -57,7 +59,7 @@ def training_step():
 
 
 def forward(precision: str, target: float) -> None:
-    tf = start(precision)
+    tf = start(precision, trains=False)
     work, gflop = gemm(tf, precision)
     scene, limit = in_turn(scene_pass(tf), work)
     rate = GFLOP_PER_PIXEL * HEIGHT * (WIDTH + 4) / scene
@@ -74,19 +76,21 @@ def step(precision: str, target: float) -> None:
 
 def tiling_modes() -> None:
     """One pass against the reference's 63 tiles."""
-    start()
+    start(trains=False)
     from cloudmask.config import DataSettings, InferenceSettings, ModelSettings
     from cloudmask.network.networks import NETWORKS
     from cloudmask.network.tiling import Tiling
     from common.inference import frozen
 
     reference = NETWORKS["reference"]
-    network = frozen(reference.build(ModelSettings()))
+    network = reference.build(ModelSettings())
+    draw_vectors(network)
+    compiled = frozen(network)
 
     def work(mode: str):
         tiles = Tiling.of(DataSettings(), InferenceSettings(mode=mode), reference)
         image = np.random.default_rng(0).random((1, *tiles.padded_shape, 9), dtype=np.float32)
-        return lambda: tiles.mask(network, image)
+        return lambda: tiles.mask(compiled, image)
 
     whole, reference = in_turn(work("whole"), work("reference"), 5)
     # Here the "limit" is the reference's way, to be beaten by the factor in `ratio`.
@@ -159,18 +163,16 @@ def reading() -> None:
 def reading_products() -> None:
     """Sentinel-3 products, compressed as real ones are, converted while they are read, against the network's pass over
     as many scenes: what must be hidden behind it."""
-    tf = start()
+    tf = start(trains=False)
     from concurrent.futures import ThreadPoolExecutor
 
     from cloudmask.config import DataSettings
     from cloudmask.data.scenes import read_scene
-    from cloudmask.network.unet import unet
-    from common.inference import frozen
 
     count = 4
     with tempfile.TemporaryDirectory() as folder:
         paths = scenes(Path(folder), count, "sen3")
-        network, image = frozen(unet()), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
+        network = scene_pass(tf)
 
         def convert() -> None:
             with ThreadPoolExecutor(CORES) as threads:
@@ -178,7 +180,7 @@ def reading_products() -> None:
 
         def compute() -> None:
             for _ in paths:
-                network(image).numpy()
+                network()
 
         ours, limit = in_turn(convert, compute, 5)
     row("reading products", count / ours, count / limit, "scenes/s", 1.0, "the network's pass over as many scenes")
@@ -188,12 +190,13 @@ def end_to_end(output: str) -> None:
     """Inference from files to masks, scores included, against undisturbed passes of the network before and after."""
     with tempfile.TemporaryDirectory() as folder:
         scenes(Path(folder) / "scenes", 8)
-        tf = start()
+        tf = start(trains=False)
         from cloudmask.network.unet import unet
         from common import keras_files
         from common.inference import frozen
 
         network = unet()
+        draw_vectors(network)
         keras_files.save(network, Path(folder) / "model.keras")
         compiled, image = frozen(network), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
         alone = lambda warmup: repeat(lambda: compiled(image).numpy(), 3, warmup)  # noqa: E731

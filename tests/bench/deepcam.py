@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from common.timing import repeat
-from tests.bench.measure import CORES, gemm, in_turn, row, start
+from tests.bench.measure import CORES, draw_vectors, gemm, in_turn, row, start
 from tests.helpers import ROOT, environment
 
 SHAPE = (768, 1152, 16)
@@ -25,7 +25,9 @@ def sample_pass(tf):
     from common.inference import frozen
     from tf_deepcam.network import deeplab
 
-    compiled, fields = frozen(deeplab.deeplab()), tf.random.normal((1, *SHAPE))
+    network = deeplab.deeplab()
+    draw_vectors(network)
+    compiled, fields = frozen(network), tf.random.normal((1, *SHAPE))
     return lambda: compiled(fields).numpy()
 
 
@@ -52,7 +54,7 @@ def forward_gflop() -> float:
 
 
 def forward(precision: str, target: float) -> None:
-    tf = start(precision)
+    tf = start(precision, trains=False)
     work, gflop = gemm(tf, precision)
     seconds, limit = in_turn(sample_pass(tf), work, 7)
     rate = forward_gflop() / seconds

@@ -67,15 +67,24 @@ def row(
     print(json.dumps(values), flush=True)
 
 
-def start(precision: str = "float32"):
-    """TensorFlow with all cores of this process, as a rank alone on the node would have it."""
+def start(precision: str = "float32", *, trains: bool = True):
+    """TensorFlow with all cores of this process, as a rank alone on the node would have it. trains: or infers."""
     import tensorflow as tf
 
     from common import distributed
 
-    distributed.init()
+    distributed.init(at_once=2 if trains else 1)
     tf.keras.mixed_precision.set_global_policy(precision)
     return tf
+
+
+def draw_vectors(network) -> None:
+    """Biases and batch norms as a training leaves them: those of a fresh network are 0, and TensorFlow leaves out what
+    adds a constant 0, with what it would compute along."""
+    rng = np.random.default_rng(0)
+    for variable in network.variables:
+        if len(variable.shape) == 1:
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
 
 
 def alternately(first, second, times: int) -> tuple:

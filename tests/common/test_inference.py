@@ -21,7 +21,7 @@ def drawn(network: tf.keras.Model) -> tf.keras.Model:
 
 
 def example() -> tf.keras.Model:
-    """Batch norms that can be folded, after each kind of convolution, and three that cannot."""
+    """Batch norms that are folded, after convolutions with and without bias, and four that stay."""
     inputs = layers.Input((None, None, 2))
     x = layers.BatchNormalization(name="first")(inputs)
     x = layers.BatchNormalization(name="plain", epsilon=1e-2)(layers.Conv2D(4, 3)(x))
@@ -38,7 +38,7 @@ def test_what_can_be_folded_is_and_the_function_stays():
     expected, before = network(image).numpy(), network.get_weights()
     result = folded(network)
     kept = [layer.name for layer in result.layers if isinstance(layer, layers.BatchNormalization)]
-    assert kept == ["first", "after_sigmoid", "shared"]
+    assert kept == ["first", "transposed", "after_sigmoid", "shared"]
     np.testing.assert_allclose(result(image), expected, rtol=1e-5)
     np.testing.assert_allclose(frozen(network)(image), expected, rtol=1e-5)
     for ours, theirs in zip(network.get_weights(), before):

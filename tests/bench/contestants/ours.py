@@ -13,4 +13,4 @@ WORK = {
 
 def build(benchmark: str, kind: str, precision: str) -> tuple:
     """(what is called for one unit of work, what it is)."""
-    return WORK[benchmark, kind](start(precision)), "ours"
+    return WORK[benchmark, kind](start(precision, trains=kind == "step")), "ours"

@@ -144,4 +144,4 @@ def test_a_warned_training_stops_at_the_next_look_with_a_checkpoint(
 
 
 def test_more_operations_run_at_once_on_gpus_only():
-    assert [inter_op_threads(cores, gpu=gpu) for cores, gpu in ((12, True), (1, True), (12, False))] == [12, 2, 2]
+    assert [inter_op_threads(cores, 1, gpu=gpu) for cores, gpu in ((12, True), (1, True), (12, False))] == [12, 2, 1]
