@@ -63,7 +63,8 @@ def test_both_forms_are_one_function_of_the_same_arrays(built):
 
 def test_on_a_gpu_every_convolution_is_the_plain_one(built):
     (_, cpu), (_, gpu) = built
-    # Three blocks halve their shortcut: by averages of one pixel on a CPU. Kernel gradients are products there, from 16 filters on.
+    # On a CPU three blocks halve their shortcut by averages of one pixel, and kernel gradients are products, from 16
+    # filters on.
     assert gpu["MatMul"] == 0 < cpu["MatMul"]
     assert gpu["AvgPoolGrad"] == 0 < cpu["AvgPoolGrad"]
     assert gpu["Conv2DBackpropFilter"] > cpu["Conv2DBackpropFilter"]
