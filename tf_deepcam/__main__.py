@@ -69,7 +69,7 @@ def _stage(options: argparse.Namespace) -> int:
 
 def _infer(options: argparse.Namespace) -> int:
     config = settings.load(options.config, options.overrides)
-    at_once = config.inference.max_inter_threads
+    at_once = min(config.inference.max_inter_threads, 2)
     placement = distributed.init(config.inference.max_intra_threads or config.threads, at_once=at_once)
     from tf_deepcam.infer import infer
 

@@ -34,7 +34,7 @@ def init(
     group_size: from the number of ranks to that of a group for average_over_group, neighbours by number; a divisor.
     uses_gpu: False for what reads and writes files only; any number of its ranks may run where there are GPUs.
     at_once: operations that run at once on CPUs. Two in training, so that an allreduce never waits behind a long
-    convolution; one for each batch in inference, where two convolutions would only fight for caches.
+    convolution; in inference one, if batches come one by one: two convolutions would only fight for caches.
     Raises UserError for a TensorFlow that is not supported, if Horovod cannot be used or sees other ranks than were
     started, or if a rank has no GPU of its own on a node with GPUs.
     """
