@@ -17,7 +17,7 @@ import numpy as np
 
 from common.data.hdf5 import read_at
 from common.timing import repeat
-from tests.bench.measure import CORES, alternately, draw_vectors, gemm, in_turn, row, start
+from tests.bench.measure import CORES, alternately, drawn, gemm, in_turn, row, start
 from tests.helpers import ROOT, environment
 
 GFLOP_PER_PIXEL = 21.5 / 256**2
@@ -30,9 +30,7 @@ def scene_pass(tf):
     from common.inference import frozen
 
     image = tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
-    network = unet()
-    draw_vectors(network)
-    compiled = frozen(network)
+    compiled = frozen(drawn(unet()))
     return lambda: compiled(image).numpy()
 
 
@@ -83,14 +81,12 @@ def tiling_modes() -> None:
     from common.inference import frozen
 
     reference = NETWORKS["reference"]
-    network = reference.build(ModelSettings())
-    draw_vectors(network)
-    compiled = frozen(network)
+    network = frozen(drawn(reference.build(ModelSettings())))
 
     def work(mode: str):
         tiles = Tiling.of(DataSettings(), InferenceSettings(mode=mode), reference)
         image = np.random.default_rng(0).random((1, *tiles.padded_shape, 9), dtype=np.float32)
-        return lambda: tiles.mask(compiled, image)
+        return lambda: tiles.mask(network, image)
 
     whole, reference = in_turn(work("whole"), work("reference"), 5)
     # Here the "limit" is the reference's way, to be beaten by the factor in `ratio`.
@@ -195,8 +191,7 @@ def end_to_end(output: str) -> None:
         from common import keras_files
         from common.inference import frozen
 
-        network = unet()
-        draw_vectors(network)
+        network = drawn(unet())
         keras_files.save(network, Path(folder) / "model.keras")
         compiled, image = frozen(network), tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
         alone = lambda warmup: repeat(lambda: compiled(image).numpy(), 3, warmup)  # noqa: E731

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from common.timing import repeat
-from tests.bench.measure import CORES, draw_vectors, gemm, in_turn, row, start
+from tests.bench.measure import CORES, drawn, gemm, in_turn, row, start
 from tests.helpers import ROOT, environment
 
 SHAPE = (768, 1152, 16)
@@ -25,9 +25,7 @@ def sample_pass(tf):
     from common.inference import frozen
     from tf_deepcam.network import deeplab
 
-    network = deeplab.deeplab()
-    draw_vectors(network)
-    compiled, fields = frozen(network), tf.random.normal((1, *SHAPE))
+    compiled, fields = frozen(drawn(deeplab.deeplab())), tf.random.normal((1, *SHAPE))
     return lambda: compiled(fields).numpy()
 
 

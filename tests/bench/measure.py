@@ -78,13 +78,14 @@ def start(precision: str = "float32", *, trains: bool = True):
     return tf
 
 
-def draw_vectors(network) -> None:
-    """Biases and batch norms as a training leaves them: those of a fresh network are 0, and TensorFlow leaves out what
-    adds a constant 0, with what it would compute along."""
+def drawn(network):
+    """The network with biases and batch norms as a training leaves them: those of a fresh one are 0, and TensorFlow
+    leaves out what adds a constant 0, with what it would compute along."""
     rng = np.random.default_rng(0)
     for variable in network.variables:
         if len(variable.shape) == 1:
             variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    return network
 
 
 def alternately(first, second, times: int) -> tuple:
