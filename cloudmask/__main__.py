@@ -16,8 +16,10 @@ needs. Under `horovodrun -np N` they, infer and convert run on N ranks. COMMAND 
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from cloudmask import config as settings
+from cloudmask.sen3 import Conversion
 from common import distributed
 from common.benchmarks import BENCHMARKS
 from common.errors import UserError
@@ -120,9 +122,10 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", required=True, metavar="DIR", help="where scenes go; those there are kept")
     parser.add_argument(
         "--like",
-        choices=["dataset", "physical"],
+        choices=get_args(Conversion),
         default="dataset",
-        help="dataset: as the benchmark's files were made; physical: the measurements themselves",
+        help="dataset: as the benchmark's files were made; dataset_last_row: as the converter's earlier version made "
+        "them, with one sun for all rows; physical: the measurements themselves",
     )
 
 

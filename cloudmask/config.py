@@ -50,7 +50,8 @@ class DataSettings(CacheSettings):
     )
     sen3: Conversion = Field(
         "dataset",
-        description="how Sentinel-3 products become scenes: dataset = as the benchmark's data were made | physical = "
+        description="how Sentinel-3 products become scenes: dataset = as the benchmark's data were made | "
+        "dataset_last_row = as an earlier version of its converter made them, with one sun for all rows | physical = "
         "the measurements themselves (docs/cloudmask.md)",
     )
 

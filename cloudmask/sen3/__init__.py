@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-Conversion = Literal["dataset", "physical"]
+Conversion = Literal["dataset", "dataset_last_row", "physical"]
 NIGHT_DEGREES = 90.0  # zenith angle of the sun from which on there is none

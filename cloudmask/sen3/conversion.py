@@ -1,26 +1,30 @@
 """Sentinel-3 SLSTR level 1 products, folders *.SEN3 of netCDF 4 files (which are HDF5), as scenes on the 1 km grid.
 
-Two conversions:
+Three conversions:
 
-dataset   what the benchmark's own converter made of the products that its data set holds, within 1e-6
-          (tests/golden/sen3_seed2018.npz): radiance to reflectance with the first detector's irradiance, no data as 0,
-          an anti-aliased resize onto 1200 x 1500 pixels.
-physical  for work with the measurements themselves: each detector's own irradiance, the mean of those of the four
-          sub-pixels that were measured, no data as NaN, no reflectance without sun, and the radiances of processing
-          baselines before 005 corrected (EUMETSAT product notice S3.PN-SLSTR-L1.08).
+dataset           what the later of the two public versions of the data set's converter makes of a product, within 1e-6
+                  (tests/golden/sen3_seed2018.npz): radiance to reflectance with the first detector's irradiance, no
+                  data as 0, an anti-aliased resize onto 1200 x 1500 pixels.
+dataset_last_row  what the earlier version makes of it: the same, but for the sun, which it takes from the last row of
+                  tie points for every row of a real product (it adds the tie points' start_offset, a row number of
+                  tens of thousands, to rows that are counted from 0). `cloudmask inspect` tells which of the two made a
+                  scene.
+physical          for work with the measurements themselves: each detector's own irradiance, the mean of those of the
+                  2 x 2 pixels over each 1 km pixel that were measured, no data as NaN, no reflectance without sun, and
+                  the radiances of processing baselines before 005 corrected (EUMETSAT product notice
+                  S3.PN-SLSTR-L1.08).
 
 Reflectance is pi L / (E0 cos(zenith)): L radiance, E0 solar irradiance, zenith angle of the sun from a grid of tie
-points every 16 km, interpolated by a bicubic spline. The 0.5 km grid of the reflectances lies up to half a 1 km pixel
-off the thermal one; neither conversion corrects that.
+points (16 km across the track, 1 km along it), interpolated by a bicubic spline.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 from scipy import ndimage
 
 from cloudmask.sen3 import NIGHT_DEGREES, Conversion
-from cloudmask.sen3.product import Flags, Product, interpolate
+from cloudmask.sen3.product import Flags, Grid, Product, Variable, interpolate, spline
 from common.errors import UserError
 
 REFLECTIVE = tuple(f"S{band}" for band in range(1, 7))
@@ -28,6 +32,7 @@ THERMAL = ("S7", "S8", "S9")
 # Factors on the nadir radiances of processing baselines before 005, by the product notice.
 CALIBRATION = {"S1": 0.97, "S2": 0.98, "S3": 0.98, "S5": 1.11, "S6": 1.13}
 _CALIBRATED_BASELINE = 5
+_ODD_PIXELS = 3  # by which the 0.5 km grid may be longer or shorter than twice the 1 km grid
 # A degree in radians as the data set's converter has it: near the terminator its rounding is seen in the sixth digit.
 _RADIANS = 0.017453292
 
@@ -51,7 +56,8 @@ def convert(
     shape: of the 1 km grid that `dataset` resizes to; `physical` keeps the product's own. dtype: of the arithmetic.
     """
     product = Product(folder)
-    thermal = [product.variable(f"{band}_BT_in.nc", f"{band}_BT_in", dtype).values for band in THERMAL]
+    variables = [product.variable(f"{band}_BT_in.nc", f"{band}_BT_in", dtype) for band in THERMAL]
+    thermal = [variable.values for variable in variables]
     if thermal[0].ndim != 2 or any(each.shape != thermal[0].shape for each in thermal):
         raise UserError(
             f"{folder}: S7 to S9 have the shapes {[each.shape for each in thermal]}: one of two axes expected"
@@ -60,7 +66,11 @@ def convert(
     for flags in (bayes, confidence):
         if flags is not None and flags.values.shape != thermal[0].shape:
             raise UserError(f"{folder}: flags_in.nc has shape {flags.values.shape}, S7 {thermal[0].shape}")
-    make = _Dataset(product, shape, dtype) if like == "dataset" else _Physical(product, thermal[0].shape, dtype)
+    make: Union[_Dataset, _Physical]
+    if like == "physical":
+        make = _Physical(product, thermal[0].shape, variables[0].grid, dtype)
+    else:
+        make = (_Dataset if like == "dataset" else _DatasetLastRow)(product, shape, dtype)
     refs, rads = _reflective(product, make, dtype, radiances)
     bts = np.stack([make.temperature(each) for each in thermal], axis=-1)
     labels = None if bayes is None else make.bayes(bayes)[..., np.newaxis]
@@ -76,6 +86,10 @@ class _Dataset:
     def __init__(self, product: Product, shape: tuple[int, ...], dtype):
         self.product, self.shape, self.dtype = product, shape, dtype
 
+    def zenith(self, tie: Variable, shape: tuple[int, int], grid: Grid) -> np.ndarray:
+        """Zenith angle of the sun, degrees, [H, W] = `shape` pixels on `grid`."""
+        return _zenith(tie, shape, grid)
+
     def sun(self, zenith: np.ndarray) -> np.ndarray:
         """Cosine of the zenith angle; 1 in the night, where radiance is only scaled."""
         return np.where(zenith < NIGHT_DEGREES, np.cos(zenith * _RADIANS), 1.0).astype(self.dtype)
@@ -86,10 +100,11 @@ class _Dataset:
     def radiance(self, band: str, values: np.ndarray) -> np.ndarray:
         return values
 
-    def onto_1_km(self, values: np.ndarray) -> np.ndarray:
-        return _resize(np.nan_to_num(values, copy=False, nan=0.0), self.shape, anti_aliasing=True)
+    def onto_1_km(self, values: np.ndarray, grid: Grid) -> np.ndarray:
+        return self.temperature(values)
 
-    temperature = onto_1_km
+    def temperature(self, values: np.ndarray) -> np.ndarray:
+        return _resize(np.nan_to_num(values, copy=False, nan=0.0), self.shape, anti_aliasing=True)
 
     def bayes(self, flags: Flags) -> np.ndarray:
         return self._mask(flags.values > 0)
@@ -101,15 +116,27 @@ class _Dataset:
         return _resize(np.where(where, 255.0, 0.0), self.shape, anti_aliasing=False)
 
 
+class _DatasetLastRow(_Dataset):
+    """As the converter's earlier version, whose slip is the data set's own where it made the data set."""
+
+    def zenith(self, tie: Variable, shape: tuple[int, int], grid: Grid) -> np.ndarray:
+        rows = np.arange(shape[0]) * grid.along / tie.grid.along + tie.grid.start_offset
+        return spline(tie, rows, grid.columns_on(tie.grid, shape[1]))
+
+
 class _Physical:
     """The measurements as they are."""
 
     missing = np.nan
 
-    def __init__(self, product: Product, shape: tuple[int, ...], dtype):
-        self.product, self.shape, self.dtype = product, shape, dtype
+    def __init__(self, product: Product, shape: tuple[int, ...], grid: Grid, dtype):
+        """shape, grid: of the temperatures."""
+        self.product, self.shape, self.grid, self.dtype = product, shape, grid, dtype
         self._old = product.baseline() < _CALIBRATED_BASELINE
         self._detectors: Optional[np.ndarray] = None
+
+    def zenith(self, tie: Variable, shape: tuple[int, int], grid: Grid) -> np.ndarray:
+        return _zenith(tie, shape, grid)
 
     def sun(self, zenith: np.ndarray) -> np.ndarray:
         return np.where(zenith < NIGHT_DEGREES, np.cos(np.deg2rad(zenith)), np.nan).astype(self.dtype)
@@ -131,18 +158,35 @@ class _Physical:
     def radiance(self, band: str, values: np.ndarray) -> np.ndarray:
         return values * self.dtype(CALIBRATION.get(band, 1.0)) if self._old else values
 
-    def onto_1_km(self, values: np.ndarray) -> np.ndarray:
-        """The mean of those of the four sub-pixels that were measured."""
+    def onto_1_km(self, values: np.ndarray, grid: Grid) -> np.ndarray:
+        """The mean of those of the 2 x 2 pixels over each 1 km pixel that were measured."""
         height, width = self.shape
-        if values.shape != (2 * height, 2 * width):
-            raise UserError(
-                f"{self.product.folder}: reflectances of {values.shape} pixels over temperatures of "
-                f"{self.shape}: twice as many each way expected; --like dataset resizes"
-            )
-        parts = values.reshape(height, 2, width, 2)
+        parts = self._over_1_km(values, grid).reshape(height, 2, width, 2)
         counts = np.isfinite(parts).sum((1, 3), dtype=self.dtype)
         with np.errstate(invalid="ignore"):
             return np.nansum(parts, (1, 3), dtype=self.dtype) / counts
+
+    def _over_1_km(self, values: np.ndarray, grid: Grid) -> np.ndarray:
+        """[2 H, 2 W], the pixels of the 0.5 km grid that lie over the [H, W] of the 1 km grid, NaN where there are
+        none: its first row may lie one before or behind (2 start_offset of one grid less that of the other is -1, 0 or
+        1 by product), and a granule may end between two rows."""
+        rows, columns = 2 * self.shape[0], 2 * self.shape[1]
+        above, left = float(self.grid.rows_on(grid, 1)[0]), float(self.grid.columns_on(grid, 1)[0])
+        fits = abs(values.shape[0] - rows) <= _ODD_PIXELS and abs(values.shape[1] - columns) <= _ODD_PIXELS
+        halves = (2 * grid.along, 2 * grid.across) == (self.grid.along, self.grid.across)
+        if not (fits and halves and {above, left} <= {-1.0, 0.0, 1.0}):
+            raise UserError(
+                f"{self.product.folder}: reflectances of {values.shape} pixels, the first at row {above:g} and column "
+                f"{left:g} of theirs, over temperatures of {self.shape}: twice as many each way expected, at most one "
+                "off; --like dataset resizes"
+            )
+        if values.shape == (rows, columns) and above == left == 0:
+            return values
+        result = np.full((rows, columns), np.nan, values.dtype)
+        first, before = int(above), int(left)
+        part = values[max(first, 0) : first + rows, max(before, 0) : before + columns]
+        result[max(-first, 0) :, max(-before, 0) :][: part.shape[0], : part.shape[1]] = part
+        return result
 
     def temperature(self, values: np.ndarray) -> np.ndarray:
         return values
@@ -152,6 +196,10 @@ class _Physical:
 
     def summary(self, flags: Flags) -> np.ndarray:
         return np.where(flags.any_of("summary_cloud"), np.uint8(255), np.uint8(0))
+
+
+def _zenith(tie: Variable, shape: tuple[int, int], grid: Grid) -> np.ndarray:
+    return interpolate(tie, grid.rows_on(tie.grid, shape[0]), grid.columns_on(tie.grid, shape[1]))
 
 
 def _reflective(product: Product, make, dtype, radiances: bool) -> tuple[np.ndarray, Optional[np.ndarray]]:
@@ -168,14 +216,15 @@ def _reflective(product: Product, make, dtype, radiances: bool) -> tuple[np.ndar
         if found.values.ndim != 2:
             raise UserError(f"{found.where} has shape {found.values.shape}: two axes expected")
         if sun is None or sun_grid != (found.grid, found.values.shape):
-            sun, sun_grid = make.sun(interpolate(tie, found.values.shape, found.grid)), (found.grid, found.values.shape)
+            sun = make.sun(make.zenith(tie, found.values.shape, found.grid))
+            sun_grid = found.grid, found.values.shape
         radiance = make.radiance(band, found.values)
         if rads is not None:
-            rads[..., number] = make.onto_1_km(radiance.copy())
+            rads[..., number] = make.onto_1_km(radiance.copy(), found.grid)
         radiance *= dtype(np.pi)
         radiance /= make.irradiance(band, radiance.shape)
         radiance /= sun
-        refs[..., number] = make.onto_1_km(radiance)
+        refs[..., number] = make.onto_1_km(radiance, found.grid)
     return refs, rads
 
 

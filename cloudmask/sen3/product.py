@@ -12,6 +12,8 @@ from common.data import hdf5
 from common.errors import UserError
 
 PRODUCTS = "S3[AB]_SL_1_*.SEN3"
+# Tie points by which an image may reach over their edge. Granules differ by a row or two from their tie points.
+_OUTSIDE = 4
 
 
 class Variable(NamedTuple):
@@ -24,12 +26,21 @@ class Variable(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Where a file's pixels lie: metres between them across and along the track, and the track's column and row."""
+    """Where a file's pixels lie: metres between them across and along the track, the column of the track, and the row
+    number of the first row. Rows are counted along the orbit, so that only differences between grids mean something."""
 
     across: float
     along: float
     track_offset: float
     start_offset: float
+
+    def rows_on(self, other: "Grid", count: int) -> np.ndarray:
+        """Row numbers, [count] with fractions, that this grid's rows 0, 1, 2, ... have on `other`."""
+        return (np.arange(count) + self.start_offset) * self.along / other.along - other.start_offset
+
+    def columns_on(self, other: "Grid", count: int) -> np.ndarray:
+        """The same for columns."""
+        return (np.arange(count) - self.track_offset) * self.across / other.across + other.track_offset
 
 
 class Flags(NamedTuple):
@@ -83,15 +94,22 @@ class Product:
         return flags_of(values, attributes, f"{self.folder / 'flags_in.nc'}: '{name}'")
 
     def tie_points(self) -> Variable:
-        """Zenith angle of the sun in degrees, every 16 km."""
-        return self.variable("geometry_tn.nc", "solar_zenith_tn")
+        """Zenith angle of the sun in degrees, every 16 km across the track and every kilometre along it. Raises
+        UserError for too few to lay a bicubic spline through."""
+        tie = self.variable("geometry_tn.nc", "solar_zenith_tn")
+        if tie.values.ndim != 2 or min(tie.values.shape) < 4:
+            raise UserError(f"{tie.where} has shape {tie.values.shape}: a grid of at least 4 x 4 tie points expected")
+        return tie
 
     def solar_zenith(self, file: str, name: str) -> np.ndarray:
         """The same at each pixel of the image `name` of `file`."""
         with ExitStack() as stack:
             opened, dataset = self._open(stack, file, name)
             grid = _grid(opened.attributes(), f"{self.folder / file}")
-        return interpolate(self.tie_points(), dataset.shape, grid)
+        if len(dataset.shape) != 2:
+            raise UserError(f"{dataset.where} has shape {dataset.shape}: two axes expected")
+        tie, (height, width) = self.tie_points(), dataset.shape
+        return interpolate(tie, grid.rows_on(tie.grid, height), grid.columns_on(tie.grid, width))
 
     def baseline(self) -> int:
         """The processing baseline, by the product's name. Raises UserError if the name does not say."""
@@ -143,12 +161,22 @@ def flags_of(values: np.ndarray, attributes: dict, where: str) -> Flags:
     return Flags(values.view(f"u{values.itemsize}"), dict(zip(meanings, map(int, masks))))
 
 
-def interpolate(tie: Variable, shape: tuple, grid: Grid) -> np.ndarray:
-    """Tie points to the pixels of an image [H, W] on `grid`: a bicubic spline over row and column numbers, with missing
-    tie points as 0, which is what the benchmark's converter does."""
-    if tie.values.ndim != 2 or min(tie.values.shape) < 4:
-        raise UserError(f"{tie.where} has shape {tie.values.shape}: a grid of at least 4 x 4 tie points expected")
-    rows = np.arange(shape[0]) * grid.along / tie.grid.along + tie.grid.start_offset
-    columns = (np.arange(shape[1]) - grid.track_offset) * grid.across / tie.grid.across + tie.grid.track_offset
+def interpolate(tie: Variable, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Tie points at these row and column numbers of theirs: a bicubic spline over the numbers, with missing tie points
+    as 0, which is what the benchmark's converter does. Outside the tie points the nearest one's value holds.
+
+    Raises UserError where the numbers lie so far outside that the files' offsets cannot be right.
+    """
+    for name, numbers, count in zip(("rows", "columns"), (rows, columns), tie.values.shape):
+        if numbers[0] < -_OUTSIDE or numbers[-1] > count - 1 + _OUTSIDE:
+            raise UserError(
+                f"{tie.where}: the image lies at {name} {numbers[0]:.1f} to {numbers[-1]:.1f} of {count} {name} of tie "
+                "points: start_offset, track_offset or resolution of one of the files cannot be right"
+            )
+    return spline(tie, rows, columns)
+
+
+def spline(tie: Variable, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """What `interpolate` gives, wherever the rows and columns lie."""
     values = np.nan_to_num(tie.values, nan=0.0)
     return RectBivariateSpline(*map(np.arange, values.shape), values)(rows, columns)

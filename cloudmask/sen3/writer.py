@@ -38,13 +38,16 @@ CONFIDENCE_ATTRIBUTES = {
 }
 _BAYES = ["single_low", "single_moderate", "dual_low", "dual_moderate"]
 _FILL = -32768
+# Number along the orbit of the first row of the 1 km grid and the tie points, as a product of 2023 has it.
+START_ROW = 54882
 _TIE_COLUMNS_METRES = 16000.0
 
 
 class Frame(NamedTuple):
     """What a product is made of. refs [2 H, 2 W, 6] reflectance, bts [H, W, 3] kelvin, NaN where nothing was measured;
     zenith of the sun in degrees as a function of row and column of the 1 km grid; bayes [H, W] uint8; confidence [H, W]
-    uint16; latitude, longitude [H, W] degrees; truth [H, W] uint8, of made-up products, goes to a file of its own."""
+    uint16; latitude, longitude [H, W] degrees; truth [H, W] uint8, of made-up products, goes to a file of its own.
+    shift: rows of the 0.5 km grid by which its first row lies behind that of the 1 km grid, -1, 0 or 1 in real ones."""
 
     refs: Optional[np.ndarray]  # None: a product of the night, without the channels that need the sun
     bts: np.ndarray
@@ -54,6 +57,7 @@ class Frame(NamedTuple):
     latitude: np.ndarray
     longitude: np.ndarray
     truth: Optional[np.ndarray] = None
+    shift: int = 0
 
 
 class Zenith(NamedTuple):
@@ -101,7 +105,8 @@ class _Writer:
         self.height, self.width = frame.bts.shape[:2]
 
     def write(self) -> None:
-        frame, coarse, fine = self.frame, ("[ 1000 1000 ]", self._track(1)), ("[ 500 500 ]", self._track(2))
+        frame, coarse = self.frame, ("[ 1000 1000 ]", self._track(1), START_ROW)
+        fine = "[ 500 500 ]", self._track(2), 2 * START_ROW + frame.shift
         if frame.refs is not None:
             self._reflective(frame.refs, fine)
             detector = np.broadcast_to(np.arange(2 * self.height)[:, np.newaxis] % DETECTORS, frame.refs.shape[:2])
@@ -116,7 +121,7 @@ class _Writer:
             self._file("truth_in.nc", coarse, truth_in=(frame.truth, {}))
         rows, columns = np.arange(self.height), self._tie_columns()
         zenith = frame.zenith.at(rows, columns)
-        tie = ("[ 16000 1000 ]", self._tie_track())
+        tie = "[ 16000 1000 ]", self._tie_track(), START_ROW
         self._file("geometry_tn.nc", tie, solar_zenith_tn=(zenith, {"_FillValue": np.nan, "units": "degrees"}))
         degrees = {
             f"{name}_in": (
@@ -131,8 +136,8 @@ class _Writer:
         self._file("geodetic_in.nc", coarse, **degrees)
 
     def _reflective(self, refs: np.ndarray, grid: tuple) -> None:
-        fine = np.arange(2 * self.height) / 2, np.arange(2 * self.width) / 2
-        zenith = self.frame.zenith.at(*fine)
+        rows = (np.arange(2 * self.height) + self.frame.shift) / 2
+        zenith = self.frame.zenith.at(rows, np.arange(2 * self.width) / 2)
         sun = sun_cosine(zenith)
         detectors = 1 + 1e-5 * np.arange(DETECTORS)
         by_row = detectors[np.arange(2 * self.height) % DETECTORS][:, np.newaxis]
@@ -175,10 +180,11 @@ class _Writer:
 
     def _file(self, name: str, grid: tuple, dimensions: tuple = ("rows", "columns"), **variables: tuple) -> None:
         """variables: (values, attributes) by name; the file's attributes as netCDF's own library writes them."""
-        resolution, track = grid
+        resolution, track_offset, start_offset = grid
         with hdf5.write_file(self.folder / name, h5netcdf.File) as file:
-            file.attrs.update({"resolution": resolution, "track_offset": np.array([track], np.float32)})
-            file.attrs["start_offset"] = np.array([0], np.int16)
+            file.attrs["resolution"] = resolution
+            file.attrs["track_offset"] = np.array([track_offset], np.int32)
+            file.attrs["start_offset"] = np.array([start_offset], np.int32)
             file.attrs["product_name"] = self.folder.name.strip(".").removesuffix(".tmp")
             shape = next(iter(variables.values()))[0].shape
             file.dimensions = dict(zip(dimensions, shape))

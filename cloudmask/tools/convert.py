@@ -1,6 +1,7 @@
 """Sentinel-3 products to files of the benchmark's kind, over ranks.
 
 like dataset    refs, bts, rads, bayes and summary in the types and with the values of the benchmark's own converter
+                (dataset_last_row: of its earlier version, see cloudmask.sen3.conversion)
 like physical   refs and bts float32 with NaN, bayes and confidence with all their bits, and what the masks and scores
                 of real measurements need besides: latitude, longitude, solar_zenith
 """
@@ -64,7 +65,7 @@ def _convert(product: DataFile, path: Path, like: Conversion) -> None:
     standard = DataSettings()
     shape = standard.image_h, standard.image_w
     attributes: dict[str, dict] = {}
-    if like == "dataset":
+    if like != "physical":
         arrays = _as_the_data_set(convert(product.path, like, shape, np.float64, radiances=True))
     else:
         arrays, attributes = _with_what_lies_beside(convert(product.path, like, shape, np.float32), product.path)
