@@ -70,9 +70,9 @@ def _benchmark(options: argparse.Namespace) -> int:
             train.train(config, session)
             model_file = str(session.run / "model.keras")
         if command in ("run", "infer"):
-            summary = infer.infer(config, session, model_file)
-            failed = len(summary["failed"])
-            scenes = failed + summary["inferences"]
+            inference = infer.infer(config, session, model_file)
+            failed = len(inference.failed)
+            scenes = failed + inference.inferences
         if wanted.mlperf_logfile and distributed.is_root():
             deliver(session.run / "mlperf.log", Path(wanted.mlperf_logfile))
     if failed:

@@ -7,19 +7,19 @@ from common import distributed
 from common.runs.folder import Run
 
 
-def training_line(config: Config, summary: dict) -> str:
+def training_line(config: Config, scenes: int, time_per_epoch: float) -> str:
     return (
-        f"CloudMask training, samples = {summary['scenes']}, epochs={config.training.epochs}, "
+        f"CloudMask training, samples = {scenes}, epochs={config.training.epochs}, "
         f"bs={_batch_size(config)}, nodes={distributed.nodes()}, gpus={distributed.size()}, "
-        f"time_per_epoch={summary['time_per_epoch']:.2f}"
+        f"time_per_epoch={time_per_epoch:.2f}"
     )
 
 
-def inference_line(config: Config, summary: dict) -> str:
+def inference_line(config: Config, inferences: int, time_per_inference: float) -> str:
     return (
-        f"CloudMask inference, inferences={summary['inferences']}, bs={_batch_size(config)}, "
+        f"CloudMask inference, inferences={inferences}, bs={_batch_size(config)}, "
         f"nodes={distributed.nodes()}, gpus={distributed.size()}, "
-        f"time_per_inference={summary['time_per_inference']:.2f}"
+        f"time_per_inference={time_per_inference:.2f}"
     )
 
 

@@ -33,7 +33,7 @@ class TrainingData(NamedTuple):
 
     scenes: list[DataFile]
     held_out_scenes: list[DataFile]
-    batches: Batches
+    training: Batches
     held_out: Batches
 
 
@@ -64,7 +64,7 @@ def make_task(config: Config, data: TrainingData, threads: int) -> Task:
     return Task(
         network,
         partial(objective, only_measured=only_measured, loss=config.loss),
-        data.batches,
+        data.training,
         lambda: evaluate(compiled, data.held_out, threads, only_measured=only_measured),
         Goal(SCORE, config.training.target, config.training.epochs),
         rehearse=lambda: compiled(made_up(data.held_out.arrays, data.held_out.batch_size)[0]),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple, NoReturn, Optional
 
 from common import distributed
+from common.distributed import status
 from common.errors import InterruptedTrainingError, UserError, storage_problem
 
 _RANK_0_SPEAKS_SECONDS = 20.0  # at most: a launcher that sees rank 0 gone ends the others
@@ -106,30 +107,47 @@ def run_program(main: Callable[[], int]) -> None:
     try:
         code = main()
     except UserError as error:
-        if not error.on_all_ranks or distributed.rank() == 0:
-            where = f" (rank {distributed.rank()} of {distributed.size()})" if distributed.size() > 1 else ""
-            label = "stopped" if isinstance(error, InterruptedTrainingError) else "error"
-            print(f"{label}: {error}{where}", file=sys.stderr)
-        else:  # a launcher stops all ranks when one has gone: rank 0 must have spoken by then
-            time.sleep(_RANK_0_SPEAKS_SECONDS)
-        code = getattr(error, "exit_code", 1)
+        code = _end_with_error(error)
     except Exception as error:
-        full = _full_disk(error)
-        if full:
-            print(f"error: {full}", file=sys.stderr)
-        elif any(text in str(error) for text in _PEER_GONE):
-            print("stopped: another rank failed; its message says why", file=sys.stderr)
-        else:
-            traceback.print_exc()
-        code = 1
+        code = _end_with_exception(error)
     except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C", file=sys.stderr)
-        code = 130
+        code = _end("interrupted", "error: stopped by Ctrl-C", 130)
     if code == 0:
         sys.exit(0)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _end(kind: str, line: str, code: int) -> int:
+    """Say how the program ends, to its user and to a launcher that asked; returns the exit code."""
+    status.end(kind, line, code)
+    print(line, file=sys.stderr)
+    return code
+
+
+def _end_with_error(error: UserError) -> int:
+    code = getattr(error, "exit_code", 1)
+    if error.on_all_ranks and distributed.rank() > 0:
+        # A launcher stops all ranks when one has gone: rank 0 must have spoken by then.
+        time.sleep(_RANK_0_SPEAKS_SECONDS)
+        return code
+    where = f" (rank {distributed.rank()} of {distributed.size()})" if distributed.size() > 1 else ""
+    if isinstance(error, InterruptedTrainingError):
+        return _end("stopped", f"stopped: {error}{where}", code)
+    return _end("error", f"error: {error}{where}", code)
+
+
+def _end_with_exception(error: Exception) -> int:
+    full = _full_disk(error)
+    if full:
+        return _end("error", f"error: {full}", 1)
+    if any(text in str(error) for text in _PEER_GONE):
+        return _end("peer_lost", "stopped: another rank failed; its message says why", 1)
+    traceback.print_exc()
+    message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    status.end("fault", f"error: rank {distributed.rank()} failed, see its traceback above ({message})", 1)
+    return 1
 
 
 def _full_disk(error: Exception) -> str:

@@ -22,6 +22,7 @@ from typing import Callable, NamedTuple, Optional
 
 import psutil
 
+from common.distributed import status
 from common.errors import InterruptedTrainingError, UserError
 from common.runs.records import read_records
 from common.training.checkpoints import list_steps
@@ -32,6 +33,7 @@ _ANSWER_SECONDS = 10
 _TRIES = 2
 # Of Slurm's states of a node (scontrol's manual); a star is one that does not respond. One that drains still computes.
 _GONE = re.compile(r"State=\S*(DOWN|FAIL|NOT_RESPONDING|NO_RESPOND|POWERED|\*)")
+_EXPLAINED = ("error", "stopped", "interrupted", "fault")  # kinds of endings, those that say most first
 _ASKED_TO_END = (signal.SIGINT, signal.SIGTERM)
 _LOCK_SECONDS = 180  # the longest that ranks may take to notice that they are alone
 
@@ -55,25 +57,44 @@ def signal_of(code: int) -> Optional[signal.Signals]:
         return None
 
 
-class Ending(NamedTuple):
-    """How a program on several ranks ended. outcome: its own last line. dead_code: exit code of the rank that ended
-    first, if that is known. peers_lost: a rank said that another had gone. fault: a rank left a traceback."""
+def cut_slots(hosts: str, ranks: int) -> str:
+    """Of `name:slots,...` as many slots as ranks, the first first: horovodrun over Gloo starts a rank on every slot,
+    whatever -np says (Horovod 0.28.1).
 
-    outcome: str
-    dead_code: Optional[int]
-    peers_lost: bool
-    fault: bool
+    Raises:
+        UserError: if there are fewer slots than ranks.
+    """
+    kept, missing = [], ranks
+    for host in parse_hosts(hosts):
+        slots = min(host.slots, missing)
+        missing -= slots
+        if slots:
+            kept.append(f"{host.name}:{slots}")
+    if kept and missing:
+        raise UserError(f"-H {hosts}: has {ranks - missing} slots for {ranks} ranks (-np): give more, or fewer ranks")
+    return ",".join(kept)
 
 
-def was_lost(ending: Ending) -> bool:
-    """Whether a rank was lost, rather than that the program ended by itself."""
-    if ending.outcome or ending.fault:
+def explanation(endings: list[status.Ending]) -> Optional[status.Ending]:
+    """The ending that tells why a program ended, a mistake before a fault; None where no rank tells."""
+    by_kind = {kind: [each for each in endings if each.kind == kind] for kind in _EXPLAINED}
+    return next((found[0] for found in by_kind.values() if found), None)
+
+
+def was_lost(endings: list[status.Ending], dead_code: Optional[int]) -> bool:
+    """Whether a rank was lost, rather than that the program ended by itself.
+
+    Args:
+        endings: of the ranks that told how they ended.
+        dead_code: exit code of the rank that ended first, if that is known.
+    """
+    if explanation(endings):
         return False
-    number = None if ending.dead_code is None else signal_of(ending.dead_code)
+    number = None if dead_code is None else signal_of(dead_code)
     if number is not None:
         return number not in _ASKED_TO_END
     # 255: ssh lost its connection.
-    return ending.peers_lost or ending.dead_code == 255
+    return any(ending.kind == "peer_lost" for ending in endings) or dead_code == 255
 
 
 class Position(NamedTuple):
@@ -144,7 +165,7 @@ class Recovery:
         if ranks < max(self.least, 1):
             raise self._too_few(what, folder, where, most, global_batch)
         print(f"restart {len(self._losses)} of {self.restarts}: {what}; going on {where}", flush=True)
-        return Start(ranks, ",".join(f"{host.name}:{host.slots}" for host in left))
+        return Start(ranks, cut_slots(",".join(f"{host.name}:{host.slots}" for host in left), ranks))
 
     def _refuse_repetition(self, loss: _Loss, what: str) -> None:
         """Raises UserError."""

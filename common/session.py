@@ -92,25 +92,25 @@ def open_session(
     distributed.check_same("setting of output.wandb", wandb, "give all nodes the same file and overrides")
     if wandb != "off":
         distributed.on_root(_check_wandb)
-    run = open_run(settings, settings.output, f"{benchmark.name} {command}", resume)
-    log = Log(run / "mlperf.log")
-    session = Session(run, log, placement.threads, devices=placement.devices, wandb=wandb)
-    log.start("init")
-    # Made with a script before the job starts; a program cannot empty other nodes' page caches.
-    log.event("cache_clear", False)
-    # Ranks of a node, one GPU each; what rank 0 sees may be its own GPU alone, or more than are used.
-    log.submission(benchmark.name, settings.submission, distributed.local_size() if placement.gpu else 0)
-    try:
-        yield session
-    except BaseException:
-        session.finish_tracking(failed=True)
-        if not session.began:
-            run.discard()
-        raise
-    session.finish_tracking(failed=False)
-    if distributed.is_root():
-        one_run.report(run.path)
-    distributed.barrier()
+    with open_run(settings, settings.output, f"{benchmark.name} {command}", resume) as run:
+        log = Log(run / "mlperf.log")
+        session = Session(run, log, placement.threads, devices=placement.devices, wandb=wandb)
+        log.start("init")
+        # Made with a script before the job starts; a program cannot empty other nodes' page caches.
+        log.event("cache_clear", False)
+        # Ranks of a node, one GPU each; what rank 0 sees may be its own GPU alone, or more than are used.
+        log.submission(benchmark.name, settings.submission, distributed.local_size() if placement.gpu else 0)
+        try:
+            yield session
+        except BaseException:
+            session.finish_tracking(failed=True)
+            if not session.began:
+                run.discard()
+            raise
+        session.finish_tracking(failed=False)
+        if distributed.is_root():
+            one_run.report(run.path)
+        distributed.barrier()
 
 
 def _check_wandb() -> None:

@@ -71,9 +71,12 @@ def _infer(options: argparse.Namespace) -> int:
     config = settings.load(options.config, options.overrides)
     at_once = min(config.inference.max_inter_threads, 2)
     placement = distributed.init(config.inference.max_intra_threads or config.threads, at_once=at_once)
+    from common.session import open_session
     from tf_deepcam.infer import infer
 
-    return infer(config, placement)
+    with open_session("infer", BENCHMARKS["deepcam"], config, placement) as session:
+        infer(config, session)
+    return 0
 
 
 def _grid(options: argparse.Namespace) -> int:

@@ -4,17 +4,18 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from common import distributed, inference, timing
-from common.distributed import Placement
 from common.errors import UserError, storage_problem
 from common.report.tables import show
-from common.runs.folder import Run, open_run
+from common.runs.folder import Run
+from common.session import Session
 from common.training import precision
+from tf_deepcam import records
 from tf_deepcam.config import Config
 from tf_deepcam.data import formats
 from tf_deepcam.data.samples import CLASSES
@@ -22,57 +23,88 @@ from tf_deepcam.network import trained
 from tf_deepcam.scores import intersection_over_union
 
 
-def infer(config: Config, placement: Placement) -> int:
-    """The command. Returns the exit code. A collective call; raises UserError."""
-    settings = config.inference
-    size = distributed.size()
+def infer(config: Config, session: Session) -> None:
+    """Passes over the samples of inference.data_dirs, timed and scored. Collective.
+
+    Raises:
+        UserError: for settings, samples or a network that do not go together.
+    """
+    settings, size, run = config.inference, distributed.size(), session.run
     if settings.batch_size % size:
         raise UserError(
             f"inference.batch_size {settings.batch_size} cannot be shared evenly over {size} ranks: take a multiple",
-            True,
+            on_all_ranks=True,
         )
     if settings.outputfile:
         distributed.on_root(lambda: timing.check_output(settings.outputfile))
     source = formats.find(settings.data_dirs, config.data.channels, settings.stats)
     if len(source.files) < size:
-        raise UserError(f"{len(source.files)} samples for {size} ranks: use fewer ranks", True)
+        raise UserError(f"{len(source.files)} samples for {size} ranks: use fewer ranks", on_all_ranks=True)
     local_batch = settings.batch_size // size
     batches = _batches(config, source, local_batch)
     forward = _forward(config, source, local_batch) if settings.mode == "inference" else None
-    folder = open_run(config, config.output, "deepcam infer")
-    folder.say(f"run folder: {folder.path}")
-    folder.say(
+    run.say(
         f"{settings.mode}: {len(source.files)} {source.form} samples of {source.shape[0]} x {source.shape[1]}; {size} "
-        f"ranks x {placement.threads} threads on {placement.devices}, {settings.max_inter_threads} batches at once, "
+        f"ranks x {session.threads} threads on {session.devices}, {settings.max_inter_threads} batches at once, "
         f"global batch {settings.batch_size}, {precision.in_words(settings)}"
     )
     own_bytes = sum(file.bytes for file in batches.own_files())
-    runs = timing.measure(
-        lambda: timing.Work(_pass(batches, forward, settings.max_inter_threads), own_bytes),
-        settings.num_warmup_runs,
-        settings.num_runs,
-        folder.say,
-    )
-    about = {
+    with session.timed():
+        session.log.start("inference", samples=len(source.files))
+        passes = timing.measure(
+            lambda: timing.Work(_pass(batches, forward, settings.max_inter_threads), own_bytes),
+            settings.num_warmup_runs,
+            settings.num_runs,
+            run.say,
+        )
+        session.log.end("inference", samples=len(source.files))
+    iou = None
+    if forward is not None and (settings.predictions != "none" or (settings.score and source.labels)):
+        iou = _score(config, run, batches, forward, source.labels)
+    _record(config, session, passes, len(source.files), iou)
+    _write(config, session, passes, _about(config, session, source), iou)
+    distributed.barrier()
+
+
+def _about(config: Config, session: Session, source: formats.SampleSet) -> dict[str, Any]:
+    """What inference.json says of the run besides its times."""
+    settings = config.inference
+    return {
         "mode": settings.mode,
         "reader": settings.reader,
         "form": source.form,
         "samples": len(source.files),
-        "ranks": size,
+        "ranks": distributed.size(),
         "nodes": distributed.nodes(),
         "batch_size": settings.batch_size,
         "max_inter_threads": settings.max_inter_threads,
-        "max_intra_threads": placement.threads,
+        "max_intra_threads": session.threads,
         "precision": settings.precision,
         "tf32": settings.tf32,
         "xla": settings.xla,
         "tensorrt": settings.enable_trt,
     }
-    if forward is not None and (settings.predictions != "none" or (settings.score and source.labels)):
-        about["iou"] = _score(config, folder, batches, forward, source.labels)
-    _report(config, folder, runs, about)
-    distributed.barrier()
-    return 0
+
+
+def _record(
+    config: Config, session: Session, passes: list[timing.Measured], samples: int, iou: Optional[float]
+) -> None:
+    settings = config.inference
+    session.log.events({"inference_precision_mode": settings.precision, "inference_tf32": settings.tf32})
+    if iou is not None:
+        session.log.event("inference_accuracy", iou)
+    session.run.record(
+        records.Inference(
+            mode=settings.mode,
+            precision=settings.precision,
+            tf32=settings.tf32,
+            ranks=distributed.size(),
+            samples=samples,
+            batch_size=settings.batch_size,
+            **timing.statistics(passes),
+            iou=iou,
+        )
+    )
 
 
 def _batches(config: Config, source: formats.SampleSet, local_batch: int):
@@ -162,13 +194,16 @@ def _save(path: Path, array: np.ndarray) -> None:
         raise UserError(f"{path}: cannot be written ({storage_problem(error, path.parent, array.nbytes)})") from error
 
 
-def _report(config: Config, folder: Run, runs: list, about: dict) -> None:
+def _write(
+    config: Config, session: Session, passes: list[timing.Measured], about: dict[str, Any], iou: Optional[float]
+) -> None:
+    """The passes as a table, and inference.json and .csv. Rank 0 only."""
     if not distributed.is_root():
         return
-    show(timing.runs_table(runs))
-    if about.get("iou") is not None:
-        print(f"IoU over {about['samples']} samples: {about['iou']:.4f}")
-    for place in (str(folder / "inference"), config.inference.outputfile):
-        if place:
-            timing.write(place, runs, about)
-            print(f"written: {Path(place).with_suffix('.json')} and .csv")
+    show(timing.runs_table(passes))
+    if iou is not None:
+        print(f"IoU over {about['samples']} samples: {iou:.4f}")
+        about = {**about, "iou": iou}
+    for path in filter(None, (str(session.run / "inference"), config.inference.outputfile)):
+        timing.write(path, passes, about)
+        print(f"written: {Path(path).with_suffix('.json')} and .csv")

@@ -6,13 +6,13 @@ import tensorflow as tf
 
 from common import distributed
 from common.data.batches import Batches
+from common.training.assemble import Data
 from common.training.evaluate import sum_over_batches
 from common.training.flops import forward_gflop
 from common.training.task import Goal, Objective, Task
 from common.training.warmup import made_up
 from tf_deepcam.batch_statistics import group_size
 from tf_deepcam.config import Config, LossSettings
-from tf_deepcam.data.sample_batches import BatchPair
 from tf_deepcam.data.samples import CLASSES
 from tf_deepcam.losses import pixel_loss
 from tf_deepcam.network import deeplab
@@ -22,22 +22,22 @@ SCORE = "iou"
 _BACKWARD = 2  # the backward pass costs twice the forward one
 
 
-def make_task(config: Config, batches: BatchPair, threads: int) -> Task:
+def make_task(config: Config, batches: Data, threads: int) -> Task:
     """The network is drawn anew from the seed."""
     shape = batches.training.arrays[0].shape  # [height, width, channels]
     settings = config.training
     network = deeplab.deeplab(
         shape[-1], CLASSES, **config.model.form(), batchnorm_group_size=group_size(settings, distributed.size())
     )
-    sums = evaluation_sums(network, config, batches.validation)
+    sums = evaluation_sums(network, config, batches.held_out)
     return Task(
         network,
         objective(config.loss),
         batches.training,
-        lambda: evaluate(sums, batches.validation, threads),
+        lambda: evaluate(sums, batches.held_out, threads),
         Goal(SCORE, settings.target_iou, settings.max_epochs),
         gflop_per_sample=(1 + _BACKWARD) * forward_gflop(network, shape),
-        rehearse=lambda: sums(*made_up(batches.validation.arrays, 1)),
+        rehearse=lambda: sums(*made_up(batches.held_out.arrays, 1)),
     )
 
 

@@ -1,25 +1,22 @@
 """Training and evaluation on a root folder's train/ and validation/ samples."""
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from common import distributed, keras_files
-from common.optim import optimizers
 from common.runs.folder import Run
+from common.runs.kinds import Training
 from common.session import Session
 from common.training import dry_run as one_update
 from common.training import loop
-from common.training.continuation import as_begun
+from common.training.assemble import Assembly, assemble
 from common.training.precision import in_words
-from common.training.settings import BatchSizes, batch_sizes
-from common.training.step import prepare
+from common.training.settings import BatchSizes
 from common.training.task import Task
-from tf_deepcam import batch_statistics, pictures
+from tf_deepcam import batch_statistics, pictures, records
 from tf_deepcam.config import Config
-from tf_deepcam.data.run_batches import batches_of_run
-from tf_deepcam.data.sample_batches import BatchPair
+from tf_deepcam.data.run_batches import RunBatches, batches_of_run
 from tf_deepcam.network import reference_checkpoint, weights
 from tf_deepcam.network.normalization import GroupBatchNormalization
 from tf_deepcam.network.reference_checkpoint import Pace
@@ -27,54 +24,43 @@ from tf_deepcam.rules import run_type
 from tf_deepcam.task import SCORE, make_task
 
 
-class _Prepared(NamedTuple):
-    """What a training is begun with. config: with the batch sizes for the ranks there are."""
+def _assemble(asked: Config, session: Session) -> Assembly[Config, RunBatches]:
+    def load(config: Config, sizes: BatchSizes) -> RunBatches:
+        batch_statistics.check_groups(asked.training, config.training, distributed.size())
+        return batches_of_run(config, session, sizes)
 
-    config: Config
-    task: Task
-    optimizer: tf.keras.optimizers.Optimizer
-    batches: BatchPair
+    def make(config: Config, batches: RunBatches) -> Task:
+        if config.submission.ruleset != "3.0.0":  # before MLPerf HPC v3.0 staging was part of the timed run
+            return replace(make_task(config, batches, session.threads), stage=batches.stage)
+        batches.stage()
+        return make_task(config, batches, session.threads)
 
-
-def _prepare(config: Config, session: Session) -> _Prepared:
-    run, ranks = session.run, distributed.size()
-    settings = as_begun(config.training, run)
-    batch_statistics.check_groups(config.training, settings, ranks)
-    config = config.model_copy(update={"training": settings})
-    prepare(settings)
-    sizes = batch_sizes(settings, ranks, run.began_on)
-    batches, stage = batches_of_run(config, session, sizes)
-    if settings.max_validation_steps:
-        batches.validation.keep_first(settings.max_validation_steps)
-    timed = config.submission.ruleset != "3.0.0"  # before MLPerf HPC v3.0 staging was part of the run
-    if not timed:
-        stage()
-    task = make_task(config, batches, session.threads)
-    optimizer = optimizers.build(
-        config.optimizer, config.schedule, ranks=run.began_on, scale_loss=settings.precision == "mixed_float16"
-    )
-    _log_settings(config, session, batches, sizes)
-    _introduce(config, session, task, batches, sizes)
-    return _Prepared(config, replace(task, stage=stage) if timed else task, optimizer, batches)
+    assembly = assemble(asked, session, load, make)
+    _log_settings(assembly, session)
+    _introduce(assembly, session)
+    return assembly
 
 
 def dry_run(config: Config, session: Session) -> None:
     """One update and one batch of validation of `train`, from where the samples lie; leaves no file."""
     data = config.data.model_copy(update={"stage_dir": "", "cache": "none"})
     config = config.model_copy(update={"data": data})
-    config, task, optimizer, batches = _prepare(config, session)
-    one_update.dry_run(task, batches.validation, optimizer, config.training, session)
+    one_update.dry_run(_assemble(config, session), session)
 
 
-def train(config: Config, session: Session) -> dict:
-    """Train, save model.keras and model.npz in the run folder, and return the summary of the training.
+def train(config: Config, session: Session) -> Training:
+    """Train, and save model.keras and model.npz in the run folder.
 
-    Raises UserError on bad data.
+    Returns: what was recorded of the training.
+
+    Raises:
+        UserError: for data that cannot be trained on.
     """
     run, asked = session.run, config
-    config, task, optimizer, batches = _prepare(asked, session)
+    assembly = _assemble(asked, session)
+    task, optimizer, config = assembly.task, assembly.optimizer, assembly.config
     settings = config.training
-    summary = loop.train(
+    training = loop.train(
         task,
         optimizer,
         settings,
@@ -85,12 +71,12 @@ def train(config: Config, session: Session) -> dict:
     if distributed.is_root():
         keras_files.save(task.network, run / "model.keras")
         weights.save(task.network, run / "model.npz")
-        pictures.draw_samples(task.network, batches.validation, config, run)
-    run.record("training", **summary)
-    if settings.target_iou and not summary["target_reached"]:
-        best = summary["evaluation"].get(SCORE, float("nan"))
-        run.say(f"target not reached: iou {best:.4f} < {settings.target_iou} after {summary['epochs']:.0f} epochs")
-    return summary
+        pictures.draw_samples(task.network, assembly.data.held_out, config, run)
+    run.record(training)
+    if settings.target_iou and not training.target_reached:
+        score = training.evaluation.get(SCORE, float("nan"))
+        run.say(f"target not reached: iou {score:.4f} < {settings.target_iou} after {training.epochs:.0f} epochs")
+    return training
 
 
 def _begin(config: Config, task: Task, optimizer: tf.keras.optimizers.Optimizer, run: Run) -> int:
@@ -106,17 +92,19 @@ def _begin(config: Config, task: Task, optimizer: tf.keras.optimizers.Optimizer,
     pace = Pace(settings.gradient_accumulation_frequency, task.batches.steps_per_epoch, settings.max_epochs)
     update = reference_checkpoint.updates_done(position, pace, path)
     run.say(f"going on from the reference's {path} with epoch {position.epoch + 1}, after update {update}")
-    run.record("reference_checkpoint", step=update, file=str(path))
+    run.record(records.ReferenceCheckpoint(update, str(path)))
     return update
 
 
-def _introduce(config: Config, session: Session, task: Task, batches: BatchPair, sizes: BatchSizes) -> None:
+def _introduce(assembly: Assembly[Config, RunBatches], session: Session) -> None:
     """Say what is trained, on what, and what of it deserves a second look."""
+    config, batches, task = assembly.config, assembly.data, assembly.task
     settings, ranks, say = config.training, distributed.size(), session.run.say
     height, width, _ = batches.training.arrays[0].shape
     say(
-        f"training on {batches.training.samples} samples of {height} x {width}, {batches.validation.samples} for "
-        f"validation; {ranks} ranks x {session.threads} threads on {session.devices}, global batch {sizes.total}, "
+        f"training on {batches.training.samples} samples of {height} x {width}, {batches.held_out.samples} for "
+        f"validation; {ranks} ranks x {session.threads} threads on {session.devices}, global batch "
+        f"{assembly.sizes.total}, "
         f"{batches.training.steps_per_epoch} updates an epoch, {in_words(settings)}; "
         f"{task.gflop_per_sample / 3:.1f} GFLOP a forward pass"
     )
@@ -132,30 +120,22 @@ def _introduce(config: Config, session: Session, task: Task, batches: BatchPair,
         say(problem)
 
 
-def _log_settings(config: Config, session: Session, batches: BatchPair, sizes: BatchSizes) -> None:
-    """Under the keys of the published result logs."""
+def _log_settings(assembly: Assembly[Config, RunBatches], session: Session) -> None:
+    """What the benchmark logs besides, under the keys of the published result logs."""
+    config = assembly.config
     settings = config.training
     values = {
         "rules": config.rules,
         "run_type": run_type(config.rules),
         "checkpoint": config.model.checkpoint or None,
-        "seed": settings.seed,
-        # As the reference logs it, without accumulation.
-        "global_batch_size": sizes.local * distributed.size(),
         "batchnorm_group_size": batch_statistics.group_size(settings, distributed.size()),
         "batchnorm_group_stride": 1,
         "samples_per_statistic": batch_statistics.samples_per_statistic(settings, distributed.size()),
-        "local_batch_size_validation": sizes.evaluation,
-        "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
+        "local_batch_size_validation": assembly.sizes.evaluation,
         "data_format": "staged" if config.data.stage_dir else "hdf5",
         "shuffle_mode": _shuffle_mode(config),
         "stage_copies": config.data.stage_copies if config.data.stage_dir else None,
-        "precision_mode": settings.precision,
-        "tf32": settings.tf32,
         "enable_jit": settings.xla,
-        **optimizers.log_entries(config.optimizer, config.schedule, session.run.began_on),
-        "train_samples": batches.training.samples,
-        "eval_samples": batches.validation.samples,
     }
     session.log.events(values)
 

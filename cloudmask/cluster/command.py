@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
-from cloudmask import baseline
+from cloudmask import baseline, records
 from cloudmask.cluster import figures, kmeans, rule, self_training
 from cloudmask.config import Config
 from cloudmask.data import ancillary
@@ -60,7 +60,7 @@ def main(config: Config, session: Session) -> None:
     scores: dict[str, dict] = defaultdict(dict)
     for (name, judge), count in counts.items():
         scores[name][judge] = count.scores()
-    session.run.record("cluster", scores=scores, cloudy_clusters=int(methods.clusters.cloud.sum()))
+    session.run.record(records.Cluster(scores, int(methods.clusters.cloud.sum())))
 
 
 def _fit(config: Config, scenes: list[DataFile], session: Session) -> Methods:

@@ -13,14 +13,16 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 import yaml
 
 from common import distributed
 from common.config.render import dump
 from common.config.settings import Settings
+from common.distributed import status
 from common.errors import UserError, storage_problem
+from common.runs import kinds
 from common.runs.environment import code_checksum, environment
 from common.runs.records import append
 from common.runs.settings import OutputSettings
@@ -37,25 +39,33 @@ FREE_ON_RESUME = (
 
 
 class Run:
-    """An open run folder. All ranks hold one; only rank 0 writes."""
+    """An open run folder, a context manager that lets go of its lock. All ranks hold one; only rank 0 writes."""
 
     def __init__(self, path: Path, resumed: bool, lock: Optional[int] = None, began_on: int = 0):
-        """lock: rank 0's descriptor of the folder's lock, held until the process ends. began_on: ranks of its first
+        """lock: rank 0's descriptor of the folder's lock. began_on: ranks of its first
         start; 0: as many as there are."""
         self.path, self.resumed, self._lock = path, resumed, lock
         self.began_on = began_on or distributed.size()
         self.listener: Optional[Callable[[dict], None]] = None  # rank 0's, told of every record after it is written
 
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def record(self, kind: str, **values: Any) -> None:
+    def record(self, record: kinds.Record) -> None:
         """Append a line to metrics.jsonl: {"kind": ..., "time": seconds since 1970, ...}."""
         if distributed.is_root():
-            record = {"kind": kind, "time": round(time.time(), 3), **values}
-            append(self / "metrics.jsonl", record)
+            line = {**kinds.as_json(record), "time": round(time.time(), 3)}
+            append(self / "metrics.jsonl", line)
             if self.listener:
-                self.listener(record)
+                self.listener(line)
 
     def say(self, text: str) -> None:
         """A line for the user, from rank 0 only."""
@@ -74,7 +84,7 @@ class NoRun(Run):
     def __init__(self) -> None:
         super().__init__(Path(os.devnull), resumed=False)
 
-    def record(self, kind: str, **values: Any) -> None:
+    def record(self, record: kinds.Record) -> None:
         pass
 
 
@@ -120,6 +130,7 @@ def open_run(settings: Settings, output: OutputSettings, command: str, resume: O
         return _Opened(str(path), folder is not None, _ranks_of(path))
 
     opened = distributed.on_root(make)
+    status.update(run_folder=opened.path, ranks=distributed.size())
     return Run(Path(opened.path), opened.resumed, locks[0] if locks else None, opened.began_on)
 
 

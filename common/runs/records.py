@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from common.runs import kinds
+
 
 def append(path: Path, record: dict) -> None:
     """Add a record as a line of its own, also after a line that a kill has torn."""
@@ -36,7 +38,7 @@ def read_records(path: Path) -> list[dict]:
     for record in read_lines(path):
         if not isinstance(record.get("kind"), str):
             continue
-        if record["kind"] == "resume" and isinstance(record.get("step"), int):
+        if record["kind"] == kinds.Resume.kind and isinstance(record.get("step"), int):
             records = [old for old in records if _step(old) <= record["step"]]
         records.append(record)
     return records
@@ -47,7 +49,7 @@ def _step(record: dict) -> float:
     return step if isinstance(step, (int, float)) else 0
 
 
-def evaluations_by_step(records: list) -> dict[int, dict]:
+def evaluations_by_step(records: list[dict]) -> dict[int, dict[str, float]]:
     """The scores of a training's evaluations, at epochs' ends and within them, by the update after which they were."""
-    found = {record["step"]: record["evaluation"] for record in records if record["kind"] == "epoch"}
-    return found | {record["step"]: record for record in records if record["kind"] == "evaluation"}
+    by_step = {epoch.step: epoch.evaluation for epoch in kinds.select(kinds.Epoch, records)}
+    return by_step | {each.step: each.scores for each in kinds.select(kinds.Evaluation, records)}

@@ -13,6 +13,7 @@ from common.data.batches import Batches
 from common.data.device import shipped_dtype, to_device
 from common.distributed import devices
 from common.session import Session
+from common.training.assemble import Assembly
 from common.training.journal import duration
 from common.training.settings import TrainingSettings
 from common.training.state import State
@@ -34,18 +35,13 @@ class Seconds(NamedTuple):
     evaluation: float
 
 
-def dry_run(
-    task: Task,
-    held_out: Batches,
-    optimizer: tf.keras.optimizers.Optimizer,
-    settings: TrainingSettings,
-    session: Session,
-) -> None:
+def dry_run(assembly: Assembly, session: Session) -> None:
     """Take one update, judge one batch, and say how much memory and time the training will need. Collective.
 
-    held_out: what task.evaluate goes through; only its first batch is left in it.
+    Only the first batch is left in the assembly's data that are held out.
     """
-    step = TrainingStep(task.network, optimizer, task.objective, settings)
+    task, settings, held_out = assembly.task, assembly.config.training, assembly.data.held_out
+    step = TrainingStep(task.network, assembly.optimizer, task.objective, settings)
     state = State(step)
     state.broadcast()
     evaluated = max(distributed.gather_objects(held_out.steps_per_epoch))

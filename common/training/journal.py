@@ -6,20 +6,30 @@ All ranks keep one; what writes or speaks does so on rank 0 only.
 import sys
 import time
 from contextlib import ExitStack
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from common import distributed
+from common.distributed import status
+from common.runs import kinds
 from common.runs.folder import Run
 from common.runs.mlperf import Log
 from common.training.settings import SILENCE_SECONDS, TrainingSettings
 from common.training.step import StepResult, TrainingStep
 from common.training.task import Task
 
-_SHOWN_SCORES = ("loss", "pixel_accuracy", "iou")
+
+class Totals(NamedTuple):
+    """Counts and times of a training. updates, epochs: of the whole run; the others of this start alone."""
+
+    updates: int
+    epochs: float
+    epochs_run: float
+    training_seconds: float
+    samples_per_second: float
 
 
 class Journal:
@@ -101,8 +111,10 @@ class Journal:
         self._peak_rate = max(self._peak_rate, self._samples_per_update * len(values) / (now - self._last_record))
         self._pending, self._last_record = [], now
         self._epoch_terms += values
-        mean = {**_mean(values), "learning_rate": self._step.learning_rate}
-        self.run.record("step", step=self.update, epoch=self.epoch, **mean)
+        terms, rate = _mean(values), self._step.learning_rate
+        self.run.record(kinds.Step(self.update, self.epoch, rate, terms))
+        status.update(updates=self.update)
+        mean = {**terms, "learning_rate": rate}
         self._log_terms(mean)
         self._write_summaries({f"train/{name}": value for name, value in mean.items()})
 
@@ -147,8 +159,8 @@ class Journal:
         self._last_line += seconds
         self._write_summaries({f"evaluation/{name}": value for name, value in scores.items()})
         if self._epoch_seconds is None:  # else it is in the epoch's record and line
-            self.run.record("evaluation", step=self.update, epoch=self.epoch, seconds=seconds, **scores)
-            self.run.say(f"  epoch {self.epoch}, update {self.update}: held out: {_shown(scores)}")
+            self.run.record(kinds.Evaluation(self.update, self.epoch, seconds, scores))
+            self.run.say(f"  epoch {self.epoch}, update {self.update}: held out: {self._shown(scores)}")
 
     def _rates(self) -> dict[str, float]:
         """Samples per second over the epoch and, if the work of a sample is known, TFLOP/s over all ranks: sustained
@@ -167,8 +179,7 @@ class Journal:
         assert self._epoch_seconds is not None
         self.log.end("epoch", **self.place)
         self._all_seconds += self._epoch_seconds + self._evaluation_seconds
-        self.run.record(
-            "epoch",
+        record = kinds.Epoch(
             step=self.update,
             epoch=self.epoch,
             seconds=self._epoch_seconds,
@@ -179,11 +190,12 @@ class Journal:
             train=self._terms,
             evaluation=self._scores,
         )
+        self.run.record(record)
         self.run.say(self._epoch_line())
 
     def _epoch_line(self) -> str:
         train = ", ".join(f"{name} {value:.4f}" for name, value in self._terms.items())
-        held_out = f" | held out: {_shown(self._scores)}" if self._scores else ""
+        held_out = f" | held out: {self._shown(self._scores)}" if self._scores else ""
         epochs_done = (self.update - self._first) / self._updates_per_epoch
         left = self._all_seconds / epochs_done * (self._task.goal.epochs - self.epoch)
         return (
@@ -191,25 +203,25 @@ class Journal:
             f"samples/s | training: {train}{held_out}" + (f" | {duration(left)} left" if left else "")
         )
 
+    def _shown(self, scores: dict[str, float]) -> str:
+        """The loss and the score that the target is set for."""
+        shown = {name: scores[name] for name in ("loss", self._task.goal.score) if name in scores}
+        return ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
+
     def target_reached(self, scores: dict[str, float]) -> None:
         goal = self._task.goal
         self.log.event("target_accuracy_reached", goal.target, **self.place)
         self.run.say(f"target reached: {goal.score} {scores[goal.score]:.4f} >= {goal.target}")
 
-    def summary(self) -> dict[str, float]:
-        """Of this process: less than the run's after a resume."""
+    def totals(self) -> Totals:
         updates = self.update - self._first
-        return {
-            "updates": self.update,
-            "epochs": self.update / self._updates_per_epoch,
-            "epochs_run": updates / self._updates_per_epoch,
-            "training_seconds": self._training_seconds,
-            "samples_per_second": updates * self._samples_per_update / max(self._training_seconds, 1e-9),
-        }
-
-
-def _shown(scores: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if name in _SHOWN_SCORES)
+        return Totals(
+            updates=self.update,
+            epochs=self.update / self._updates_per_epoch,
+            epochs_run=updates / self._updates_per_epoch,
+            training_seconds=self._training_seconds,
+            samples_per_second=updates * self._samples_per_update / max(self._training_seconds, 1e-9),
+        )
 
 
 def _mean(values: list[dict[str, float]]) -> dict[str, float]:

@@ -16,6 +16,7 @@ import tensorflow as tf
 from common import distributed
 from common.data.device import shipped_dtype, to_device
 from common.errors import InterruptedTrainingError, UserError
+from common.runs import kinds
 from common.runs.folder import Run
 from common.session import Session
 from common.training import checkpoints
@@ -54,15 +55,13 @@ def train(
     *,
     tensorboard: bool = True,
     begin: Callable[[], int] = lambda: 0,
-) -> dict:
+) -> kinds.Training:
     """Train the task's network in place to its goal, going on from the run's checkpoint if it resumed. Collective.
 
     begin: for a run without a checkpoint of its own, sets on rank 0 what network and optimizer start from, and returns
     the number of updates that lie behind them.
 
-    The timed run begins after the warm-up and ends with the last evaluation. Returns the journal's summary with
-    "seconds", those of the run, "evaluation", the latest scores, "target_reached", "stopped_early", "best_update" and
-    "seconds_lost_to_saving".
+    The timed run begins after the warm-up and ends with the last evaluation. Returns what there is to record of it.
     """
     step = TrainingStep(task.network, optimizer, task.objective, settings)
     state = State(step)
@@ -91,15 +90,15 @@ def train(
         seconds = time.perf_counter() - started
         if settings.restore_best:
             _restore_best(state, progress, session.run)
-    return {
-        **journal.summary(),
-        "seconds": seconds,
-        "evaluation": progress.evaluation,
-        "target_reached": progress.target_reached,
-        "stopped_early": progress.stopped_early,
-        "best_update": progress.best_update,
-        "seconds_lost_to_saving": saver.seconds_lost,
-    }
+    return kinds.Training(
+        **journal.totals()._asdict(),
+        seconds=seconds,
+        evaluation=progress.evaluation,
+        target_reached=progress.target_reached,
+        stopped_early=progress.stopped_early,
+        best_update=progress.best_update,
+        seconds_lost_to_saving=saver.seconds_lost,
+    )
 
 
 @dataclass
@@ -211,7 +210,7 @@ class _Loop:
             journal.log.start("save", **journal.place)
             lost = self.saver.save(progress.update, self.state.arrays, asdict(progress), progress.best_update)
             journal.log.end("save", **journal.place)
-            journal.run.record("checkpoint", step=progress.update, seconds=lost)
+            journal.run.record(kinds.Checkpoint(progress.update, lost))
 
     def stop_if_warned(self, result: Optional[StepResult]) -> None:
         """Every rank learns of a warning from an update's own exchange.
@@ -257,7 +256,7 @@ def _resume(state: State, task: Task, run: Run, begin: Callable[[], int]) -> Pro
     progress = distributed.on_root(load)
     if run.resumed:
         run.say(f"resuming {run.path} after update {progress.update}")
-        run.record("resume", step=progress.update)
+        run.record(kinds.Resume(progress.update))
     return progress
 
 

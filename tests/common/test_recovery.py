@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from common import recovery
+from common.distributed.status import Ending
 from common.errors import InterruptedTrainingError, UserError
-from common.recovery import Ending, Recovery, Start
+from common.recovery import Recovery, Start
 from common.training import checkpoints
 from common.training.settings import most_ranks
 from tests.helpers import TINY, command, environment, is_program, processes_with, records, run, write_scenes
@@ -20,26 +21,52 @@ from tests.helpers import TINY, command, environment, is_program, processes_with
 THREE = "node1:2,node2:2,node3:2"
 
 
+def ending(kind: str, code: int = 1) -> Ending:
+    return Ending(0, kind, f"{kind}: why", code)
+
+
 @pytest.mark.parametrize(
-    ("ending", "lost"),
+    ("endings", "dead_code", "lost"),
     [
-        (Ending("", 137, False, False), True),  # kill -9, as a shell tells it
-        (Ending("", -9, True, False), True),
-        (Ending("", 139, False, False), True),  # a segmentation fault
-        (Ending("", 1, True, False), True),  # all that are left say that another has gone
-        (Ending("", 255, False, False), True),  # ssh
-        (Ending("error: no such folder", 1, True, False), False),
-        (Ending("error: stopped by Ctrl-C", 130, True, False), False),
-        (Ending("stopped: after update 4 by SIGUSR1 with a checkpoint", 75, False, False), False),
-        (Ending("", 1, True, True), False),  # a fault of the program's leaves a traceback
-        (Ending("", 130, True, False), False),
-        (Ending("", 143, True, False), False),
-        (Ending("", 3, False, False), False),
-        (Ending("", None, False, False), False),
+        ([], 137, True),  # kill -9, as a shell tells it
+        ([ending("peer_lost")], -9, True),
+        ([], 139, True),  # a segmentation fault
+        ([ending("peer_lost")], 1, True),  # all that are left say that another has gone
+        ([], 255, True),  # ssh
+        ([ending("error"), ending("peer_lost")], 1, False),
+        ([ending("interrupted", 130), ending("peer_lost")], 130, False),
+        ([ending("stopped", 75)], 75, False),  # a warning of the scheduler
+        ([ending("peer_lost"), ending("fault")], 1, False),  # a fault of the program's
+        ([ending("peer_lost")], 130, False),
+        ([ending("peer_lost")], 143, False),
+        ([], 3, False),
+        ([], None, False),
     ],
 )
-def test_which_endings_are_a_loss(ending, lost):
-    assert recovery.was_lost(ending) == lost
+def test_which_endings_are_a_loss(endings, dead_code, lost):
+    assert recovery.was_lost(endings, dead_code) == lost
+
+
+def test_a_mistake_explains_more_than_a_fault_and_both_more_than_a_lost_peer():
+    told = [ending("peer_lost"), ending("fault"), ending("error")]
+    assert recovery.explanation(told) == told[2]
+    assert recovery.explanation(told[:2]) == told[1]
+    assert recovery.explanation(told[:1]) is None
+
+
+@pytest.mark.parametrize(
+    ("hosts", "ranks", "cut"),
+    [("localhost:3", 2, "localhost:2"), ("a:4,b:6", 10, "a:4,b:6"), ("a:4,b:6", 5, "a:4,b:1"), ("a:2,b", 2, "a:2")],
+)
+def test_as_many_slots_as_ranks_are_started(hosts, ranks, cut):
+    """horovodrun over Gloo starts a rank on each slot, whatever -np says."""
+    assert recovery.cut_slots(hosts, ranks) == cut
+    assert recovery.cut_slots("", ranks) == ""
+
+
+def test_fewer_slots_than_ranks_are_refused():
+    with pytest.raises(UserError, match=r"-H a:1,b:1: has 2 slots for 3 ranks"):
+        recovery.cut_slots("a:1,b:1", 3)
 
 
 def write_run(folder: Path, checkpoint: int, update: int) -> Path:
@@ -79,9 +106,9 @@ def test_what_was_done_again_after_a_resume_is_not_counted_as_lost(tmp_path):
         ((), 6, THREE, 24, Start(6, THREE)),
         ((), 2, "", 24, Start(2, "")),  # this machine
         (("node1",), 6, THREE, 24, Start(4, "node2:2,node3:2")),
-        (("node1",), 6, THREE, 18, Start(3, "node2:2,node3:2")),  # 4 do not divide 18
+        (("node1",), 6, THREE, 18, Start(3, "node2:2,node3:1")),  # 4 do not divide 18
         (("node1", "node2"), 6, THREE, 24, Start(2, "node3:2")),
-        (("node1",), 3, THREE, 24, Start(3, "node2:2,node3:2")),  # a host was not needed
+        (("node1",), 3, THREE, 24, Start(3, "node2:2,node3:1")),  # a host was not needed
         (("node1",), 6, THREE, 0, Start(4, "node2:2,node3:2")),  # lost before it said its batch
     ],
 )

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from common import keras_files, timing
 from common.errors import UserError
+from common.runs import kinds
 from common.training import checkpoints
 from tests.helpers import errors, run
 from tests.tf_deepcam.samples import HEIGHT, WIDTH, sample_arrays, write_samples
@@ -127,7 +128,8 @@ def test_networks_come_from_keras_files_weights_and_run_folders(inputs, tmp_path
             variable.assign(np.full(variable.shape, step, np.float32))
         arrays = {f"network/{n:04d}/{v.name}": v.numpy() for n, v in enumerate(network.variables)}
         checkpoints.save(folder / "checkpoints", step, arrays, {}, keep=3)
-        lines.append(json.dumps({"kind": "epoch", "step": step, "evaluation": {"iou": score}}))
+        record = kinds.Epoch(step=step, epoch=1, seconds=1.0, evaluation={"iou": score})
+        lines.append(json.dumps(kinds.as_json(record)))
     (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     best = trained.load(str(folder), settings, 16)
     assert float(best.variables[0].numpy().ravel()[0]) == 20.0

@@ -4,9 +4,11 @@ import time
 from typing import Callable, NamedTuple
 
 from common import distributed
+from common.data.batches import Batches
 from common.errors import UserError
 from common.session import Session
 from common.training.settings import BatchSizes
+from tf_deepcam import records
 from tf_deepcam.config import Config
 from tf_deepcam.data.sample_batches import BatchPair, Samples, sample_batches
 from tf_deepcam.data.staging import Staging
@@ -67,7 +69,8 @@ def stage(config: Config, threads: int) -> int:
 class RunBatches(NamedTuple):
     """Batches for training and validation, and what has to be done before the first of them is read."""
 
-    batches: BatchPair
+    training: Batches
+    held_out: Batches
     stage: Callable[[], None]
 
 
@@ -79,10 +82,10 @@ def batches_of_run(config: Config, session: Session, sizes: BatchSizes) -> RunBa
     samples = sample_batches(config.data, sizes, seed=config.training.seed, threads=threads)
     for path, problem in samples.skipped.items():
         run.say(f"skipped: {problem}")
-        run.record("skipped", file=path, why=problem)
+        run.record(records.Skipped(path, problem))
     session.log.event("skipped_samples", len(samples.skipped))
     if not config.data.stage_dir:
-        return RunBatches(samples.batches, lambda: None)
+        return RunBatches(*samples.batches, lambda: None)
     plan = _plan(config, samples, sizes.began_on)
 
     def stage() -> None:
@@ -91,6 +94,6 @@ def batches_of_run(config: Config, session: Session, sizes: BatchSizes) -> RunBa
         staged = plan.carry_out(threads)
         session.log.end("staging")
         run.say(staged.line(config))
-        run.record("staging", files=staged.files, bytes=staged.bytes, seconds=staged.seconds)
+        run.record(records.Staged(staged.files, staged.bytes, staged.seconds))
 
-    return RunBatches(plan.staged, stage)
+    return RunBatches(*plan.staged, stage)

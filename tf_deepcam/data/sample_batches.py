@@ -14,7 +14,7 @@ class BatchPair(NamedTuple):
     """For training and for validation, of one form."""
 
     training: Batches
-    validation: Batches
+    held_out: Batches
 
 
 class Samples(NamedTuple):

@@ -92,7 +92,7 @@ def final(folder: Path) -> list:
 def test_epochs_are_evaluated_recorded_and_saved_in_order(tmp_path):
     write(tmp_path / "data")
     summary = train(task(tmp_path / "data"), tmp_path, "a", checkpoints="steps", save_frequency=2, logging_frequency=1)
-    assert (summary["updates"], summary["epochs"], summary["target_reached"]) == (9, 3.0, False)
+    assert (summary.updates, summary.epochs, summary.target_reached) == (9, 3.0, False)
     kinds = [(record["kind"], record["step"]) for record in read_records(tmp_path / "a" / "metrics.jsonl")]
     assert kinds[:6] == [("step", 1), ("step", 2), ("checkpoint", 2), ("step", 3), ("epoch", 3), ("step", 4)]
     assert [step for kind, step in kinds if kind == "checkpoint"] == [2, 4, 6, 8, 9]
@@ -118,7 +118,7 @@ def test_checkpoints_are_saved_when_they_are_wanted(tmp_path, settings, saved):
     assert checkpoints.list_steps(tmp_path / "a" / "checkpoints") == saved
     log = (tmp_path / "a" / "mlperf.log").read_text()
     assert log.count('"save_start"') == log.count('"save_stop"') == len(saved)
-    assert (summary["seconds_lost_to_saving"] > 1e-4) == bool(saved)
+    assert (summary.seconds_lost_to_saving > 1e-4) == bool(saved)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_evaluations_come_as_often_as_asked(tmp_path, frequency, evaluated, logg
     )
     assert [event.step for event in log.all("epoch_stop")] == [3, 6, 9]
     assert not log.problems
-    assert summary["evaluation"]["right"] == 0.5
+    assert summary.evaluation["right"] == 0.5
     epochs = [record for record in read_records(tmp_path / "a" / "metrics.jsonl") if record["kind"] == "epoch"]
     assert all(record["seconds"] > 0 for record in epochs)
     assert bool(epochs[0]["evaluation"]) == (frequency < 4)
@@ -147,7 +147,7 @@ def test_a_target_that_is_reached_within_an_epoch_ends_the_training_there(tmp_pa
     write(tmp_path / "data")
     settings = {"validation_frequency": 2, "checkpoints": "end"}
     summary = train(task(tmp_path / "data", target=0.4), tmp_path, "a", **settings)
-    assert (summary["updates"], summary["target_reached"]) == (2, True)
+    assert (summary.updates, summary.target_reached) == (2, True)
     assert checkpoints.list_steps(tmp_path / "a" / "checkpoints") == [2]
     (log,) = mlperf_logs.read(tmp_path / "a" / "mlperf.log")
     assert [event.key for event in log.events[-3:]] == ["save_start", "save_stop", "run_stop"]
@@ -211,9 +211,9 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch_as_if_in_one_go(tmp_path, stopp
 def test_training_stops_at_the_target_and_a_resumed_run_does_not_begin_again(tmp_path):
     write(tmp_path / "data")
     made = task(tmp_path / "data", epochs=9, target=0.4)
-    assert train(made, tmp_path, "a")["updates"] == 3
+    assert train(made, tmp_path, "a").updates == 3
     again = train(task(tmp_path / "data", epochs=9, target=0.4), tmp_path, "", resume=str(tmp_path / "a"))
-    assert (again["updates"], again["target_reached"], again["evaluation"]) == (3, True, {"loss": 1.0, "right": 0.5})
+    assert (again.updates, again.target_reached, again.evaluation) == (3, True, {"loss": 1.0, "right": 0.5})
 
 
 @pytest.mark.parametrize(("optimizer", "scaled"), [("Adam", False), ("LAMB", False), ("Adam", True)])
@@ -271,18 +271,18 @@ def test_training_stops_when_nothing_gets_better_and_keeps_the_best_checkpoint(t
     write(tmp_path / "data")
     made = task(tmp_path / "data", epochs=9, scores=scores([0.2, 0.6, 0.5, 0.6, 0.1, 0.9]))
     summary = train(made, tmp_path, "a", patience=3, keep_checkpoints=1)
-    assert (summary["updates"], summary["stopped_early"], summary["best_update"]) == (15, True, 6)
-    assert summary["evaluation"] == {"loss": 1.0, "right": 0.1}
+    assert (summary.updates, summary.stopped_early, summary.best_update) == (15, True, 6)
+    assert summary.evaluation == {"loss": 1.0, "right": 0.1}
     assert checkpoints.list_steps(tmp_path / "a" / "checkpoints") == [6, 15]
     again = train(task(tmp_path / "data", epochs=9), tmp_path, "", resume=str(tmp_path / "a"), patience=3)
-    assert (again["updates"], again["stopped_early"]) == (15, True)
+    assert (again.updates, again.stopped_early) == (15, True)
 
 
 def test_patience_is_kept_over_a_resume(tmp_path):
     write(tmp_path / "data")
     train(task(tmp_path / "data", epochs=3, scores=scores([0.6, 0.5, 0.5])), tmp_path, "a", patience=3)
     made = task(tmp_path / "data", epochs=9, scores=scores([0.5, 0.9]))
-    assert train(made, tmp_path, "", resume=str(tmp_path / "a"), patience=3)["updates"] == 12
+    assert train(made, tmp_path, "", resume=str(tmp_path / "a"), patience=3).updates == 12
 
 
 @pytest.mark.parametrize("resumed", [False, True])
@@ -294,7 +294,7 @@ def test_the_best_weights_are_given_back(tmp_path, resumed):
     if resumed:
         made = task(tmp_path / "data", epochs=4)
         summary = train(made, tmp_path, "", resume=str(tmp_path / "a"), **settings)
-    assert summary["evaluation"] == {"loss": 1.0, "right": 0.6}
+    assert summary.evaluation == {"loss": 1.0, "right": 0.6}
     stored = {step: checkpoints.load(tmp_path / "a" / "checkpoints", step).arrays for step in (6, 12)}
     for number, variable in enumerate(made.network.variables):
         best, last = (
@@ -311,7 +311,7 @@ def test_a_best_checkpoint_that_is_damaged_leaves_the_last_weights(tmp_path, cap
     made = task(tmp_path / "data", epochs=2)
     summary = train(made, tmp_path, "", resume=str(tmp_path / "a"), restore_best=True)
     assert "the best checkpoint, after update 3, is damaged" in capsys.readouterr().out
-    assert summary["evaluation"]["right"] == 0.5
+    assert summary.evaluation["right"] == 0.5
     np.testing.assert_array_equal(made.network.variables[0], final(tmp_path / "a")[0])
 
 

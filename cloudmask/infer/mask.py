@@ -11,28 +11,14 @@ from typing import Callable, NamedTuple, Optional
 import numpy as np
 
 from cloudmask import masks, scoring
-from cloudmask.baseline import Threshold
-from cloudmask.config import Config
 from cloudmask.data import ancillary
 from cloudmask.data.scenes import Scene, read_scene
-from cloudmask.network.tiling import Forward, Tiling
+from cloudmask.infer.plan import Job
 from cloudmask.scoring import Scores
 from common.data.files import DataFile
 from common.errors import UserError
 
 _SHOWN_SECONDS = 10.0  # between two lines of progress
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every scene of a run needs. forward: None reads only."""
-
-    config: Config
-    forward: Optional[Forward]
-    tiling: Tiling
-    rule: Optional[Threshold]
-    folder: Path  # where masks go
-    attributes: dict
 
 
 @dataclass

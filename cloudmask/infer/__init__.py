@@ -1,0 +1,53 @@
+"""A cloud mask for every scene, timed and scored: plan, mask, judge, publish. Scenes are shared out over ranks."""
+
+from contextlib import nullcontext
+from typing import Optional
+
+from cloudmask import records
+from cloudmask.config import Config
+from cloudmask.infer.judge import judge
+from cloudmask.infer.mask import Result, mask_all
+from cloudmask.infer.plan import make_job, scenes_to_mask, warm_up
+from cloudmask.infer.publish import publish
+from common import distributed, timing
+from common.data.order import share
+from common.session import Session
+from common.training import precision
+
+
+def infer(config: Config, session: Session, model_file: Optional[str] = None) -> records.Inference:
+    """Mask all scenes. Collective.
+
+    Args:
+        config: the settings; a scene that cannot be masked is named in the result, and the others are done.
+        session: the open run; after a training, whose timed part is over, inference is an interval of its own.
+        model_file: the network to use in place of inference.model_file.
+
+    Returns:
+        What was recorded of it.
+
+    Raises:
+        UserError: if there is no scene, no network, or there are fewer scenes than ranks.
+    """
+    settings, say = config.inference, session.run.say
+    precision.apply("inference", settings)
+    scenes = scenes_to_mask(config)
+    first, last = share(len(scenes), distributed.rank(), distributed.size())
+    own = scenes[first:last]
+    job = make_job(config, session, model_file)
+    say(f"{job.in_words(len(scenes))} ({settings.mode}, {precision.in_words(settings)})")
+    warm_up(job)
+    results: list[Result] = []
+
+    def one_pass() -> timing.Work:
+        results[:] = mask_all(job, own, say)
+        return timing.Work(len(own), sum(scene.bytes for scene in own))
+
+    with nullcontext() if session.began else session.timed():
+        session.log.start("inference", scenes=len(scenes))
+        passes = timing.measure(one_pass, settings.num_warmup_runs, settings.num_runs, say)
+        session.log.end("inference", scenes=len(scenes))
+    everyone = [result for part in distributed.gather_objects(results) for result in part]
+    inference = judge(job, everyone, passes)
+    publish(job, session, scenes, everyone, passes, inference)
+    return inference

@@ -1,0 +1,80 @@
+"""What came of an inference: times and scores of all ranks' scenes as one record."""
+
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from cloudmask import records, scoring
+from cloudmask.infer.mask import Result
+from cloudmask.infer.plan import Job
+from cloudmask.scoring import NETWORK, Scores
+from common import distributed, timing
+
+
+def judge(job: Job, results: list[Result], passes: list[timing.Measured]) -> records.Inference:
+    """Times of all passes, and scores of the last.
+
+    Args:
+        job: what was done.
+        results: of all ranks' scenes in the last pass.
+        passes: the timed passes over all scenes.
+    """
+    settings = job.config.inference
+    seconds = float(np.median([each.seconds for each in passes]))
+    done = [result for result in results if not result.error]
+    pixels = job.tiling.rows.length * job.tiling.columns.length
+    return records.Inference(
+        mode=settings.mode,
+        precision=settings.precision,
+        tf32=settings.tf32,
+        ranks=distributed.size(),
+        inferences=len(done),
+        failed=[result.name for result in results if result.error],
+        runs=len(passes),
+        seconds=seconds,
+        time_per_inference=seconds / max(len(done), 1),
+        scenes_per_second=len(done) / seconds,
+        megapixels_per_second=len(done) * pixels / seconds / 1e6,
+        read=timing.summary([result.read for result in done]),
+        compute=timing.summary([result.compute for result in done]),
+        write=timing.summary([result.write for result in done]),
+        rank_seconds=passes[-1].rank_seconds,
+        rule=str(job.rule) if job.rule else "",
+        **_scores([result.scores for result in done if result.scores is not None]),
+    )
+
+
+def _scores(scored: list[Scores]) -> dict[str, Any]:
+    """The scores of an Inference, by its fields."""
+    total = reduce(add, scored, Scores())
+    if not total.by_mask():
+        return {}
+    truth = total.truth
+    return {
+        "scores": total.by_mask(),
+        "strata": total.by_stratum(),
+        "scene_means": scoring.scene_means(scored),
+        "calibration": total.calibration_curve(),
+        "truth": {} if truth is None else {"scores": truth.by_mask(), "strata": truth.by_stratum()},
+    }
+
+
+def scene_record(result: Result) -> records.Scene:
+    """One scene with the network's scores, its accuracy against the truth where that is known, and its disagreement
+    with the labels."""
+    record = records.Scene(result.name, result.read, result.compute, result.write, result.error)
+    scores = {} if result.scores is None else dict(result.scores.by_mask().get(NETWORK, {}))
+    if not scores or result.scores is None:
+        return record
+    if result.scores.truth is not None:
+        scores["accuracy_against_truth"] = result.scores.truth.by_mask()[NETWORK]["pixel_accuracy"]
+    return replace(record, disagreement=result.scores.disagreement(), scores=scores)
+
+
+def most_disputed(results: list[Result], count: int) -> list[str]:
+    """Names of the scenes in which network and labels differ most."""
+    shares = {r.name: r.scores.disagreement().get("share", 0.0) for r in results if not r.error and r.scores}
+    return sorted(shares, key=lambda name: -shares[name])[:count]

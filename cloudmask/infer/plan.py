@@ -1,0 +1,142 @@
+"""What an inference does: which scenes it masks, by which network, in which tiles."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from cloudmask import baseline, masks, scoring
+from cloudmask.config import Config
+from cloudmask.data.reader import CHANNELS
+from cloudmask.data.scenes import list_scenes, split
+from cloudmask.network import networks
+from cloudmask.network.tiling import Forward, Tiling
+from common import distributed, inference
+from common.data.files import DataFile
+from common.errors import UserError
+from common.runs.environment import commit
+from common.runs.files import move_aside
+from common.session import Session
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every scene of an inference needs.
+
+    forward: the network's pass; None where scenes are only read. rule: the threshold baseline that is scored beside the
+    network, if there is one. folder: where masks go. attributes: of the masks' files.
+    """
+
+    config: Config
+    forward: Optional[Forward]
+    tiling: Tiling
+    rule: Optional[baseline.Threshold]
+    folder: Path
+    attributes: dict[str, Any]
+
+    def in_words(self, scenes: int) -> str:
+        if self.forward is None:
+            return f"reading {scenes} scenes"
+        return f"masking {scenes} scenes with {self.attributes['model']}"
+
+
+def scenes_to_mask(config: Config) -> list[DataFile]:
+    """All scenes of the inference, by name. Collective.
+
+    Raises:
+        UserError: if there is none, or fewer than ranks, or two masks would have one name.
+    """
+    folder = config.inference.inference_dir or config.data.train_dir
+    scenes = list_scenes(folder, config.data.max_scenes)
+    if config.inference.only_held_out:
+        scenes = split(scenes, config.data).held_out
+    if len(scenes) < distributed.size():
+        raise UserError(
+            f"{len(scenes)} scenes in {folder} for {distributed.size()} ranks: use fewer ranks", on_all_ranks=True
+        )
+    if config.inference.output != "reference":
+        _check_names(scenes)
+    return scenes
+
+
+def _check_names(scenes: list[DataFile]) -> None:
+    paths: dict[str, str] = {}
+    for scene in scenes:
+        name = masks.netcdf_name(scene.path)
+        if paths.setdefault(name, scene.path) != scene.path:
+            raise UserError(
+                f"{scene.path} and {paths[name]} would give masks of one name, {name}: mask them apart",
+                on_all_ranks=True,
+            )
+
+
+def make_job(config: Config, session: Session, model_file: Optional[str]) -> Job:
+    """Load the network and make the folder for its masks. Collective.
+
+    Args:
+        config: the settings.
+        session: the open run.
+        model_file: the network to use in place of inference.model_file.
+
+    Raises:
+        UserError: if there is no network, or none that fits.
+    """
+    settings, network = config.inference, networks.find(config.model.network)
+    tiling, folder = Tiling.of(config.data, settings, network), session.run / "masks"
+    if settings.mode == "io":
+        return Job(config, None, tiling, None, folder, {})
+    if not model_file and not settings.model_file:
+        raise UserError(
+            "inference.model_file is not set: give the trained network (.keras, .h5 or a SavedModel)", on_all_ranks=True
+        )
+    path = Path(model_file or settings.model_file).expanduser()
+    forward = inference.frozen(networks.load(config.model, str(path)), xla=settings.xla)
+    rule = _baseline(config, path, session)
+    if distributed.is_root():
+        move_aside(folder)  # of an inference of this run that was stopped
+        folder.mkdir()
+    return Job(config, forward, tiling, rule, folder, _attributes(config, path))
+
+
+def _baseline(config: Config, model_path: Path, session: Session) -> Optional[baseline.Threshold]:
+    """The threshold fitted with the model, or fitted now on the training scenes, or None if there are neither."""
+    candidates = [session.run / "baseline.json", model_path.parent / "baseline.json"]
+    stored = distributed.on_root(lambda: baseline.stored(candidates))
+    if stored is not None:
+        return stored
+    if config.data.train_dir and Path(config.data.train_dir).expanduser().is_dir():
+        scenes = list_scenes(config.data.train_dir, config.data.max_scenes)
+        return baseline.fit(split(scenes, config.data).training, config.data, session.run.say)
+    session.run.say("no threshold baseline: there is no baseline.json beside the model, and data.train_dir is not set")
+    return None
+
+
+def _attributes(config: Config, path: Path) -> dict[str, Any]:
+    """By which a mask can be traced to the network and the program that made it."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(file.read_bytes())
+    settings = config.inference
+    return {
+        "threshold": settings.threshold,
+        "model": str(path),
+        "model_sha256": digest.hexdigest(),
+        "mode": settings.mode,
+        "missing": config.data.missing,
+        "precision": settings.precision,
+        "version": f"{commit() or 'no git checkout'}, tensorflow {tf.__version__}",
+    }
+
+
+def warm_up(job: Job) -> None:
+    """Compile forward pass and scores and touch their memory, so that the first scene is timed as the others are."""
+    if job.forward is None:
+        return
+    scoring.prepare()
+    blank = np.zeros((1, *job.tiling.padded_shape, CHANNELS), np.float32)
+    for _ in range(job.config.inference.warmup_scenes):
+        job.tiling.mask(job.forward, blank)

@@ -1,0 +1,67 @@
+"""Where an inference's figures go: metrics.jsonl, MLPerf log, the reference's text log, tables and pictures."""
+
+from cloudmask import pictures, records, reference_log
+from cloudmask.infer.judge import most_disputed, scene_record
+from cloudmask.infer.mask import Result
+from cloudmask.infer.plan import Job
+from cloudmask.scoring import NETWORK
+from common import distributed, timing
+from common.data.files import DataFile
+from common.report.tables import show
+from common.session import Session
+
+
+def publish(
+    job: Job,
+    session: Session,
+    scenes: list[DataFile],
+    results: list[Result],
+    passes: list[timing.Measured],
+    inference: records.Inference,
+) -> None:
+    """Record, write and draw what came of an inference. All ranks call it; rank 0 writes."""
+    _record(session, results, inference)
+    line = reference_log.inference_line(job.config, inference.inferences, inference.time_per_inference)
+    reference_log.write(session.run, job.config, line)
+    if distributed.is_root():
+        _write_times(job, session, passes, inference)
+        if job.forward is not None:
+            _draw(job, session, scenes, results)
+        if inference.calibration:
+            pictures.draw_calibration(inference.calibration, session.run / "pictures" / "calibration.png")
+
+
+def _record(session: Session, results: list[Result], inference: records.Inference) -> None:
+    session.log.events({"inference_precision_mode": inference.precision, "inference_tf32": inference.tf32})
+    if NETWORK in inference.scores:
+        session.log.event("inference_accuracy", inference.scores[NETWORK]["pixel_accuracy"])
+    truth = inference.against_truth()
+    if truth is not None:
+        session.log.event("inference_accuracy_against_truth", truth.scores[NETWORK]["pixel_accuracy"])
+    for result in results:
+        session.run.record(scene_record(result))
+        if result.error:
+            session.run.say(f"failed: {result.error}")
+    session.run.record(inference)
+
+
+def _write_times(job: Job, session: Session, passes: list[timing.Measured], inference: records.Inference) -> None:
+    """inference.json and .csv, and the passes as a table where there is more than one to compare."""
+    about = {
+        "mode": inference.mode,
+        "precision": inference.precision,
+        "tf32": inference.tf32,
+        "ranks": inference.ranks,
+        "scores": inference.scores,
+    }
+    timing.write(str(session.run / "inference"), passes, about)
+    if len(passes) > 1 or job.forward is None:
+        show(timing.runs_table(passes))
+
+
+def _draw(job: Job, session: Session, scenes: list[DataFile], results: list[Result]) -> None:
+    masked = {result.name for result in results if not result.error}
+    pictures.draw_scenes(scenes, session.run, job.config, masked)
+    disputed = most_disputed(results, job.config.inference.disagreements)
+    chosen = [scene for name in disputed for scene in scenes if scene.name == name]
+    pictures.draw_disagreements(chosen, session.run, job.config)

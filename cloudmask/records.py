@@ -1,0 +1,94 @@
+"""The records that CloudMask adds to a run's metrics.jsonl (common.runs.kinds)."""
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from common.runs.kinds import BESIDE, Numbers, Record, parse
+
+Masks = dict[str, Numbers]  # scores by mask: network, baseline, summary, labels
+Strata = dict[str, Masks]  # the same by kind of pixel
+
+
+@dataclass(frozen=True)
+class Baseline(Record):
+    """The threshold baseline as it was fitted (cloudmask.baseline.Threshold); rule: in words."""
+
+    kind = "baseline"
+    speaks_of_run = True
+    rule: str
+    channel: int
+    value: float
+    cloud_above: bool
+    training_accuracy: float
+
+
+@dataclass(frozen=True)
+class Scene(Record):
+    """One scene of an inference. read, compute, write: seconds. error: why it has no mask, empty if it has one.
+    disagreement: of network and labels (cloudmask.scoring.Scores.disagreement). scores: the network's, if there are
+    labels."""
+
+    kind = "scene"
+    name: str
+    read: float = 0.0
+    compute: float = 0.0
+    write: float = 0.0
+    error: str = ""
+    disagreement: dict[str, Any] = field(default_factory=dict)
+    scores: Numbers = field(default_factory=dict, metadata=BESIDE)
+
+
+@dataclass(frozen=True)
+class Truth(Record):
+    """Scores of the masks, and of the labels, against the truth that made-up scenes have; part of an Inference."""
+
+    kind = "truth"
+    scores: Masks = field(default_factory=dict)
+    strata: Strata = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Inference(Record):
+    """An inference over all scenes and ranks.
+
+    seconds: of a pass, the median over `runs`. read, compute, write: statistics of the seconds of a scene.
+    scores, strata: against the labels, empty without any. scene_means: means over scenes of the network's scores.
+    calibration: cloudmask.scoring.Scores.calibration_curve. truth: a Truth's fields. rule: the threshold baseline.
+    """
+
+    kind = "inference"
+    speaks_of_run = True
+    mode: str
+    precision: str
+    tf32: bool
+    ranks: int
+    inferences: int
+    failed: list[str]
+    runs: int
+    seconds: float
+    time_per_inference: float
+    scenes_per_second: float
+    megapixels_per_second: float
+    read: Numbers = field(default_factory=dict)
+    compute: Numbers = field(default_factory=dict)
+    write: Numbers = field(default_factory=dict)
+    rank_seconds: list[float] = field(default_factory=list)
+    scores: Masks = field(default_factory=dict)
+    strata: Strata = field(default_factory=dict)
+    scene_means: Numbers = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    truth: dict[str, Any] = field(default_factory=dict)
+    rule: str = ""
+
+    def against_truth(self) -> Optional[Truth]:
+        """The scores against the truth; None where it is not known of any scene."""
+        return parse(Truth, self.truth) if self.truth else None
+
+
+@dataclass(frozen=True)
+class Cluster(Record):
+    """Masks made without labels. scores: by mask, then by judge (labels, truth)."""
+
+    kind = "cluster"
+    scores: Strata
+    cloudy_clusters: int

@@ -1,0 +1,54 @@
+"""The records that DeepCAM adds to a run's metrics.jsonl (common.runs.kinds)."""
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from common.runs.kinds import Numbers, Record
+
+
+@dataclass(frozen=True)
+class Skipped(Record):
+    """A sample that was left out (data.on_bad_sample: skip). why: the error in one line."""
+
+    kind = "skipped"
+    file: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Staged(Record):
+    """The samples of all ranks that were copied to node-local folders."""
+
+    kind = "staging"
+    speaks_of_run = True
+    files: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ReferenceCheckpoint(Record):
+    """The run goes on from a checkpoint of the reference program, after update `step` of its."""
+
+    kind = "reference_checkpoint"
+    step: int
+    file: str
+
+
+@dataclass(frozen=True)
+class Inference(Record):
+    """The inference benchmark. samples: of the data set. seconds, samples_per_second, gigabytes_per_second: mean,
+    median, standard deviation and 95th percentile over the passes. iou: None where it was not asked for."""
+
+    kind = "inference"
+    speaks_of_run = True
+    mode: str
+    precision: str
+    tf32: bool
+    ranks: int
+    samples: int
+    batch_size: int
+    seconds: Numbers = field(default_factory=dict)
+    samples_per_second: Numbers = field(default_factory=dict)
+    gigabytes_per_second: Numbers = field(default_factory=dict)
+    iou: Optional[float] = None
