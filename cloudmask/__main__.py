@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import get_args
 
 from cloudmask import config as settings
+from cloudmask.benchmark import BENCHMARK
 from cloudmask.sen3 import Conversion
 from common import distributed
-from common.benchmarks import BENCHMARKS
-from common.errors import UserError
-from common.program import (
+from common.cli.program import (
     Command,
     check_dry_run,
     run_commands,
@@ -31,6 +30,7 @@ from common.program import (
     settings_file,
     training_arguments,
 )
+from common.errors import UserError
 
 # What a command needs is imported when it runs: a wrong word on the command line is answered at once.
 
@@ -65,7 +65,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     files = [wanted.log_file, wanted.mlperf_logfile, wanted.model_file if command != "infer" else ""]
     distributed.on_root(lambda: check_writable(*(Path(name) for name in files if name)))
     failed, scenes, model_file = 0, 0, None
-    with open_session(command, BENCHMARKS["cloudmask"], config, placement, resume) as session:
+    with open_session(command, BENCHMARK, config, placement, resume) as session:
         if command in ("run", "train"):
             train.train(config, session)
             model_file = str(session.run / "model.keras")
@@ -86,7 +86,7 @@ def _cluster(options: argparse.Namespace) -> int:
     from cloudmask.cluster import command
     from common.session import open_session
 
-    with open_session("cluster", BENCHMARKS["cloudmask"], config, placement) as session, session.timed():
+    with open_session("cluster", BENCHMARK, config, placement) as session, session.timed():
         command.main(config, session)
     return 0
 

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from cloudmask.experiments import ClusterSettings, LossSettings, StudySettings, SynthesizeSettings
 from cloudmask.sen3 import Conversion
 from common.config import settings as config
-from common.config.settings import Recipe, Settings, refusal
+from common.config.settings import MAY_CHANGE, Recipe, Settings, refusal
 from common.data.cache import CacheSettings
 from common.errors import UserError
 from common.optim.settings import OptimizerSettings, ScheduleSettings
@@ -93,7 +93,7 @@ class ModelSettings(Settings):
 
 
 class CloudTrainingSettings(TrainingSettings):
-    epochs: int = Field(30, gt=0, description="passes over the training data")
+    epochs: int = Field(30, gt=0, description="passes over the training data", json_schema_extra=MAY_CHANGE)
     target: float = Field(0.0, ge=0, description="stop when the held-out pixel accuracy reaches this; 0 is never")
 
 

@@ -16,8 +16,8 @@ from cloudmask.config import Config
 from cloudmask.data import ancillary
 from cloudmask.data.scenes import read_scene
 from cloudmask.masks import netcdf_name, reference_name, stored_probability
+from cloudmask.report.disagreement import PICTURE as DISAGREEMENT
 from common.data.files import DataFile
-from common.report.disagreement import PICTURE as DISAGREEMENT
 from common.runs.folder import Run
 
 _ERRORS = (("right", "#f2f2f2"), ("missed cloud", "#c1272d"), ("false cloud", "#0071bc"), ("no data", "#000000"))

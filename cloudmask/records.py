@@ -14,7 +14,6 @@ class Baseline(Record):
     """The threshold baseline as it was fitted (cloudmask.baseline.Threshold); rule: in words."""
 
     kind = "baseline"
-    speaks_of_run = True
     rule: str
     channel: int
     value: float
@@ -57,7 +56,6 @@ class Inference(Record):
     """
 
     kind = "inference"
-    speaks_of_run = True
     mode: str
     precision: str
     tf32: bool

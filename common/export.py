@@ -11,8 +11,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from common.cli.program import Parser, run_program
 from common.errors import UserError
-from common.program import Parser, run_program
 from common.runs.files import check_writable
 from common.runs.records import read_records
 from common.tracking import points
@@ -35,7 +35,7 @@ def export(run: Path, to: str, folder: Path) -> str:
         tracker = WeightsAndBiases(about, folder, "offline")
     failed = True
     try:
-        _write(run, tracker)
+        _write(run, tracker, points.kinds_of_figures(about.project))
         failed = False
     except tracker.failures as error:
         said = " ".join(str(error).split())[:300]
@@ -47,16 +47,16 @@ def export(run: Path, to: str, folder: Path) -> str:
     return f"wandb sync {directory(folder, about.identity)}"
 
 
-def _write(run: Path, tracker: Tracker) -> None:
+def _write(run: Path, tracker: Tracker, of_whole_run: frozenset[str]) -> None:
     records = read_records(run / "metrics.jsonl")
     curves = points.points(records)
     tracker.log(curves)
     last = curves[-1] if curves else points.Point(0, 0.0, {})
-    figures = {name: value for record in records for name, value in points.figures(record).items()}
+    figures = {name: value for record in records for name, value in points.figures(record, of_whole_run).items()}
     if figures:
         tracker.summarise(last._replace(values=figures))
     files = [run / "report.md", *sorted((run / "pictures").glob("*.png"))]
-    # A link in a stranger's folder could name any file of this machine.
+    # A link in somebody else's folder could name any file of this machine.
     tracker.attach(run, [file for file in files if file.is_file() and not file.is_symlink()])
 
 

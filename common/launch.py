@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
 
+from common.cli.program import Parser, run_program
 from common.config.recipes import benchmark_of, settings_of
 from common.errors import UserError
-from common.program import Parser, run_program
 
 _ROOT = Path(__file__).resolve().parents[1]
 SITES_FOLDER = _ROOT / "jobs" / "sites"
@@ -168,7 +168,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--account")
     parser.add_argument("--sweep", action="append", default=[], metavar="KEY=A,B", help="one run for each value")
     parser.add_argument("--submit", action="store_true", help="run the command instead of printing it")
-    parser.add_argument("config", help="YAML file, such as config/deepcam/nersc10.yaml")
+    parser.add_argument("config", help="YAML file: a recipe of a benchmark")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     return parser.parse_args(arguments)
 

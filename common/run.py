@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
+from common.cli.program import Parser, run_program
 from common.distributed import status
 from common.errors import UserError
-from common.program import Parser, run_program
 from common.recovery import (
     Recovery,
     Start,
@@ -109,9 +109,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--min-np", type=int, default=1, metavar="M", help="fewest ranks to go on with; below it ends with exit code 75"
     )
-    parser.add_argument(
-        "program", nargs="+", metavar="PROGRAM", help="after --, such as: cloudmask train --config FILE"
-    )
+    parser.add_argument("program", nargs="+", metavar="PROGRAM", help="after --, such as: PACKAGE train --config FILE")
     options = parser.parse_args(arguments)
     if options.np < 1:
         raise UserError(f"-np {options.np}: at least one rank is needed")

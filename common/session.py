@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Optional, Protocol
 
 from common import distributed
-from common.benchmarks import Benchmark
+from common.cli.registry import Benchmark
 from common.config.settings import Settings
 from common.distributed import Placement
 from common.errors import UserError
@@ -109,7 +109,7 @@ def open_session(
             raise
         session.finish_tracking(failed=False)
         if distributed.is_root():
-            one_run.report(run.path)
+            one_run.report(run.path, benchmark)
         distributed.barrier()
 
 

@@ -164,18 +164,22 @@ run_with_restarts() {
 hosts() { scontrol show hostnames "$SLURM_JOB_NODELIST" | sed "s/\$/:$1/" | paste -sd,; }
 
 run_until_warned() {
-    local code=0 pid before=0
-    [ ! -f "${OUTPUT:-}" ] || before=$(wc -c <"$OUTPUT") # an earlier try's lines are in it too
-    export BENCHMARK_RUN=${SLURM_JOB_ID:-${LSB_JOBID:-}}-$HOSTNAME-$$ # by which this job's own ranks are known
-    # The ranks of this node; they tell the others. A launcher has other words behind its `python`.
+    local code=0 pid
+    export BENCHMARK_RUN=${SLURM_JOB_ID:-${LSB_JOBID:-}}-$HOSTNAME-$$ # by which this job's own processes are known
+    # Where the ranks tell how they end (common/distributed/status.py).
+    export RUN_STATUS_FOLDER=$PWD/.run-status-$BENCHMARK_RUN
+    mkdir -p "$RUN_STATUS_FOLDER"
+    # Those of this node that catch the signal, which are the ranks that train, and srun and mpirun, which hand it on;
+    # others would be ended by it.
     # shellcheck disable=SC2317 # trap calls it
     warn() {
-        local rank
-        for rank in $(pgrep -u "$(id -u)" -f "^[^ ]*python[0-9.]* -m (tf_deepcam|cloudmask) "); do
-            if tr '\0' '\n' <"/proc/$rank/environ" 2>/dev/null | grep -qxF "BENCHMARK_RUN=$BENCHMARK_RUN"; then
-                kill -USR1 "$rank" 2>/dev/null || true
-            fi
+        local process caught
+        for process in $(pgrep -u "$(id -u)"); do
+            tr '\0' '\n' 2>/dev/null <"/proc/$process/environ" | grep -qxF "BENCHMARK_RUN=$BENCHMARK_RUN" || continue
+            caught=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$process/status" 2>/dev/null) || continue
+            (((16#${caught:-0} >> 9) & 1)) && [ "$process" != "$$" ] && kill -USR1 "$process" 2>/dev/null
         done
+        true
     }
     trap warn USR1
     "$@" &
@@ -186,18 +190,19 @@ run_until_warned() {
         kill -0 "$pid" 2>/dev/null || break
     done
     trap - USR1
-    # 75: stopped at a checkpoint. horovodrun ends with 1 instead, after this line of the program's.
-    if [ "$code" != 0 ] && tail -c "+$((before + 1))" "${OUTPUT:-/dev/null}" 2>/dev/null |
-        grep -q "stopped: after update"; then code=75; fi
+    # 75: stopped at a checkpoint. horovodrun ends with 1 instead.
+    if [ "$code" != 0 ] && grep -qs '"kind": "stopped"' "$RUN_STATUS_FOLDER"/ending-*.json; then code=75; fi
+    rm -rf "$RUN_STATUS_FOLDER"
+    unset RUN_STATUS_FOLDER
     if [ "$code" = 75 ] && [ -n "${SLURM_JOB_ID:-}" ]; then
-        echo "job: stopped at a checkpoint before the time limit; requeued, it goes on from there"
+        echo "job: stopped at a checkpoint before the time limit; requeued, to resume there"
         scontrol requeue "$SLURM_JOB_ID" ||
             echo "job: that failed; submit again with RUN_NAME=$benchmark-$SLURM_JOB_ID"
     elif [ "$code" = 75 ]; then
-        echo "job: stopped at a checkpoint; submit again with RUN_NAME=$benchmark-${LSB_JOBID:-} to go on"
+        echo "job: stopped at a checkpoint; submit again with RUN_NAME=$benchmark-${LSB_JOBID:-} to resume"
     elif [[ $code =~ ^13[4579]$ && -n ${SLURM_JOB_ID:-} ]] && # SIGABRT, SIGBUS, SIGKILL, SIGSEGV; not Ctrl-C or scancel
         [ "${SLURM_RESTART_COUNT:-0}" -lt "${REQUEUES:-0}" ]; then
-        echo "job: a rank was killed; requeued, it goes on from its last checkpoint"
+        echo "job: a rank was killed; requeued, to resume from its last checkpoint"
         scontrol requeue "$SLURM_JOB_ID"
     fi
     return "$code"

@@ -14,10 +14,13 @@ from cloudmask import config as cloudmask_config
 from cloudmask.config import DataSettings
 from cloudmask.data import ancillary
 from cloudmask.data.patches import read_patches
+from common.cli.registry import benchmarks
 from common.config.recipes import benchmark_of
 from common.errors import UserError
-from common.report import forms, mlperf_logs
+from common.report import generic, logs
+from common.report.extension import extension_of
 from common.report.olympic import olympic_table
+from common.report.options import Options
 from common.report.page import page
 from common.report.throughput import throughput_table
 from common.runs.records import read_records
@@ -111,18 +114,19 @@ def test_logs(tmp_path_factory, damage):
     path = folder / "damaged.log"
     path.write_bytes(damaged(write_log(folder / "whole.log").read_bytes(), damage))
     try:
-        runs = mlperf_logs.read(path)
+        runs = logs.read(path)
     except UserError:
         return
-    asked = forms.Asked()
-    assert forms.runs_table(runs, asked).row_count
-    for form in forms.FORMS.values():
-        if all(run.benchmark for run in runs):
-            assert form(runs, asked)
-    olympic_table(runs, asked)
-    throughput_table(runs, asked)
-    forms.problems_table(runs)
-    assert page(runs, asked, {})
+    options = Options()
+    assert generic.runs_table(runs, options).row_count
+    for benchmark in benchmarks().values():
+        for form in extension_of(benchmark).forms:
+            if all(run.benchmark for run in runs):
+                assert form(runs, options)
+    olympic_table(runs, options)
+    throughput_table(runs, options)
+    generic.problems_table(runs)
+    assert page(runs, options, {})
 
 
 @given(st.binary(max_size=400), DAMAGE)

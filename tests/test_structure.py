@@ -1,10 +1,15 @@
 """The house as docs/structure.md draws it: rooms import downwards only, and no file is in a circle."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from common.cli.registry import benchmarks
+from common.config.recipes import settings_of
+from common.config.settings import Settings
 from tests.helpers import ROOT
 
 PACKAGES = ("common", "cloudmask", "tf_deepcam")
@@ -13,8 +18,7 @@ PACKAGES = ("common", "cloudmask", "tf_deepcam")
 COMMON = [
     "errors",
     "distributed",
-    "program",
-    "benchmarks",
+    "cli",
     "config",
     "data",
     "optim",
@@ -36,6 +40,7 @@ COMMON = [
     "run",
 ]
 BENCHMARK = [
+    "benchmark",
     "compiled",
     "sen3",
     "rules",
@@ -51,6 +56,7 @@ BENCHMARK = [
     "reference_log",
     "masks",
     "scoring",
+    "report",
     "pictures",
     "task",
     "train",
@@ -105,17 +111,45 @@ def test_rooms_import_downwards_only(package):
                 assert order.index(room(name)) < order.index(own), f"{path} imports {name}, which stands above it"
 
 
-def test_common_knows_no_benchmark_and_benchmarks_do_not_know_each_other():
+def test_common_imports_no_benchmark_and_benchmarks_do_not_import_each_other():
     for path in sources():
         package = module(path).split(".")[0]
         others = {name.split(".")[0] for name in imports(path)} - {package, "common"}
         assert others == set(), f"{path} imports {others}"
+
+
+def setting_names(model: type[BaseModel]) -> set[str]:
+    names: set[str] = set()
+    for name, field in model.model_fields.items():
+        inner = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        names |= setting_names(field.annotation) if inner else {name}
+    return names
+
+
+def subclasses(model: type) -> list[type]:
+    return [each for direct in model.__subclasses__() for each in (direct, *subclasses(direct))]
+
+
+def words_of_benchmarks() -> set[str]:
+    """Names, scores, settings of their own, and whose results their forms are for."""
+    words = {"esif", "nersc", "epcc", "iou", "f1", "pixel_accuracy", "accuracy_all_pixels", "accuracy_measured_pixels"}
+    configs = [settings_of(benchmark).Config for benchmark in benchmarks().values()]
+    own = set[str]().union(*map(setting_names, configs))
+    common = [each for each in subclasses(Settings) if each.__module__.startswith("common.")]
+    # Names that are anybody's: of shared settings, of one word, and of arguments.
+    own -= set[str]().union(*map(setting_names, common)) | {"batch_size", "at_once", "saved_model"}
+    words |= {name for name in own if "_" in name}
+    for benchmark in benchmarks().values():
+        words |= {benchmark.name, benchmark.package, benchmark.score}
+    return words
+
+
+def test_common_names_no_benchmark_its_scores_or_its_settings():
+    """Not in code, messages, docstrings or comments."""
+    forbidden = re.compile(rf"(?i)\b({'|'.join(sorted(words_of_benchmarks()))})\b")
     for path in (path for path in sources() if module(path).split(".")[0] == "common"):
-        if path.name != "benchmarks.py":
-            code = ast.parse(path.read_text(encoding="utf-8"))
-            strings = [node.value for node in ast.walk(code) if isinstance(node, ast.Constant)]
-            named = [text for text in strings if text in ("deepcam", "cloudmask", "tf_deepcam")]
-            assert named == [], f"{path} names {named}"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            assert not forbidden.search(line), f"{path}:{number}: {line.strip()}"
 
 
 def test_no_file_is_in_a_circle_of_imports():

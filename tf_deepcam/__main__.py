@@ -18,8 +18,7 @@ Under `horovodrun -np N`, train, stage, infer, convert and summarize run on N ra
 import argparse
 
 from common import distributed
-from common.benchmarks import BENCHMARKS
-from common.program import (
+from common.cli.program import (
     Command,
     check_dry_run,
     run_commands,
@@ -28,6 +27,7 @@ from common.program import (
     training_arguments,
 )
 from tf_deepcam import config as settings
+from tf_deepcam.benchmark import BENCHMARK
 
 # What a command needs is imported when it runs: a wrong word on the command line is answered at once.
 
@@ -54,7 +54,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.dry_run:
         dry_run(config, unrecorded(placement))
         return 0
-    with open_session("train", BENCHMARKS["deepcam"], config, placement, options.resume) as session:
+    with open_session("train", BENCHMARK, config, placement, options.resume) as session:
         train(config, session)
     return 0
 
@@ -74,7 +74,7 @@ def _infer(options: argparse.Namespace) -> int:
     from common.session import open_session
     from tf_deepcam.infer import infer
 
-    with open_session("infer", BENCHMARKS["deepcam"], config, placement) as session:
+    with open_session("infer", BENCHMARK, config, placement) as session:
         infer(config, session)
     return 0
 

@@ -15,9 +15,15 @@ from tf_deepcam.config import NO_EXCHANGE_IN_XLA, DeepcamTrainingSettings
 
 def group_size(settings: DeepcamTrainingSettings, ranks: int) -> int:
     """Ranks that share statistics: batchnorm_group_size or, where that is 0, the largest divisor of the number of ranks
-    with which a group has no more than samples_per_statistic. Raises UserError as batch_sizes does, and for a group
-    within what XLA is to compile."""
+    with which a group has no more than samples_per_statistic. Raises UserError as batch_sizes does, for a
+    group size that does not divide the ranks, and for a group within what XLA is to compile."""
     if settings.batchnorm_group_size:
+        if ranks % settings.batchnorm_group_size:
+            raise UserError(
+                f"training.batchnorm_group_size {settings.batchnorm_group_size} does not divide the {ranks} ranks: use "
+                "a divisor, or 1",
+                on_all_ranks=True,
+            )
         return settings.batchnorm_group_size
     most = max(settings.samples_per_statistic // batch_sizes(settings, ranks).local, 1)
     size = max(size for size in range(1, min(most, ranks) + 1) if ranks % size == 0)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Optional
 from pydantic import Field, field_validator, model_validator
 
 from common.config import settings as config
-from common.config.settings import Recipe, Settings, refusal
+from common.config.settings import MAY_CHANGE, Recipe, Settings, refusal
 from common.data.cache import CacheSettings
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
@@ -94,7 +94,7 @@ NO_EXCHANGE_IN_XLA = "cannot go with xla: ranks exchange statistics within the p
 
 
 class DeepcamTrainingSettings(TrainingSettings):
-    max_epochs: int = Field(30, gt=0, description="passes over the training data at most")
+    max_epochs: int = Field(30, gt=0, description="passes over the training data at most", json_schema_extra=MAY_CHANGE)
     target_iou: float = Field(0.82, ge=0, le=1, description="stop when the validation IoU reaches this; 0 is never")
     local_batch_size: int = Field(
         1, gt=0, description="samples in one forward pass of one rank; the global batch is this x accumulation x ranks"

@@ -20,7 +20,6 @@ class Staged(Record):
     """The samples of all ranks that were copied to node-local folders."""
 
     kind = "staging"
-    speaks_of_run = True
     files: int
     bytes: int
     seconds: float
@@ -41,7 +40,6 @@ class Inference(Record):
     median, standard deviation and 95th percentile over the passes. iou: None where it was not asked for."""
 
     kind = "inference"
-    speaks_of_run = True
     mode: str
     precision: str
     tf32: bool

@@ -3,18 +3,18 @@
 show BENCHMARK [FILE] [key=value ...]   the resolved settings, each with its meaning
 table BENCHMARK                         a Markdown table of all keys, defaults and meanings
 schema BENCHMARK                        a JSON schema for editors
-program FILE                            the program that a recipe is for, such as `tf_deepcam train`
+program FILE                            the program that a recipe is for, its package and command
 docs                                    docs/settings.md
 """
 
 import json
 import sys
 
-from common.benchmarks import BENCHMARKS, of_package
+from common.cli.program import run_program
+from common.cli.registry import benchmarks, of_package
 from common.config.recipes import benchmark_of, settings_of
 from common.config.render import as_markdown, dump, setting_rows, settings_page
 from common.errors import UserError
-from common.program import run_program
 
 
 def main() -> int:
@@ -24,8 +24,8 @@ def main() -> int:
         return 0
     command, *rest = words
     if command == "docs" and not rest:
-        ordered = [BENCHMARKS[name] for name in sorted(BENCHMARKS)]
-        print(settings_page({benchmark.title: settings_of(benchmark).Config for benchmark in ordered}), end="")
+        models = {benchmark.title: settings_of(benchmark).Config for benchmark in benchmarks().values()}
+        print(settings_page(models), end="")
     elif command == "program" and len(rest) == 1:
         benchmark = benchmark_of(rest[0])
         print(benchmark.package, benchmark.job_command)

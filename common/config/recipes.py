@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from common.benchmarks import BENCHMARKS, Benchmark, find
+from common.cli.registry import Benchmark, benchmarks, find
 from common.config.yaml_files import read_yaml
 from common.errors import UserError
 
@@ -12,7 +12,9 @@ def benchmark_of(path: str) -> Benchmark:
     """Raises UserError for a file without the key, or with an unknown name."""
     tree, lines = read_yaml(path)
     if "benchmark" not in tree:
-        raise UserError(f"{path}: says not what it is for: begin it with `benchmark: {' | '.join(BENCHMARKS)}`")
+        raise UserError(
+            f"{path}: does not say which benchmark it is for: begin it with `benchmark: {' | '.join(benchmarks())}`"
+        )
     return find(tree["benchmark"], f"{path}:{lines[('benchmark',)]}")
 
 

@@ -60,7 +60,7 @@ def settings_page(models: dict[str, type[Settings]]) -> str:
 
 Written by `python -m common.config docs`. A YAML file holds sections of these keys, and the command line overrides them
 as `section.key=value`. An unknown key, a wrong type or a value out of range stops the program with the line, the value
-and the nearest known key. `python -m common.config show cloudmask|deepcam [FILE]` prints what a file gives.
+and the nearest known key. `python -m common.config show BENCHMARK [FILE]` prints what a file gives.
 
 Two ways to set the batch: `training.local_batch_size` (per rank, so more ranks make a larger global batch) or
 `training.global_batch_size` (shared by all ranks). `training.gradient_accumulation_frequency=k` takes one step from k

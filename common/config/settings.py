@@ -4,8 +4,8 @@ A benchmark's settings are a tree of `Settings` models, each field with a descri
 `load` reads a YAML file, applies `section.key=value` overrides from the command line and checks the whole;
 `dump` writes the resolved tree, with each field's description as a comment, into the run folder.
 
-    python -m common.config schema cloudmask > schema.json     a JSON schema for editors
-    python -m common.config show cloudmask [FILE] [key=value]  the resolved settings
+    python -m common.config schema BENCHMARK > schema.json     a JSON schema for editors
+    python -m common.config show BENCHMARK [FILE] [key=value]  the resolved settings
 """
 
 import difflib
@@ -34,6 +34,21 @@ class Settings(BaseModel):
         return tree
 
 
+# A field's json_schema_extra: a run that is resumed may have another value, which does not change what a step computes.
+MAY_CHANGE: dict[str, Any] = {"may_change": True}
+
+
+def changeable(model: type[BaseModel], prefix: str = "") -> tuple[str, ...]:
+    """Full names of the settings that may differ between a run and its continuation."""
+    names: list[str] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += changeable(field.annotation, f"{prefix}{name}.")
+        elif isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("may_change"):
+            names.append(f"{prefix}{name}")
+    return tuple(names)
+
+
 def refusal(name: str, why: str, value: Any) -> PydanticCustomError:
     """What a validator of the whole raises about one setting, given by its full name."""
     return PydanticCustomError("refused", "{why}", {"name": name, "why": why, "value": repr(value)})
@@ -47,7 +62,7 @@ class Recipe(Settings):
     @field_validator("benchmark", mode="before")
     @classmethod
     def _in_any_case(cls, name: object) -> object:
-        """As the reference programs write it: CloudMask."""
+        """As reference programs write it, with capitals."""
         return name.lower() if isinstance(name, str) else name
 
 
@@ -67,7 +82,7 @@ def apply_overrides(tree: dict, overrides: list, places: dict) -> None:
             if not isinstance(section, dict):
                 raise UserError(f"override '{text}': '{'.'.join(key[:depth])}' is a value, not a section")
         parsed = parse(value, f"override '{text}'").value
-        # `data.stage_dir=` unsets: an empty text, where YAML has its null.
+        # `section.key=` unsets: an empty text, where YAML has its null.
         section[key[-1]] = "" if parsed is None and not value.strip() else parsed
         for depth in range(1, len(key) + 1):
             places.setdefault(key[:depth], f"override '{text}'")

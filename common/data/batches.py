@@ -19,8 +19,8 @@ from common.data.order import EvaluationOrder, Order, TrainingOrder, as_begun
 from common.data.sources import CachedSource, FileFormat, FileSource, Source
 from common.errors import UserError
 
-# Of batches that are read ahead, at most so much memory of a rank: eight ranks on a node then take 32 GiB. DeepCAM's
-# update of 2 x 16 full-size samples is 1.8 GB, of which a node's threads would otherwise hold a dozen.
+# Of batches that are read ahead, at most so much memory of a rank: eight ranks on a node then take 32 GiB. An
+# update may be of 1.8 GB, of which a node's threads would otherwise hold a dozen.
 READ_AHEAD_BYTES = 4 << 30
 
 

@@ -1,6 +1,6 @@
 """Memory for large arrays that are read, used once and dropped, taken from a pool instead of the operating system.
 
-Measured on 64 MB scenes (`make bench`, row "reading"): a fresh array costs more in page faults than in copying, and
+Measured on files of 64 MB (`make bench`, row "reading"): a fresh array costs more in page faults than in copying, and
 glibc cannot be told to keep arrays above 32 MiB. So freed arrays come back here and are handed out again. They start
 on a page, which also lets TensorFlow use them in place instead of copying them (it wants 64-byte alignment).
 """

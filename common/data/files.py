@@ -1,6 +1,6 @@
 """The files of a data set: listed once by rank 0, and watched for changes during a run.
 
-A sample may also be a folder of files, as Sentinel products are: its size is that of its files together, its time that
+A sample may also be a folder of files, as satellite products are: its size is that of its files together, its time that
 of the newest.
 """
 

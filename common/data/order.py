@@ -3,7 +3,7 @@
 So a run can stop after any update and go on exactly, without reading what it skips. Training deals samples out to ranks
 anew in each epoch, or keeps a rank's share and mixes it; evaluation sees every sample once, in file order.
 
-A file holds one or several samples (the 20 patches of a scene). The samples of a file stay together on one rank, but
+A file holds one or several samples. The samples of a file stay together on one rank, but
 for the files at a share's ends, so that hardly any file is read twice; they are mixed with those of the files of one
 window, which are in memory at the same time.
 """

@@ -1,4 +1,4 @@
-"""Random fields with a power-law spectrum, as clouds, moisture and terrain have, for made-up data.
+"""Random fields with a power-law spectrum, as moisture and terrain have, for made-up data.
 
 Source: spectral synthesis of fractional Brownian surfaces (Peitgen and Saupe, The Science of Fractal Images, 1988).
 """

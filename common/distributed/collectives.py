@@ -52,7 +52,7 @@ def _make_groups(size_of_group: int) -> None:
     ranks = size()
     if ranks % size_of_group:
         raise UserError(
-            f"training.batchnorm_group_size {size_of_group} does not divide the {ranks} ranks: use a divisor, or 1",
+            f"{ranks} ranks cannot be divided into groups of {size_of_group}: use a divisor, or 1",
             on_all_ranks=True,
         )
     if size_of_group == ranks:

@@ -52,7 +52,7 @@ def init(
     if not has_gpu and not _shares_statistics(promise, group_size):
         # Milliseconds between Horovod's looks at what is ready to be exchanged. Its default of 1 suits GPUs; on a CPU
         # those looks take 8 % of a core from the computation (`make bench`, row "two ranks"). With groups every batch
-        # norm waits for the next look twice a step, one after the other: 152 times in DeepCAM.
+        # norm waits for the next look twice a step, one after the other.
         os.environ.setdefault("HOROVOD_CYCLE_TIME", "20")
     collectives.connect(group_size)
     tf.get_logger().setLevel("ERROR")  # Keras' advice to programmers, such as on saving a model without metrics

@@ -9,7 +9,7 @@ Steps are weight updates, counted here from 1: step n is the n-th update. With a
                      at step m without warm-up, at step W + m + 1 with one
 - cosine_annealing:  eta_min + (target - eta_min) * (1 + cos(pi * t / t_max)) / 2, t = n - max(W, 1)
 
-The step at which each piece begins is the MLPerf HPC DeepCAM reference program's, its one-step differences between
+The step at which each piece begins is the MLPerf HPC reference program's, its one-step differences between
 pieces included (tests/golden/). Its plateau is not: it stays one warm-up step short of the target, while this one and
 the published v3.0 result logs reach it. Cosine: Loshchilov and Hutter, arXiv:1608.03983, without restarts.
 """

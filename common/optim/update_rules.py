@@ -37,7 +37,7 @@ class Moments(tf.keras.optimizers.Optimizer):
         **options: Any,
     ):
         """larc_eta: LARC's trust coefficient, 0 is no LARC. options: Keras' (global_clipnorm, weight_decay, name)."""
-        # Where Keras sees a GPU it would compile update_step with XLA anew for each variable (301 in DeepCAM).
+        # Where Keras sees a GPU it would compile update_step with XLA anew for each variable.
         fixed = {"name": type(self).__name__, "weight_decay": None, "jit_compile": False}
         super().__init__(**{**fixed, **options})
         self._learning_rate = self._build_learning_rate(learning_rate)
@@ -65,7 +65,7 @@ class Moments(tf.keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable):
         """What Keras calls for each variable. All take the same few scalars, which are computed with the first: anew
-        for each of DeepCAM's 301 they were a third of the operations and two fifths of the time to trace them."""
+        for each of 301 variables they were a third of the operations and two fifths of the time to trace them."""
         if self._shared.scalars is None:
             self._shared.scalars = self.scalars()
         self.update_variable(gradient, variable, *self._shared.scalars)

@@ -17,64 +17,58 @@ from typing import Optional
 
 from rich.table import Table
 
-from common.benchmarks import BENCHMARKS
+from common.cli.program import Parser, run_program
+from common.cli.registry import benchmarks
 from common.errors import UserError, printable, storage_problem
-from common.program import Parser, run_program
-from common.report import compliance, forms, mlperf_logs, published, scaling
+from common.report import compliance, logs, published, scaling
 from common.report import package as packages
+from common.report.extension import extension_of
+from common.report.generic import problems_table, runs_table
+from common.report.logs import RUN_LOG, RunLog
 from common.report.olympic import olympic_table
+from common.report.options import Options
 from common.report.page import is_page, page
 from common.report.tables import markdown, show
 from common.report.throughput import throughput_table
-from common.runs.records import read_records
-
-LOG = "mlperf.log"  # of a run folder
 
 
-def load(paths: list) -> tuple:
-    """(runs, {run's name: its inference record}) of run folders, logs and folders of these. Raises UserError."""
-    runs: list[mlperf_logs.RunLog] = []
-    inferences: dict[str, forms.Inference] = {}
+def load(paths: list) -> list[RunLog]:
+    """The runs of run folders, logs and folders of these. Raises UserError."""
+    runs: list[RunLog] = []
     for log in (log for path in map(Path, paths) for log in _logs_of(path)):
-        found = mlperf_logs.read(log)
         taken = {run.name for run in runs}
-        for run in found:
+        for run in logs.read(log):
             if run.name in taken:  # two logs of the same name in different folders
                 run.name = str(log.parent / run.name)
-        records = log.parent / "metrics.jsonl"
-        if log.name == LOG and records.is_file():
-            inference = [record for record in read_records(records) if record["kind"] == "inference"]
-            if inference:
-                inferences[found[-1].name] = forms.Inference.of(inference[-1])
-        runs += found
-    return runs, inferences
+            runs.append(run)
+    return runs
 
 
 def _logs_of(path: Path) -> list[Path]:
     """The log of a run folder; of another folder, those of the run folders in it and its .txt and .log files."""
     if not path.is_dir():
         return [path]
-    if (path / LOG).is_file():
-        return [path / LOG]
-    logs = [folder / LOG for folder in path.iterdir() if (folder / LOG).is_file()]
-    logs += [file for ending in ("txt", "log") for file in path.glob(f"*.{ending}") if mlperf_logs.is_log(file)]
-    if not logs:
-        raise UserError(f"{path}: is neither a run folder (it holds no {LOG}) nor a folder of runs or logs")
+    if (path / RUN_LOG).is_file():
+        return [path / RUN_LOG]
+    found = [folder / RUN_LOG for folder in path.iterdir() if (folder / RUN_LOG).is_file()]
+    found += [file for ending in ("txt", "log") for file in path.glob(f"*.{ending}") if logs.is_log(file)]
+    if not found:
+        raise UserError(f"{path}: is neither a run folder (it holds no {RUN_LOG}) nor a folder of runs or logs")
     return sorted(
-        logs, key=lambda log: [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", str(log))]
+        found, key=lambda log: [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", str(log))]
     )
 
 
-def tables(runs: list, asked: forms.Asked) -> list:
+def tables(runs: list[RunLog], options: Options) -> list[Table]:
     """All that apply to these runs, but for the checker's, which takes a program of its own for each."""
-    found: list[Optional[Table]] = [forms.runs_table(runs, asked)]
-    for benchmark in BENCHMARKS.values():
+    built: list[Optional[Table]] = [runs_table(runs, options)]
+    for benchmark in benchmarks().values():
         own = [run for run in runs if run.benchmark is benchmark]
         if own:
-            found += [forms.FORMS[name](own, asked) for name in benchmark.forms]
-    found += [scaling.scaling_table(group) for group in scaling.scaling_groups(runs)]
-    found += [olympic_table(runs, asked), throughput_table(runs, asked), forms.problems_table(runs)]
-    return [made for made in found if made is not None]
+            built += [form(own, options) for form in extension_of(benchmark).forms]
+    built += [scaling.scaling_table(group) for group in scaling.scaling_groups(runs)]
+    built += [olympic_table(runs, options), throughput_table(runs, options), problems_table(runs)]
+    return [each for each in built if each is not None]
 
 
 def _print_csv(made: Table) -> None:
@@ -99,42 +93,45 @@ def parse(arguments: list) -> argparse.Namespace:
         "--format", choices=["terminal", "markdown", "csv"], default="terminal", help="of what is shown"
     )
     parser.add_argument("--package", metavar="DIR", help="lay out MLPerf's results folder there, and have it checked")
-    parser.add_argument("--target", type=float, metavar="X", help="score to reach; default what the log says, or 0.82")
+    parser.add_argument("--target", type=float, metavar="X", help="score to reach, if not the log's")
     parser.add_argument("--with", dest="beside", choices=["published"], help="set published results beside the runs")
     parser.add_argument("--epochs", type=int, default=16, metavar="N", help="for the time to N epochs")
     return parser.parse_args(arguments)
 
 
 def main() -> int:
-    options = parse(sys.argv[1:])
-    target = Path(options.html) if options.html else None
+    arguments = parse(sys.argv[1:])
+    target = Path(arguments.html) if arguments.html else None
     if target and target.exists() and not is_page(target):
         raise UserError(f"{target}: exists and is no report; choose another --html")
-    runs, inferences = load(options.paths)
-    asked = forms.Asked(options.target, options.epochs, inferences)
+    runs, options = load(arguments.paths), Options(arguments.target, arguments.epochs)
     verdicts = {run.name: compliance.verdict(run) for run in runs}
     checked = compliance.compliance_table(verdicts)
-    made = [*tables(runs, asked), *([checked] if checked else [])]
-    if options.beside:
-        made += published.tables(runs, asked)
-    if options.format == "csv":
-        _print_csv(made[0])
-    elif options.format == "markdown":
-        print("\n\n".join(map(markdown, made)))
-    else:
-        show(*made, width=150)
-    if options.package:
-        for package in packages.lay_out(runs, Path(options.package)):
+    built = [*tables(runs, options), *([checked] if checked else [])]
+    if arguments.beside:
+        built += published.tables(runs, options)
+    _print(built, arguments.format)
+    if arguments.package:
+        for package in packages.lay_out(runs, Path(arguments.package)):
             print("\n".join(map(printable, packages.verdicts(package))))
             print(f"written: {package.folder}; to be filled in by hand in systems/: {', '.join(package.asked)}")
     if target:
-        text = page(runs, asked, verdicts)
+        text = page(runs, options, verdicts)
         try:
             target.write_text(text, encoding="utf-8")
         except OSError as error:
             raise UserError(f"{target}: cannot be written ({storage_problem(error, target.parent)})") from error
         print(f"written: {target}", file=sys.stderr)
     return 0
+
+
+def _print(built: list[Table], form: str) -> None:
+    if form == "csv":
+        _print_csv(built[0])
+    elif form == "markdown":
+        print("\n\n".join(map(markdown, built)))
+    else:
+        show(*built, width=150)
 
 
 if __name__ == "__main__":

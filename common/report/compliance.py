@@ -9,7 +9,7 @@ from typing import Optional
 
 from rich.table import Table
 
-from common.report.mlperf_logs import RunLog
+from common.report.logs import RunLog
 from common.report.tables import table
 
 RULESETS = ("1.0.0", "2.0.0", "3.0.0")  # of MLPerf HPC

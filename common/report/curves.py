@@ -1,11 +1,12 @@
-"""Charts of a benchmark's runs (common.report.mlperf_logs.RunLog) as plain data, for the page's JavaScript to draw."""
+"""Charts of a benchmark's runs (common.report.logs.RunLog) as plain data, for the page's JavaScript to draw."""
 
 from collections import defaultdict
 from typing import Any, Callable, NamedTuple, Optional
 
 from common.errors import printable
-from common.report.forms import Asked, target_of
-from common.report.mlperf_logs import Event, RunLog, finite
+from common.report.generic import target_of
+from common.report.logs import Event, RunLog, finite
+from common.report.options import Options
 from common.report.scaling import scaling_points, scaling_title
 
 _POINTS = 400  # of a curve: more are not told apart in a chart, and would make a page large
@@ -38,9 +39,9 @@ class Chart(NamedTuple):
     ticks: tuple[int, ...] = ()
 
 
-def charts(runs: list[RunLog], asked: Asked) -> list[Chart]:
+def charts(runs: list[RunLog], options: Options) -> list[Chart]:
     """What can be drawn of these runs: score by time and epoch, loss, learning rate, samples/s, scaling."""
-    targets = sorted({target for run in runs if (target := target_of(run, asked.target)) is not None})[:_TARGETS]
+    targets = sorted({target for run in runs if (target := target_of(run, options.target)) is not None})[:_TARGETS]
     score, loss = ("eval_accuracy",), ("train_loss", "eval_loss")
     epoch, rates = "epoch", _rates(runs)
     everything = [

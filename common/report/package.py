@@ -1,8 +1,8 @@
 """MLPerf's results folder, laid out from runs, and what mlperf-logging's own checkers say about it.
 
     ORGANISATION/systems/PLATFORM.json                            the machine, as the runs' environment.jsonl knows it
-    ORGANISATION/results/PLATFORM/strong/deepcam/result_N.txt     runs one after the other; weak/ holds instances
-    ORGANISATION/benchmarks/deepcam/implementations/tensorflow/   how to run it: settings, command line, commit
+    ORGANISATION/results/PLATFORM/strong/BENCHMARK/result_N.txt  runs one after the other; weak/ holds instances
+    ORGANISATION/benchmarks/BENCHMARK/implementations/tensorflow/ how to run it: settings, command line, commit
 
 Source: MLPerf's submission rules, as mlperf_logging's package_checker, rcp_checker and result_summarizer read them.
 """
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from common.errors import UserError, storage_problem
 from common.report.compliance import ruleset_of
-from common.report.mlperf_logs import RunLog
+from common.report.logs import RunLog
 from common.report.throughput import is_instance
 from common.runs.records import read_lines
 

@@ -16,20 +16,21 @@ from typing import NamedTuple, Optional
 
 from rich.table import Table
 
-from common.benchmarks import BENCHMARKS, Benchmark
+from common.cli.registry import Benchmark, benchmarks
 from common.errors import printable
-from common.report import curves, forms, scaling
+from common.report import curves, scaling
 from common.report.compliance import compliance_table
-from common.report.forms import Asked
-from common.report.mlperf_logs import RunLog
+from common.report.extension import extension_of
+from common.report.generic import problems_table, runs_table
+from common.report.logs import RUN_LOG, RunLog
 from common.report.olympic import olympic_table
+from common.report.options import Options
 from common.report.tables import as_html, as_html_by_row
 from common.report.throughput import throughput_table
 from common.report.verdict import verdict_table
 
 TITLE = "<title>Benchmark runs</title>"
 _ASSETS = Path(__file__).with_name("assets")
-_NOT_PREDICTIONS = ("curves.png", "calibration.png")
 _PICTURES = 3  # of a run
 _PICTURE_BYTES = 2 * 2**20  # a picture of ours is about a tenth; a stranger's may be anything
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -55,15 +56,15 @@ def is_page(path: Path) -> bool:
     return TITLE in path.read_text("utf-8", "replace")[:500]
 
 
-def page(runs: list[RunLog], asked: Asked, verdicts: dict[str, list[str]]) -> str:
+def page(runs: list[RunLog], options: Options, verdicts: dict[str, list[str]]) -> str:
     """The HTML. verdicts: what the compliance checker said, by the run's name."""
     sections = [
         section
-        for benchmark in [*BENCHMARKS.values(), None]
+        for benchmark in [*benchmarks().values(), None]
         if (section := Section(benchmark, [run for run in runs if run.benchmark is benchmark])).runs
     ]
     links = "".join(f'<a href="#{section.name}">{section.title}</a>' for section in sections)
-    body = "\n".join(_section(section, asked, verdicts) for section in sections)
+    body = "\n".join(_section(section, options, verdicts) for section in sections)
     style, script = _read("uPlot.min.css") + _read("page.css"), _script()
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{TITLE}\n{_policy(script)}\n'
@@ -88,15 +89,15 @@ def _policy(script: str) -> str:
     return f'<meta http-equiv="Content-Security-Policy" content="{rules}">'
 
 
-def _section(section: Section, asked: Asked, verdicts: dict[str, list[str]]) -> str:
+def _section(section: Section, options: Options, verdicts: dict[str, list[str]]) -> str:
     groups = scaling.scaling_groups(section.runs)
     return "\n".join(
         [
             f'<section id="{section.name}"><h2>{section.title}</h2>',
-            verdict_table(section.benchmark, section.runs, asked),
-            _charts([*curves.charts(section.runs, asked), *map(curves.scaling_chart, groups)], section.runs),
+            verdict_table(section.benchmark, section.runs, options),
+            _charts([*curves.charts(section.runs, options), *map(curves.scaling_chart, groups)], section.runs),
             _pictures(section.runs),
-            _details(section, asked, verdicts),
+            _details(section, options, verdicts),
             "</section>",
         ]
     )
@@ -121,20 +122,22 @@ def _json(data: dict) -> str:
 
 def _pictures(runs: list[RunLog]) -> str:
     """The first predictions of each run folder."""
-    by_folder = {run.path.parent: run for run in runs if run.path.name == "mlperf.log"}
+    by_folder = {run.path.parent: run for run in runs if run.path.name == RUN_LOG}
     figures = [
         _figure(f"{run.name}: {name}", content)
         for folder, run in by_folder.items()
-        for name, content in islice(_predictions(folder / "pictures"), _PICTURES)
+        for name, content in islice(
+            _predictions(folder / "pictures", ("curves.png", *extension_of(run.benchmark).plots)), _PICTURES
+        )
     ]
     return "\n".join(["<h3>Predictions</h3>", *figures]) if figures else ""
 
 
-def _predictions(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the folder's PNGs, whatever else is called so passed over."""
+def _predictions(folder: Path, plots: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the folder's PNGs but for the plots, whatever else is called so passed over."""
     for path in sorted(folder.glob("*.png")):
         try:
-            if path.name in _NOT_PREDICTIONS or not path.is_file() or path.stat().st_size > _PICTURE_BYTES:
+            if path.name in plots or not path.is_file() or path.stat().st_size > _PICTURE_BYTES:
                 continue
             content = path.read_bytes()
         except OSError:  # not ours to read: the page goes without it
@@ -151,15 +154,14 @@ def _figure(caption: str, content: bytes) -> str:
     )
 
 
-def _details(section: Section, asked: Asked, verdicts: dict[str, list[str]]) -> str:
+def _details(section: Section, options: Options, verdicts: dict[str, list[str]]) -> str:
     runs = section.runs
-    names = section.benchmark.forms if section.benchmark else ()
-    details: list[Optional[Table]] = [forms.FORMS[name](runs, asked) for name in names]
+    details: list[Optional[Table]] = [form(runs, options) for form in extension_of(section.benchmark).forms]
     details += map(scaling.scaling_table, scaling.scaling_groups(runs))
-    details += [olympic_table(runs, asked), throughput_table(runs, asked), forms.problems_table(runs)]
+    details += [olympic_table(runs, options), throughput_table(runs, options), problems_table(runs)]
     details.append(compliance_table({run.name: verdicts[run.name] for run in runs if run.name in verdicts}))
     tables = [
-        as_html_by_row(forms.runs_table(runs, asked)),
+        as_html_by_row(runs_table(runs, options)),
         *(as_html(table) for table in details if table is not None),
     ]
     return "\n".join(["<details open><summary>Details</summary>", *tables, "</details>"])

@@ -1,17 +1,16 @@
 """Results that others have published, beside runs: rows of a benchmark's published.yaml, each with its source."""
 
-from pathlib import Path
 from typing import Optional
 
 import yaml
 from rich.table import Table
 
-from common.benchmarks import BENCHMARKS, Benchmark
+from common.cli.registry import Benchmark, benchmarks
 from common.config.settings import Settings
 from common.errors import UserError
-from common.report import forms
-from common.report.forms import Asked, show
-from common.report.mlperf_logs import RunLog
+from common.report.generic import gpus, minutes_to_target
+from common.report.logs import RunLog
+from common.report.options import Options, show
 from common.report.tables import table
 
 
@@ -30,7 +29,9 @@ class Row(Settings):
 
 def rows_of(benchmark: Benchmark) -> tuple[list[Row], str]:
     """The published results of a benchmark, and where they are from."""
-    path = Path(__file__).resolve().parents[2] / benchmark.package / "published.yaml"
+    path = benchmark.folder / "published.yaml"
+    if not path.is_file():
+        return [], ""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return [Row(**row) for row in content["results"]], str(content["source"])
@@ -38,17 +39,17 @@ def rows_of(benchmark: Benchmark) -> tuple[list[Row], str]:
         raise UserError(f"{path}: cannot be read as published results ({error})") from error
 
 
-def tables(runs: list[RunLog], asked: Asked) -> list[Table]:
+def tables(runs: list[RunLog], options: Options) -> list[Table]:
     """For each benchmark that there are runs of: the runs, then what others have published."""
     made = []
-    for benchmark in BENCHMARKS.values():
+    for benchmark in benchmarks().values():
         own = [run for run in runs if run.benchmark is benchmark]
         if own:
-            made.append(_table(benchmark, own, asked))
+            made.append(_table(benchmark, own, options))
     return made
 
 
-def _table(benchmark: Benchmark, runs: list[RunLog], asked: Asked) -> Table:
+def _table(benchmark: Benchmark, runs: list[RunLog], options: Options) -> Table:
     built = table(
         f"{benchmark.title} beside published results",
         "Run",
@@ -65,10 +66,10 @@ def _table(benchmark: Benchmark, runs: list[RunLog], asked: Asked) -> Table:
         built.add_row(
             run.name,
             show(run.value("submission_platform")),
-            show(forms.gpus(run)),
+            show(gpus(run)),
             show(run.interval("run"), ".0f"),
             show(run.samples_per_second(), ".0f"),
-            show(forms.minutes_to_target(run, asked.target), ".2f"),
+            show(minutes_to_target(run, options.target), ".2f"),
             show(run.time_to_epochs(16), ".1f"),
             show(scores[-1] if scores else None, ".3f"),
         )

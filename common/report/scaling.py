@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 from rich.table import Table
 
-from common.report.forms import show
+from common.report.options import show
 from common.report.tables import table
 
 

@@ -1,9 +1,10 @@
 """Throughput (weak scaling) of MLPerf HPC: several models trained at once, an instance each, with a log of its own.
 
 By the rules of v3.0 (training_policies, hpc_training_rules.adoc) the score of M instances on S accelerators each, T in
-all, is (T, S, M', TTTa): M' are the models left after pruning, at least 5 of DeepCAM, and TTTa is the time from the
-first run_start to the last run_stop of these. Instances with equal seeds are pruned; models that missed the target,
-and runs that broke off or were resumed, are no trained models. More may be pruned, to leave out what came late.
+all, is (T, S, M', TTTa): M' are the models left after pruning, at least as many as the benchmark's rules ask for, and
+TTTa is the time from the first run_start to the last run_stop of these. Instances with equal seeds are pruned; models
+that missed the target, and runs that broke off or were resumed, are no trained models. More may be pruned, to leave out
+what came late.
 """
 
 from collections import defaultdict
@@ -11,11 +12,10 @@ from typing import NamedTuple, Optional
 
 from rich.table import Table
 
-from common.report.forms import Asked, gpus, show, target_of
-from common.report.mlperf_logs import RunLog
+from common.report.generic import gpus, target_of
+from common.report.logs import RunLog
+from common.report.options import Options, show
 from common.report.tables import table
-
-LEAST_MODELS = 5  # of DeepCAM, hpc_training_rules.adoc
 
 
 class Throughput(NamedTuple):
@@ -68,7 +68,7 @@ def _stop(run: RunLog) -> int:
     return (run.first("run_stop") or run.events[-1]).ms
 
 
-def fit(group: list[RunLog], asked: Asked) -> tuple[list[RunLog], dict[str, str]]:
+def fit(group: list[RunLog], options: Options) -> tuple[list[RunLog], dict[str, str]]:
     """The instances that are trained models with seeds of their own, and why each other one is not."""
     models: list[RunLog] = []
     pruned: dict[str, str] = {}
@@ -77,7 +77,7 @@ def fit(group: list[RunLog], asked: Asked) -> tuple[list[RunLog], dict[str, str]
         seed = run.value("seed")
         if run.first("run_stop") is None or run.resumed:
             pruned[run.name] = "was resumed" if run.resumed else "broke off"
-        elif run.reached(target_of(run, asked.target)) is None:
+        elif run.reached(target_of(run, options.target)) is None:
             pruned[run.name] = "missed the target"
         elif seed in seeds:
             pruned[run.name] = f"has the seed {seed} of {seeds[seed]}"
@@ -87,17 +87,23 @@ def fit(group: list[RunLog], asked: Asked) -> tuple[list[RunLog], dict[str, str]
     return models, pruned
 
 
-def best(models: list[RunLog]) -> Throughput:
-    """Of these with late starters and late finishers pruned, at least LEAST_MODELS left: most models per minute."""
+def least_models(group: list[RunLog]) -> int:
+    """Of a result, by the rules of the benchmark of these instances."""
+    benchmark = group[0].benchmark
+    return benchmark.least_models if benchmark else 1
+
+
+def best(models: list[RunLog], least: int) -> Throughput:
+    """The most models per minute that pruning late starters and late finishers leaves, at least `least` models."""
     choice = Throughput.of(models)
     for last in sorted(set(map(_stop, models))):
         by_start = sorted((run for run in models if _stop(run) <= last), key=_start)
-        for first in range(len(by_start) - LEAST_MODELS + 1):
+        for first in range(len(by_start) - least + 1):
             choice = max(choice, Throughput.of(by_start[first:]), key=lambda one: one.models_per_minute)
     return choice
 
 
-def throughput_table(runs: list[RunLog], asked: Asked) -> Optional[Table]:
+def throughput_table(runs: list[RunLog], options: Options) -> Optional[Table]:
     """A row for all trained models of a group, and one for the best pruning where that is faster."""
     form = table(
         "Throughput (weak scaling)",
@@ -110,17 +116,20 @@ def throughput_table(runs: list[RunLog], asked: Asked) -> Optional[Table]:
     )
     said = []
     for group in instance_groups(runs):
-        models, pruned = fit(group, asked)
-        everything, chosen = Throughput.of(models), best(models)
+        models, pruned = fit(group, options)
+        least = least_models(group)
+        everything, chosen = Throughput.of(models), best(models, least)
         said += [f"{name} {why}" for name, why in pruned.items()]
         name = f"{group[0].name} ... {group[-1].name}" if len(group) > 1 else group[0].name
         _add(form, f"{name}: all trained models", group, everything)
+        if least > 1 and group[0].benchmark:
+            said.insert(0, f"MLPerf HPC v3.0 wants at least {least} models of {group[0].benchmark.title}")
         if len(chosen.models) < len(models):
             _add(form, f"{name}: late ones pruned", group, chosen)
             said += [f"pruned as late: {run.name}" for run in models if run not in chosen.models]
     if not form.row_count:
         return None
-    form.caption = "; ".join([f"MLPerf HPC v3.0 wants at least {LEAST_MODELS} models of DeepCAM", *said])
+    form.caption = "; ".join(said) or None
     return form
 
 

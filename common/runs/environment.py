@@ -15,7 +15,7 @@ import psutil
 import tensorflow as tf
 
 from common import distributed
-from common.benchmarks import BENCHMARKS
+from common.cli.registry import benchmarks
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -77,7 +77,7 @@ def commit() -> str:
 def code_checksum() -> str:
     """Of what computes: the source files and TensorFlow's version."""
     digest = hashlib.sha256(tf.__version__.encode())
-    for package in ("common", *(benchmark.package for benchmark in BENCHMARKS.values())):
+    for package in ("common", *(benchmark.package for benchmark in benchmarks().values())):
         for path in sorted((_ROOT / package).rglob("*.py")):
             digest.update(str(path.relative_to(_ROOT)).encode() + path.read_bytes())
     return digest.hexdigest()

@@ -19,23 +19,13 @@ import yaml
 
 from common import distributed
 from common.config.render import dump
-from common.config.settings import Settings
+from common.config.settings import Settings, changeable
 from common.distributed import status
 from common.errors import UserError, storage_problem
 from common.runs import kinds
 from common.runs.environment import code_checksum, environment
 from common.runs.records import append
 from common.runs.settings import OutputSettings
-
-# May differ between a run and its continuation: they do not change what a step computes.
-FREE_ON_RESUME = (
-    "training.epochs",
-    "training.max_epochs",
-    "training.logging_frequency",
-    "training.save_frequency",
-    "training.local_batch_size_validation",
-    "training.keep_checkpoints",
-)
 
 
 class Run:
@@ -97,7 +87,7 @@ class _Opened(NamedTuple):
 def open_run(settings: Settings, output: OutputSettings, command: str, resume: Optional[str] = None) -> Run:
     """Make a new run folder, or open the one to go on with. A collective call.
 
-    command: what is run, such as "deepcam train"; a run goes on only with its own.
+    command: what is run, such as "NAME train"; a run goes on only with its own.
     resume: None for a new run; a folder; or "auto" for this command's run called run_name, without a name its newest in
         `output.folder` that has checkpoints, and a new run if there is none.
     Raises UserError if the name is taken, the folder cannot be written or is in use, or command or settings differ
@@ -118,7 +108,7 @@ def open_run(settings: Settings, output: OutputSettings, command: str, resume: O
         folder = _folder_to_resume(parent, output.run_name, command, resume)
         if folder is not None:
             locks.append(_lock(folder))
-            check_settings(folder / "config.yaml", settings, FREE_ON_RESUME)
+            check_settings(folder / "config.yaml", settings, changeable(type(settings)))
         path = folder or _new_folder(parent, output.run_name)
         try:
             if folder is None:

@@ -19,10 +19,9 @@ BESIDE = {"beside": True}  # metadata of a dictionary field whose entries stand 
 
 @dataclass(frozen=True)
 class Record:
-    """Base of all kinds. kind: its name in the file. speaks_of_run: whether trackers take it for the whole run."""
+    """Base of all kinds. kind: its name in the file."""
 
     kind: ClassVar[str]
-    speaks_of_run: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class Epoch(Record):
     step: int
     epoch: int
     seconds: float
-    evaluation_seconds: float = 0.0
-    samples_per_second: float = 0.0
+    evaluation_seconds: Optional[float] = None
+    samples_per_second: Optional[float] = None
     rates: Numbers = field(default_factory=dict)
     learning_rate: float = 0.0
     train: Numbers = field(default_factory=dict)
@@ -87,7 +86,6 @@ class Training(Record):
     last from the first update to the last evaluation. more: what a benchmark adds."""
 
     kind = "training"
-    speaks_of_run = True
     updates: int
     epochs: float
     epochs_run: float

@@ -8,8 +8,8 @@ from typing import Optional
 
 import numpy as np
 
+from common.cli.program import Parser, run_program
 from common.errors import UserError
-from common.program import Parser, run_program
 from common.report.tables import show
 from common.scaling import model
 from common.scaling.model import Job, Link, predict

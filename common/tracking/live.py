@@ -18,8 +18,10 @@ from common.tracking.weights_biases import WeightsAndBiases
 class Live:
     """Takes the records of a run as they are made. Rank 0 only."""
 
-    def __init__(self, tracker: Tracker, say: Callable[[str], None]):
-        self._tracker, self._say, self._step, self._failed = tracker, say, 0, False
+    def __init__(self, tracker: Tracker, of_whole_run: frozenset[str], say: Callable[[str], None]):
+        """of_whole_run: kinds of records, as common.tracking.points.kinds_of_figures gives them."""
+        self._tracker, self._of_whole_run, self._say = tracker, of_whole_run, say
+        self._step, self._failed = 0, False
 
     def take(self, record: dict) -> None:
         self._guarded(lambda: self._hand_on(record))
@@ -28,7 +30,7 @@ class Live:
         self._guarded(lambda: self._tracker.finish(failed=failed))
 
     def _hand_on(self, record: dict) -> None:
-        point, figures = points.point(record), points.figures(record)
+        point, figures = points.point(record), points.figures(record, self._of_whole_run)
         if point:
             self._step = point.step
             self._tracker.log([point])
@@ -48,8 +50,9 @@ class Live:
 
 def start(run: Run, mode: str) -> Live:
     """Rank 0 only. mode: offline | online. Raises UserError if tracking cannot start."""
-    tracker = WeightsAndBiases(points.describe(run.path), run.path, mode)
-    live = Live(tracker, run.say)
+    about = points.describe(run.path)
+    tracker = WeightsAndBiases(about, run.path, mode)
+    live = Live(tracker, points.kinds_of_figures(about.project), run.say)
     if mode == "offline" or not run.resumed:
         records = read_records(run / "metrics.jsonl")
         for record in sorted(records, key=_step):

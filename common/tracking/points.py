@@ -1,6 +1,6 @@
 """A run's folder as trackers take it: a description, points of curves, and figures of the whole.
 
-Names are TensorBoard's where it has them (train/loss, evaluation/iou); a step is an update. The files may come from
+Names are TensorBoard's where it has them (train/loss, evaluation/loss); a step is an update. The files may come from
 anybody: what is not a finite count, time or word is left out.
 """
 
@@ -13,15 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
+from common.cli.registry import benchmarks
 from common.config.yaml_files import read_yaml
 from common.errors import UserError
+from common.runs import kinds
 from common.runs.records import read_lines
 
-_FIGURES = ("baseline", "staging", "training", "inference")  # kinds of records that speak of the whole run
 _NAME = re.compile(r"\w[\w. -]{0,63}")  # of what MLflow takes; hers may have 250 characters in all
 _LATEST = 2**40  # seconds since 1970
 _MOST_STEPS = 2**53
-_DEEPEST = 3  # sections of a record: inference / scores / network / iou
+_DEEPEST = 3  # sections of a record: inference / scores / NAME / SCORE
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,25 @@ def point(record: dict) -> Optional[Point]:
     step, time = _count(record.get("step")), _number(record.get("time"))
     if step is None or time is None or not 0 <= time < _LATEST:
         return None
-    values: dict[str, float] = {}
-    if record["kind"] == "step":
-        values = flatten({key: record[key] for key in record if key not in ("time", "step", "epoch")}, "train")
-    elif record["kind"] == "epoch":
-        rates = record.get("rates")
-        seconds = {key: record.get(key) for key in ("seconds", "evaluation_seconds", "samples_per_second")}
-        values = flatten({**(rates if isinstance(rates, dict) else {}), **seconds}, "epoch")
-        values.update(flatten(record.get("evaluation"), "evaluation"))
-    elif record["kind"] == "evaluation":  # within an epoch
-        values = flatten({key: record[key] for key in record if key not in ("time", "step", "epoch")}, "evaluation")
+    values = _curve_values(record)
     return Point(step, time, values) if values else None
+
+
+def _curve_values(record: dict) -> dict[str, float]:
+    kind = record["kind"]
+    if kind == kinds.Step.kind:
+        step = kinds.parse(kinds.Step, record)
+        return flatten({**step.terms, "learning_rate": step.learning_rate}, "train") if step else {}
+    if kind == kinds.Epoch.kind:
+        epoch = kinds.parse(kinds.Epoch, record)
+        if epoch is None:
+            return {}
+        seconds = {key: getattr(epoch, key) for key in ("seconds", "evaluation_seconds", "samples_per_second")}
+        return {**flatten({**epoch.rates, **seconds}, "epoch"), **flatten(epoch.evaluation, "evaluation")}
+    if kind == kinds.Evaluation.kind:  # within an epoch
+        evaluation = kinds.parse(kinds.Evaluation, record)
+        return flatten({**evaluation.scores, "seconds": evaluation.seconds}, "evaluation") if evaluation else {}
+    return {}
 
 
 def points(records: list[dict]) -> list[Point]:
@@ -85,9 +94,15 @@ def points(records: list[dict]) -> list[Point]:
     return sorted((each for each in found if each is not None), key=lambda each: each.step)
 
 
-def figures(record: dict) -> dict[str, float]:
-    """Of the whole run, such as training/seconds or inference/scores/network/iou; none in other records."""
-    if record["kind"] not in _FIGURES:
+def kinds_of_figures(project: str) -> frozenset[str]:
+    """The kinds of records that speak of a whole run of a benchmark, also of one that is not registered here."""
+    benchmark = benchmarks().get(project)
+    return frozenset((kinds.Training.kind, *(benchmark.figures if benchmark else ())))
+
+
+def figures(record: dict, of_whole_run: frozenset[str]) -> dict[str, float]:
+    """Of the whole run, such as training/seconds; none in other records. of_whole_run: `kinds_of_figures`."""
+    if record["kind"] not in of_whole_run:
         return {}
     return flatten({key: value for key, value in record.items() if key != "time"}, record["kind"])
 

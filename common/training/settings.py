@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from common.config.settings import Settings
+from common.config.settings import MAY_CHANGE, Settings
 from common.errors import UserError
 
 SILENCE_SECONDS = 30.0  # without a terminal, the longest time without a line in training and evaluation
@@ -43,9 +43,17 @@ class TrainingSettings(Settings):
         "| steps = every save_frequency updates, and at the end; a warned run always saves",
     )
     save_frequency: int = Field(
-        0, ge=0, description="checkpoints: epoch, steps: epochs or updates between two; 0 is 1 epoch"
+        0,
+        ge=0,
+        description="checkpoints: epoch, steps: epochs or updates between two; 0 is 1 epoch",
+        json_schema_extra=MAY_CHANGE,
     )
-    keep_checkpoints: int = Field(3, gt=0, description="newest checkpoints that are kept, and the best one beside them")
+    keep_checkpoints: int = Field(
+        3,
+        gt=0,
+        description="newest checkpoints that are kept, and the best one beside them",
+        json_schema_extra=MAY_CHANGE,
+    )
     warmup_steps: int = Field(
         0, ge=0, description="updates on made-up samples before the timed run, after which every value is put back"
     )
@@ -56,10 +64,16 @@ class TrainingSettings(Settings):
         False, description="end with the weights of the epoch with the best held-out score, not with the last ones"
     )
     logging_frequency: int = Field(
-        10, ge=0, description="updates between records in metrics.jsonl and mlperf.log; 0 is one an epoch"
+        10,
+        ge=0,
+        description="updates between records in metrics.jsonl and mlperf.log; 0 is one an epoch",
+        json_schema_extra=MAY_CHANGE,
     )
     local_batch_size_validation: int = Field(
-        0, ge=0, description="samples in one forward pass of one rank in evaluation; 0 is local_batch_size"
+        0,
+        ge=0,
+        description="samples in one forward pass of one rank in evaluation; 0 is local_batch_size",
+        json_schema_extra=MAY_CHANGE,
     )
     validation_frequency: int = Field(
         0, ge=0, description="updates between evaluations, and one after the last; 0 is one at each epoch's end"

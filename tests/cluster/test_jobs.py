@@ -158,7 +158,7 @@ def test_the_warning_leads_to_a_checkpoint_and_the_requeued_job_ends_as_if_nothi
         assert time.monotonic() < deadline, cluster.output(job)
         time.sleep(0.05)
     cluster.run("scancel", "--signal=USR1", "--batch", job)
-    while "requeued, it goes on from there" not in cluster.output(job):
+    while "requeued, to resume there" not in cluster.output(job):
         assert time.monotonic() < deadline, cluster.output(job)
         time.sleep(0.2)
     cluster.start_requeued(job)

@@ -109,7 +109,7 @@ def test_a_slurm_job_goes_on_without_a_node_that_went_down(cluster):
     script = cluster.project / "restarts.slurm"
     script.write_text(
         '#!/usr/bin/env bash\nset -euo pipefail\ncd "$SLURM_SUBMIT_DIR"\n. jobs/common.sh\n'
-        'OUTPUT=$PWD/slurm-$SLURM_JOB_ID.out\nparse "$@"\nenvironment\nrun_with_restarts\n'
+        'parse "$@"\nenvironment\nrun_with_restarts\n'
     )
     asked = ("--no-kill", "--nodes=3", "--ntasks-per-node=1", f"--output={cluster.project}/slurm-%j.out")
     job = cluster.submit(*asked, script, "cloudmask.yaml", *OFTEN, COMMAND="cloudmask train", **LIMITS)
@@ -138,7 +138,7 @@ def test_a_job_of_srun_s_is_requeued_where_a_rank_was_killed(cluster):
     cluster.start_requeued(job, PATIENCE)
     state, output = cluster.finish(job, PATIENCE)
     assert (state["JobState"], state["Restarts"]) == ("COMPLETED", "1"), output
-    assert "job: a rank was killed; requeued, it goes on from its last checkpoint" in output
+    assert "job: a rank was killed; requeued, to resume from its last checkpoint" in output
     newest = checkpoints.load_newest(folder / "checkpoints", pytest.fail)
     assert newest.step == EPOCHS * 6  # 2 ranks x 2 of 24 patches
     assert all(np.isfinite(array).all() for array in newest.arrays.values())

@@ -100,7 +100,7 @@ def test_a_rank_that_raises_says_so_last(tmp_path):
     """A fault of the program's: its traceback, and a last line that points there."""
     (tmp_path / "faulty.py").write_text(
         "from common import distributed\n"
-        "from common.program import run_program\n"
+        "from common.cli.program import run_program\n"
         "def main():\n"
         "    distributed.init(uses_gpu=False)\n"
         "    if distributed.rank() == 1:\n"

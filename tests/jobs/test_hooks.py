@@ -10,7 +10,7 @@ from common import launch
 from tests.helpers import ROOT
 
 CONFIG = "config/cloudmask/demo.yaml"
-TOOLS = ("bash", "df", "env", "grep", "id", "sed", "sort", "tail", "timeout", "tr", "wc")
+TOOLS = ("bash", "df", "env", "grep", "id", "mkdir", "rm", "sed", "sort", "tail", "timeout", "tr", "wc")
 # `python -m common.config program` answers; all else says what it was called with. MEETS=: two ranks do not meet.
 PYTHON = """case "$*" in
     *"common.config program"*) echo cloudmask run ;;

@@ -174,7 +174,7 @@ def test_a_recipe_s_benchmark_is_said_in_it_not_guessed_from_its_path(tmp_path):
     assert errors(output.stdout) == [f"error: {recipe}:1: 'benchmark' should be 'deepcam' (found: 'cloudmask')"]
     recipe.write_text("training: {}\n")
     (line,) = errors(run("-m", "common.config", "program", recipe).stdout)
-    assert "begin it with `benchmark: deepcam | cloudmask`" in line
+    assert "begin it with `benchmark: cloudmask | deepcam`" in line
     recipe.write_text("threads: 1\nbenchmark: deepcan\n")
     (line,) = errors(run("-m", "common.config", "program", recipe).stdout)
     assert f"{recipe}:2: there is no benchmark 'deepcan': did you mean 'deepcam'?" in line

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from common.report import __main__ as report
-from common.report import forms
+from common.report.options import Options
 from common.report.throughput import fit, instance_groups
 from tests.helpers import ROOT, environment, run
 from tests.tf_deepcam.samples import TINY, write_samples
@@ -55,7 +55,7 @@ def test_two_models_trained_at_once_are_one_throughput_result(tmp_path):
     assert done.returncode == 0, done.stderr
     runs, _ = report.load([tmp_path / "runs"])
     (group,) = instance_groups(runs)
-    models, pruned = fit(group, forms.Asked())
+    models, pruned = fit(group, Options())
     assert (len(models), pruned) == (2, {})
     output = run("-m", "common.report", tmp_path / "runs")
     assert "pair-0 ... pair-1: all trained models" in output.stdout

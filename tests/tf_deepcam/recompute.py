@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from common import distributed
+from common.cli.program import run_program
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
-from common.program import run_program
 from common.training.settings import TrainingSettings
 from common.training.step import TrainingStep
 from tf_deepcam.config import LossSettings

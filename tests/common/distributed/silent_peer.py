@@ -7,7 +7,7 @@ import threading
 import tensorflow as tf
 
 from common import distributed
-from common.program import run_program
+from common.cli.program import run_program
 
 _NUMBERS = 2**26  # 256 MiB: so large that the ranks are in the exchange itself whenever one is stopped
 

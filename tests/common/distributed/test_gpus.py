@@ -155,7 +155,7 @@ ONE_GPU = """
 import tensorflow as tf
 from common import distributed
 from common.distributed import cuda
-from common.program import run_program
+from common.cli.program import run_program
 gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
 tf.config.list_physical_devices = lambda kind: [gpu]
 tf.config.set_visible_devices = tf.config.experimental.set_memory_growth = lambda *_: None

@@ -50,7 +50,7 @@ def test_ranks_with_different_settings_stop(tmp_path):
 import os, sys
 sys.argv = ['x', 'train', *sys.argv[1:], f"training.epochs={3 + int(os.environ['HOROVOD_RANK'])}"]
 from cloudmask.__main__ import COMMANDS
-from common.program import run_commands
+from common.cli.program import run_commands
 run_commands("cloudmask", "", COMMANDS)
 """
     done = subprocess.run(

@@ -13,11 +13,11 @@ from cloudmask import config, task
 from cloudmask.data.patches import evaluation_patches
 from cloudmask.data.scenes import list_scenes
 from common import distributed
+from common.cli.program import run_program
 from common.data.batches import Reading
 from common.inference import forward
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
-from common.program import run_program
 from common.training.settings import TrainingSettings
 from common.training.state import State
 from common.training.step import TrainingStep

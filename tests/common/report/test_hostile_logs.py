@@ -1,11 +1,13 @@
-"""Logs and run folders of strangers: whatever stands where a number belongs, tables are made and nothing is obeyed."""
+"""Untrusted logs and run folders: whatever stands where a number belongs, tables are made and nothing is obeyed."""
 
 import json
 
 import pytest
 
+from cloudmask.report.forms import Figures
 from common.report import __main__ as report
-from common.report import forms, mlperf_logs, tables
+from common.report import logs, tables
+from common.report.options import Options
 from common.report.page import page
 from tests.common.report.test_report import write_log
 from tests.helpers import run
@@ -44,13 +46,13 @@ KEYS = [
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda value: repr(value)[:20])
 def test_odd_values_never_break_the_tables(tmp_path, odd, capsys):
-    logs = [write_log(tmp_path / f"{key}.log", **{key: odd}) for key in KEYS]
-    runs = [log for path in logs for log in mlperf_logs.read(path)]
-    made = report.tables(runs, forms.Asked())
+    paths = [write_log(tmp_path / f"{key}.log", **{key: odd}) for key in KEYS]
+    runs = [log for path in paths for log in logs.read(path)]
+    made = report.tables(runs, Options())
     tables.show(*made)
     shown = capsys.readouterr().out
     assert "\x1b[31m" not in shown
-    text = page(runs, forms.Asked(), {})
+    text = page(runs, Options(), {})
     assert "<script>alert" not in text
     assert "\x1b[31m" not in text
     assert text.encode("utf-8")  # half a surrogate pair could not be written
@@ -71,17 +73,17 @@ def test_odd_parts_of_events_are_reported_or_passed_over(tmp_path, key, odd):
                 entry["value"][key] = odd
         return [f":::MLLOG {json.dumps(entry)}" for entry in entries]
 
-    runs = mlperf_logs.read(write_log(tmp_path / "a.log", change=change))
-    assert report.tables(runs, forms.Asked())
+    runs = logs.read(write_log(tmp_path / "a.log", change=change))
+    assert report.tables(runs, Options())
 
 
-def test_a_stranger_s_run_folder_is_one_line_or_a_table(tmp_path):
+def test_an_untrusted_run_folder_is_one_line_or_a_table(tmp_path):
     write_log(tmp_path / "run" / "mlperf.log", submission_benchmark="cloudmask")
     records = ["[1]", "7", '{"kind": 3}', '{"kind": "inference", "scores": [], "time_per_inference": "x"}', "{" * 5000]
     (tmp_path / "run" / "metrics.jsonl").write_text("\n".join(records))
-    runs, inferences = report.load([str(tmp_path / "run")])
-    assert inferences["run"] == forms.Inference()
-    assert report.tables(runs, forms.Asked(inferences=inferences))
+    runs = report.load([str(tmp_path / "run")])
+    assert Figures.of(runs[0]) == Figures()
+    assert report.tables(runs, Options())
 
 
 def test_a_log_s_markup_is_shown_as_it_is(tmp_path):

@@ -1,14 +1,13 @@
 """Published results beside runs."""
 
-import shutil
-
 import pytest
 
-from common.benchmarks import BENCHMARKS
+from common.cli.registry import Benchmark, benchmarks
 from common.errors import UserError
-from common.report import forms, published
+from common.report import published
+from common.report.options import Options
 from tests.common.report.test_report import read, write_log
-from tests.helpers import ROOT, run
+from tests.helpers import run
 
 
 @pytest.mark.parametrize(
@@ -19,7 +18,7 @@ from tests.helpers import ROOT, run
     ],
 )
 def test_every_benchmark_has_published_results_with_their_sources(name, rows, first):
-    found, source = published.rows_of(BENCHMARKS[name])
+    found, source = published.rows_of(benchmarks()[name])
     row = found[0]
     assert len(found) == rows
     values = (row.training_seconds, row.samples_per_second, row.minutes_to_target, row.score)
@@ -29,7 +28,7 @@ def test_every_benchmark_has_published_results_with_their_sources(name, rows, fi
 
 def test_runs_stand_above_the_published_rows(tmp_path):
     mine = read(write_log(tmp_path / "mine.log"))
-    (made,) = published.tables([mine], forms.Asked())
+    (made,) = published.tables([mine], Options())
     names = list(made.columns[0].cells)
     assert str(names[0]) == "mine"
     assert len(names) == 15
@@ -46,9 +45,9 @@ def test_the_command_shows_them_on_request(tmp_path):
 
 
 def test_a_damaged_table_is_one_line(tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "common" / "report", tmp_path / "common" / "report")
-    (tmp_path / "cloudmask").mkdir()
-    (tmp_path / "cloudmask" / "published.yaml").write_text("source: x\nresults: [{who: me, gpus: 3}]\n")
-    monkeypatch.setattr(published, "__file__", str(tmp_path / "common" / "report" / "published.py"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").touch()
+    (tmp_path / "mine" / "published.yaml").write_text("source: x\nresults: [{who: me, gpus: 3}]\n")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"published\.yaml: cannot be read as published results"):
-        published.rows_of(BENCHMARKS["cloudmask"])
+        published.rows_of(Benchmark("mine", "mine", "Mine", "train", "f1"))

@@ -10,9 +10,11 @@ import pytest
 
 from common.errors import UserError
 from common.report import __main__ as report
-from common.report import forms, mlperf_logs, scaling, tables
+from common.report import generic, logs, scaling, tables
 from common.report.olympic import olympic_table
+from common.report.options import Options, show
 from tests.helpers import GOLDEN, ROOT, run
+from tf_deepcam.report import forms as deepcam_forms
 
 PUBLISHED = ROOT.parent / "shared" / "published-logs"
 
@@ -61,8 +63,8 @@ def write_log(path: Path, epochs: int = 3, *, epoch_s: float = 10.0, change=None
     return path
 
 
-def read(path: Path) -> mlperf_logs.RunLog:
-    (found,) = mlperf_logs.read(path)
+def read(path: Path) -> logs.RunLog:
+    (found,) = logs.read(path)
     return found
 
 
@@ -80,10 +82,10 @@ def test_figures_of_a_log(tmp_path):
     assert log.samples_per_second() == pytest.approx(10.0)
     assert log.samples_per_second(training_only=True) == pytest.approx(12.5)
     assert log.logged_samples_per_second() == 14.0
-    assert forms.epochs_to_target(log, None) == 3
-    assert forms.minutes_to_target(log, None) == pytest.approx(29.5 / 60)
-    assert forms.epochs_to_target(log, 0.7) == 2
-    assert forms.epochs_to_target(log, 0.95) is None
+    assert generic.epochs_to_target(log, None) == 3
+    assert generic.minutes_to_target(log, None) == pytest.approx(29.5 / 60)
+    assert generic.epochs_to_target(log, 0.7) == 2
+    assert generic.epochs_to_target(log, 0.95) is None
     assert log.problems == []
 
 
@@ -107,7 +109,7 @@ def test_a_log_that_breaks_off_is_said_and_not_guessed(tmp_path):
 
 def test_two_runs_in_one_file_are_two_columns(tmp_path):
     path = write_log(tmp_path / "a.log", change=lambda lines: lines * 2)
-    first, second = mlperf_logs.read(path)
+    first, second = logs.read(path)
     assert (first.name, second.name) == ("a #1", "a #2")
     assert first.interval("run") == second.interval("run") == 30.0
     assert second.problems == [
@@ -119,7 +121,7 @@ def test_a_resumed_run_is_said_to_be_one(tmp_path):
     path = write_log(tmp_path / "a.log", change=lambda lines: [t for t in lines if '"epoch_num": 1' not in t])
     log = read(path)
     assert log.problems == ["begins in epoch 2 after update 6: resumed, times of the whole are not known"]
-    assert (log.time_to_epochs(3), forms.minutes_to_target(log, None), forms.epochs_to_target(log, None)) == (
+    assert (log.time_to_epochs(3), generic.minutes_to_target(log, None), generic.epochs_to_target(log, None)) == (
         None,
         None,
         3,
@@ -128,7 +130,7 @@ def test_a_resumed_run_is_said_to_be_one(tmp_path):
         write_log(tmp_path / "b.log", change=lambda lines: [t.replace('"step_num": 0', '"step_num": 4') for t in lines])
     )
     assert middle.resumed
-    assert forms.minutes_to_target(middle, None) is None
+    assert generic.minutes_to_target(middle, None) is None
 
 
 def test_a_clock_that_steps_back_leaves_out_the_times_across_it(tmp_path):
@@ -143,7 +145,7 @@ def test_a_clock_that_steps_back_leaves_out_the_times_across_it(tmp_path):
     assert [epoch for epoch, _, _ in log.epochs()] == [1, 2, 3]
     assert log.time_to_epochs(2) == 20.0
     assert log.time_to_epochs(3) is None
-    assert forms.minutes_to_target(log, None) is None
+    assert generic.minutes_to_target(log, None) is None
     assert "the clock steps back by 60 s" in log.problems[0]
 
 
@@ -180,34 +182,34 @@ def test_scaling_tells_strong_from_weak_and_names_the_missing_size(tmp_path):
 def test_the_olympic_mean_drops_the_fastest_and_the_slowest_of_five(tmp_path):
     times = (10.0, 14.0, 18.0, 12.0, 40.0)
     runs = [read(write_log(tmp_path / f"{n}.log", epoch_s=seconds, seed=n)) for n, seconds in enumerate(times)]
-    (score,) = texts(olympic_table(runs, forms.Asked()).columns[3])
+    (score,) = texts(olympic_table(runs, Options()).columns[3])
     assert float(score) == pytest.approx(3 * (14 + 18 + 12) / 3 / 60, abs=5e-4)  # run_start to run_stop
-    (score,) = texts(olympic_table(runs[:4], forms.Asked()).columns[3])
+    (score,) = texts(olympic_table(runs[:4], Options()).columns[3])
     assert score == "needs 5 runs"
 
 
 def test_the_olympic_mean_refuses_equal_seeds_and_instances(tmp_path):
     runs = [read(write_log(tmp_path / f"{n}.log", seed=n % 4)) for n in range(5)]
-    (score,) = texts(olympic_table(runs, forms.Asked()).columns[3])
+    (score,) = texts(olympic_table(runs, Options()).columns[3])
     assert score == "none: seed 0 more than once"
     models = [read(write_log(tmp_path / f"{n}.log", seed=n, instance_id=n)) for n in range(5)]
-    assert olympic_table(models, forms.Asked()) is None
+    assert olympic_table(models, Options()) is None
 
 
 def test_a_folder_of_logs_or_of_runs_is_read_as_all_of_them(tmp_path):
     for name in ("b/result_10.txt", "b/result_9.txt", "c/run/mlperf.log"):
         write_log(tmp_path / name)
     (tmp_path / "b" / "notes.txt").write_text("no log")
-    assert [one.name for one in report.load([tmp_path / "b"])[0]] == ["result_9", "result_10"]
-    assert [one.name for one in report.load([tmp_path / "c"])[0]] == ["run"]
+    assert [one.name for one in report.load([tmp_path / "b"])] == ["result_9", "result_10"]
+    assert [one.name for one in report.load([tmp_path / "c"])] == ["run"]
 
 
 def test_forms_say_the_rule_set_and_whether_nersc_s_iou_was_reached(tmp_path):
     ours = read(write_log(tmp_path / "a.log", rules="esif_optimized", run_type="optimized"))
     theirs = read(write_log(tmp_path / "b.log", 2))
-    form = forms.esif_table([ours, theirs], forms.Asked())
+    form = deepcam_forms.esif_table([ours, theirs], Options())
     assert texts(form.columns[1]) == ["optimized", "division closed"]
-    form = forms.nersc_table([ours, theirs], forms.Asked())
+    form = deepcam_forms.nersc_table([ours, theirs], Options())
     assert (texts(form.columns[4]), texts(form.columns[5])) == (["0.9000", "0.7500"], ["yes", "no"])
 
 
@@ -231,56 +233,48 @@ def test_the_command_writes_tables_and_a_page(tmp_path):
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published logs are not at hand")
 def test_published_logs_give_the_published_figures():
     names = ("hpe_lbnl_perlmutter_2048xA100_strong_1.txt", "nvidia_eos_2048xH100_strong_0.txt")
-    (perlmutter, eos), _ = report.load([PUBLISHED / name for name in names])
+    perlmutter, eos = report.load([PUBLISHED / name for name in names])
     assert (round(eos.interval("run"), 1), round(eos.interval("staging"), 1)) == (49.6, 16.3)
     assert (len(eos.epochs()), round(eos.evaluations()[-1].value, 4)) == (24, 0.8233)
     assert (round(perlmutter.interval("run"), 1), perlmutter.interval("staging")) == (110.0, None)
     assert (len(perlmutter.epochs()), round(perlmutter.evaluations()[-1].value, 4)) == (28, 0.8212)
-    assert forms.epochs_to_target(eos, None) == 24
+    assert generic.epochs_to_target(eos, None) == 24
     assert eos.problems == perlmutter.problems == []
 
 
-def example_runs(folder: Path) -> tuple:
+def example_runs(folder: Path) -> list:
     """Logs whose figures follow from write_log's by hand: strong scaling, five alike, one that missed its target, one
     resumed, one of CloudMask, one of a benchmark that is not ours."""
-    logs = [
+    paths = [
         write_log(folder / f"n{n}.log", epoch_s=s, number_of_nodes=n, number_of_ranks=2 * n)
         for n, s in ((1, 42), (2, 22))
     ]
-    logs += [write_log(folder / f"same{n}.log", epoch_s=10.0 + n, submission_org="another") for n in range(5)]
-    logs.append(write_log(folder / "short.log", 1, submission_division="open", scheduler_type="cosine_annealing"))
-    logs.append(write_log(folder / "late.log", change=lambda lines: [t for t in lines if '"epoch_num": 1' not in t]))
-    logs.append(write_log(folder / "clouds.log", submission_benchmark="cloudmask", accelerators_per_node=0))
-    logs.append(write_log(folder / "other.log", submission_benchmark="cosmoflow", number_of_ranks=None))
-    runs = [read(path) for path in logs]
-    return runs, {"clouds": forms.Inference(1.25, 0.9018)}
+    paths += [write_log(folder / f"same{n}.log", epoch_s=10.0 + n, submission_org="another") for n in range(5)]
+    paths.append(write_log(folder / "short.log", 1, submission_division="open", scheduler_type="cosine_annealing"))
+    paths.append(write_log(folder / "late.log", change=lambda lines: [t for t in lines if '"epoch_num": 1' not in t]))
+    paths.append(write_log(folder / "clouds" / "mlperf.log", submission_benchmark="cloudmask", accelerators_per_node=0))
+    paths.append(write_log(folder / "other.log", submission_benchmark="cosmoflow", number_of_ranks=None))
+    inference = {"kind": "inference", "time_per_inference": 1.25, "scores": {"network": {"pixel_accuracy": 0.9018}}}
+    (folder / "clouds" / "metrics.jsonl").write_text(json.dumps(inference) + "\n")
+    return [read(path) for path in paths]
 
 
 def test_the_tables_of_these_logs_are_these(tmp_path):
     """Looked at line by line when they were written; `python -m tests.common.report.golden` writes them anew."""
-    runs, inferences = example_runs(tmp_path)
-    made = report.tables(runs, forms.Asked(None, 2, inferences))
+    made = report.tables(example_runs(tmp_path), Options(None, 2))
     found = "\n\n".join(map(tables.markdown, made)) + "\n"
     assert found == (GOLDEN / "report.md").read_text(encoding="utf-8")
 
 
-def test_a_record_of_an_inference_gives_seconds_and_accuracy_or_nothing():
-    record = {"time_per_inference": 1.5, "scores": {"network": {"pixel_accuracy": 0.9}, "baseline": {}}}
-    assert forms.Inference.of(record) == (1.5, 0.9, None)
-    assert forms.Inference.of({}) == forms.Inference() == (None, None, None)
-    assert forms.Inference.of({"scores": {"baseline": 1}}) == (None, None, None)
-    assert forms.Asked() == (None, 16, {})
-
-
 def test_values_are_shown_as_they_are_or_as_a_dash():
-    assert [forms.show(value) for value in (None, 3, "x", 0.5)] == ["-", "3", "x", "0.5"]
-    assert [forms.show(value, ".2f") for value in (None, 3, "x", [1])] == ["-", "3.00", "x", "[1]"]
+    assert [show(value) for value in (None, 3, "x", 0.5)] == ["-", "3", "x", "0.5"]
+    assert [show(value, ".2f") for value in (None, 3, "x", [1])] == ["-", "3.00", "x", "[1]"]
 
 
 def test_targets_and_shares_follow_from_what_the_log_says(tmp_path):
     said = read(write_log(tmp_path / "said.log", target_accuracy_reached=0.7))
-    assert (forms.target_of(said, None), forms.target_of(said, 0.9)) == (0.7, 0.9)
-    assert forms.target_of(read(write_log(tmp_path / "plain.log")), None) == 0.82
+    assert (generic.target_of(said, None), generic.target_of(said, 0.9)) == (0.7, 0.9)
+    assert generic.target_of(read(write_log(tmp_path / "plain.log")), None) == 0.82
     bare = read(write_log(tmp_path / "bare.log", number_of_nodes=None, number_of_ranks=None))
-    assert (forms.gpus(bare), forms.per_rank(10.0, bare), forms.per_rank(None, said)) == (None, None, None)
-    assert (forms.gpus(said), forms.per_rank(10.0, said)) == (4, 2.5)
+    assert (generic.gpus(bare), generic.per_rank(10.0, bare), generic.per_rank(None, said)) == (None, None, None)
+    assert (generic.gpus(said), generic.per_rank(10.0, said)) == (4, 2.5)

@@ -266,7 +266,7 @@ class Failing:
 
 def test_a_tracker_that_fails_is_said_once_and_let_go():
     said: list[str] = []
-    live = Live(Failing(), said.append)
+    live = Live(Failing(), frozenset(), said.append)
     for _ in range(3):
         live.take(RECORDS[1])
     live.finish(failed=False)

@@ -68,7 +68,7 @@ UNEQUAL = """
 import tensorflow as tf
 from types import SimpleNamespace
 from common import distributed
-from common.program import run_program
+from common.cli.program import run_program
 from common.training import precision
 def main():
     distributed.init()

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from common import distributed
-from common.program import run_program
+from common.cli.program import run_program
 from tf_deepcam.network.normalization import GroupBatchNormalization
 
 

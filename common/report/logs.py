@@ -2,20 +2,23 @@
 
 A log is a text file in which some lines hold `:::MLLOG` and a JSON object; what other programs printed between them is
 passed over. A figure whose events are missing is None, never guessed, and what is odd about a log is listed in
-`problems`. Keys: MLPerf logging's, as in the published DeepCAM logs of MLPerf HPC v3.0.
+`problems`. Keys: MLPerf logging's, as in the published result logs of MLPerf HPC v3.0.
 """
 
 import json
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 
-from common.benchmarks import BENCHMARKS, Benchmark
+from common.cli.registry import Benchmark, benchmarks
 from common.errors import UserError
+from common.runs.records import read_records
 
+RUN_LOG = "mlperf.log"  # of a run folder
 _MARK = ":::MLLOG"
 
 
@@ -99,7 +102,7 @@ class RunLog:
     @property
     def benchmark(self) -> Optional[Benchmark]:
         """None for one that is not of this project."""
-        return BENCHMARKS.get(str(self.value("submission_benchmark")))
+        return benchmarks().get(str(self.value("submission_benchmark")))
 
     @property
     def ranks(self) -> Optional[int]:
@@ -138,11 +141,10 @@ class RunLog:
         local = self.global_batch / self.ranks
         return int(local) if local == int(local) else local
 
-    @property
-    def samples_per_statistic(self) -> Optional[float]:
-        """Over how many samples batch statistics were taken."""
-        group = self.whole("batchnorm_group_size")
-        return self.local_batch * group if self.local_batch and group else None
+    @cached_property
+    def records(self) -> list[dict]:
+        """Of the run folder that the log lies in; empty for a log alone."""
+        return read_records(self.path.with_name("metrics.jsonl")) if self.path.name == RUN_LOG else []
 
     # What came of it.
 
@@ -223,7 +225,7 @@ def read(path: Path) -> list:
     if not events:
         raise UserError(f"{path}: holds no line with {_MARK}: neither a run folder nor an MLPerf log")
     runs = _split(events)
-    name = path.parent.name if path.name == "mlperf.log" else path.stem
+    name = path.parent.name if path.name == RUN_LOG else path.stem
     logs = []
     for number, part in enumerate(runs, 1):
         # Up to the next run's first line; what comes before the first run is the first one's.

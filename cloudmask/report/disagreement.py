@@ -4,14 +4,18 @@ A network that has learned from many labels overrules single ones, so that where
 as well as the network. Which of them is right only the truth tells, where it is known.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Optional
 
 from rich.table import Table
 
+from cloudmask.records import Inference, Scene, Truth
 from common.report.tables import table
 
 PICTURE = "disagreement"  # pictures/PICTURE-1.png is of the first scene
 _SCENES = 5
+_SHARES = {"share", "network_only", "labels_only"}
 _RIGHT = "network right\nwhere they differ"
 
 
@@ -20,36 +24,35 @@ def pictures(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "pictures").glob(f"{PICTURE}-*.png"))
 
 
-def scenes_table(records: list) -> Table:
+def scenes_table(scenes: list[Scene]) -> Table:
     """The five scenes in which network and labels differ most."""
-    found = {r["name"]: r["disagreement"] for r in records if r["kind"] == "scene" and r.get("disagreement")}
-    known = any(values.get("network_right") for values in found.values())  # 0 of all: the labels are the truth
+    disputed = {scene.name: scene.disagreement for scene in scenes if scene.disagreement.keys() >= _SHARES}
+    known = any(values.get("network_right") for values in disputed.values())  # 0 of all: the labels are the truth
     heads = ["differ", "cloud to the\nnetwork only", "cloud to the\nlabels only", "most in"]
-    made = table("Scenes in which network and labels differ most", "scene", *heads, *([_RIGHT] if known else []))
-    for name in sorted(found, key=lambda name: -found[name]["share"])[:_SCENES]:
-        values = found[name]
+    built = table("Scenes in which network and labels differ most", "scene", *heads, *([_RIGHT] if known else []))
+    for name in sorted(disputed, key=lambda name: -disputed[name]["share"])[:_SCENES]:
+        values = disputed[name]
         shares = [f"{values[key]:.2%}" for key in ("share", "network_only", "labels_only")]
         right = [f"{values['network_right']:.1%}" if "network_right" in values else ""] if known else []
-        made.add_row(name, *shares, values["kind"], *right)
-    return made
+        built.add_row(name, *shares, str(values.get("kind", "")), *right)
+    return built
 
 
-def kinds_table(inference: dict) -> Table:
+def kinds_table(inference: Inference, truth: Optional[Truth]) -> Table:
     """Kinds of pixel by how often network and labels differ in them, the most often first."""
-    strata, truths = inference.get("strata", {}), inference.get("truth", {}).get("strata", {})
+    strata, truths = inference.strata, truth.strata if truth else {}
     heads = ["pixels", "differ", *([_RIGHT] if truths else [])]
-    made = table("Kinds of pixel in which network and labels differ most", "kind", *heads)
+    built = table("Kinds of pixel in which network and labels differ most", "kind", *heads)
     shares = {kind: 1.0 - masks["network"]["pixel_accuracy"] for kind, masks in strata.items() if "network" in masks}
     for kind in sorted(shares, key=lambda kind: -shares[kind]):
-        truth = truths.get(kind, {})
         cells = [f"{strata[kind]['network']['pixels']:.0f}", f"{shares[kind]:.2%}"]
         if truths:
-            cells.append(_network_right(truth, shares[kind]))
-        made.add_row(kind, *cells)
-    return made
+            cells.append(_network_right(truths.get(kind, {}), shares[kind]))
+        built.add_row(kind, *cells)
+    return built
 
 
-def _network_right(truth: dict, share: float) -> str:
+def _network_right(truth: Mapping[str, Mapping[str, float]], share: float) -> str:
     """Where the two differ exactly one of them is right, so that their accuracies tell how often it is the network."""
     if not share or not {"network", "labels"} <= truth.keys():
         return ""

@@ -1,0 +1,14 @@
+"""What CloudMask adds to reports."""
+
+from cloudmask.report.forms import inference_table
+from cloudmask.report.one_run import SCORE_TITLES, pictures, tables
+from common.report.extension import Extension
+
+EXTENSION = Extension(
+    forms=(inference_table,),
+    tables=tables,
+    score_titles=SCORE_TITLES,
+    epoch_scores=("accuracy_all_pixels", "accuracy_measured_pixels"),
+    pictures=pictures,
+    plots=("calibration.png",),
+)

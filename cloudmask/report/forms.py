@@ -1,0 +1,69 @@
+"""CloudMask's form: time per epoch, time per inference and accuracy, as its authors publish them."""
+
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+from rich.table import Table
+
+from cloudmask.records import Inference
+from common.report.generic import gpus
+from common.report.logs import RunLog, finite
+from common.report.options import Options, show
+from common.report.tables import table
+
+
+class Figures(NamedTuple):
+    """What the form needs of a run's inference; None where it is not known."""
+
+    seconds_per_scene: Optional[float] = None
+    accuracy: Optional[float] = None
+    against_truth: Optional[float] = None  # known of made-up scenes
+
+    @classmethod
+    def of(cls, run: RunLog) -> "Figures":
+        """From the run's last record of an inference, which may be damaged or anybody's."""
+        records = [record for record in run.records if record["kind"] == Inference.kind]
+        if not records:
+            return cls()
+        record, score = records[-1], ("scores", "network", "pixel_accuracy")
+        return cls(finite(record.get("time_per_inference")), _number(record, *score), _number(record, "truth", *score))
+
+
+def _number(record: dict, *keys: str) -> Optional[float]:
+    value: Any = record
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return finite(value)
+
+
+def inference_table(runs: list, options: Options) -> Table:
+    own = {run.name: Figures.of(run) for run in runs}
+    known = any(inference.against_truth is not None for inference in own.values())
+    form = table(
+        f"{runs[0].benchmark.title} form",
+        "Run",
+        "Nodes",
+        "GPUs",
+        "Ranks",
+        "Time per epoch (s)",
+        "Time per inference (s)",
+        "Accuracy",
+        *(["Accuracy against truth"] if known else []),
+    )
+    for run in runs:
+        seconds = [whole for _, whole, _ in run.epochs()]
+        inference = own[run.name]
+        accuracy = inference.accuracy
+        if accuracy is None and run.evaluations():
+            accuracy = run.evaluations()[-1].value
+        form.add_row(
+            run.name,
+            show(run.nodes),
+            show(gpus(run)),
+            show(run.ranks),
+            show(float(np.median(seconds)) if seconds else None, ".2f"),
+            show(inference.seconds_per_scene, ".3f"),
+            show(accuracy, ".4f"),
+            *([show(inference.against_truth, ".4f")] if known else []),
+        )
+    return form

@@ -1,0 +1,1 @@
+"""How programs start and end, and which benchmarks there are."""
