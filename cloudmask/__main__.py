@@ -4,7 +4,7 @@ run         train, mask the scenes of inference_dir, report (as the reference's 
 train       train only; the network is in the run folder
 infer       mask scenes with a trained network
 grid        mask scenes with each combination of modes, threads and precisions, and compare their speed
-cluster     mask scenes without labels, by clusters and by self-training, and score them beside those that had some
+cluster     mask scenes without labels, by a rule and by self-training, and score them beside masks that had some
 download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
 convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
 synthesize  make scenes in the real format and size

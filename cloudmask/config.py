@@ -82,9 +82,7 @@ class GridSettings(Settings):
 
 
 class ModelSettings(Settings):
-    network: str = Field(
-        "reference", description="a network of cloudmask.network.networks: reference | narrow | separable | pixel"
-    )
+    network: str = Field("reference", description="a network of cloudmask.network.networks: reference | narrow | pixel")
     decoder: Literal["transposed", "layers"] = Field(
         "transposed",
         description="how up-sampling, concatenation and convolution are computed: as one transposed convolution, or "

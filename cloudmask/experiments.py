@@ -7,26 +7,16 @@ from pydantic import Field
 from common.config.settings import Settings
 from common.training.settings import Precision
 
-LossName = Literal["bce", "symmetric", "generalized", "bootstrap", "focal"]
+LossName = Literal["bce", "symmetric"]
 LabelError = Annotated[float, Field(ge=0, lt=0.5)]  # share of labels that are wrong
 
 
 class LossSettings(Settings):
-    """Defaults of each loss are its paper's (cloudmask.losses)."""
-
     loss: LossName = Field(
         "bce",
-        description="what training minimises: bce = as the reference program; for labels that may be wrong symmetric | "
-        "generalized | bootstrap | focal",
+        description="what training minimises: bce = the reference program's | symmetric = for labels that may be wrong",
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label replaced by 0.5; the reference: 0")
-    symmetric_alpha: float = Field(0.1, ge=0, description="symmetric: weight of the cross entropy (paper's CIFAR-10)")
-    symmetric_beta: float = Field(1.0, ge=0, description="symmetric: weight of the reverse cross entropy")
-    symmetric_log_zero: float = Field(-4.0, lt=0, description="symmetric: what stands for log 0 in the reverse one")
-    generalized_q: float = Field(0.7, gt=0, le=1, description="generalized: the exponent; 1 is mean absolute error")
-    bootstrap_beta: float = Field(0.95, ge=0, le=1, description="bootstrap: share of the label; the rest is prediction")
-    focal_gamma: float = Field(2.0, ge=0, description="focal: exponent by which sure pixels lose weight")
-    focal_alpha: float = Field(0.25, gt=0, lt=1, description="focal: weight of cloud; clear sky has the rest to 1")
 
 
 class SynthesizeSettings(Settings):
@@ -66,9 +56,7 @@ class StudySettings(Settings):
 class ClusterSettings(Settings):
     """What `cluster` does without labels."""
 
-    clusters: int = Field(32, ge=2, le=1000, description="clusters of the k-means")
-    pixels: int = Field(200_000, ge=1000, description="pixels, drawn from the training scenes, that they are fitted on")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="of the pixels drawn, the clusters and the network")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="of the network's weights and of the patches drawn")
     cold_kelvin: float = Field(265.0, gt=0, description="S8 below this is cold: cloud")
     bright: float = Field(
         0.3, gt=0, description="S1 and S5 both above this reflectance are bright: cloud, as snow is dark in S5"

@@ -91,4 +91,3 @@ class Cluster(Record):
 
     kind = "cluster"
     scores: Strata
-    cloudy_clusters: int

@@ -7,7 +7,7 @@ import pytest
 from common.launch import sites
 from tests.helpers import ROOT, run
 
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "jobs" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "jobs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_docs_settings_is_what_the_command_writes():

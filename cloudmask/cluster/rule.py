@@ -1,4 +1,4 @@
-"""Cold or bright is cloud: the rule that names clusters and teaches a network, in place of labels.
+"""Cold or bright is cloud: the rule that teaches a network in place of labels.
 
 Clouds are colder than the ground below them (S8, 10.85 micrometres) or brighter (S1, 0.55); snow is bright too, but
 dark at 1.61 micrometres (S5), where water clouds are not. It is wrong where it is known to be: low cloud by night, cold

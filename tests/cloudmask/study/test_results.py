@@ -22,7 +22,7 @@ def result(network: str, seed: int, accuracy: float, precision: str = "float32")
 
 
 def test_every_combination_is_run_once_the_first_seed_first():
-    found = trials(settings("study.losses=[bce,focal]"))
+    found = trials(settings("study.losses=[bce,symmetric]"))
     assert len(set(found)) == len(found) == 2 * 2 * 2
     assert [trial.seed for trial in found] == [1] * 4 + [2] * 4
     assert found[0].name == "reference-bce-error10-seed1"
