@@ -81,9 +81,11 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 
 def _cluster(options: argparse.Namespace) -> int:
-    config = settings.load(options.config, options.overrides)
+    from cloudmask.research import config as research
+
+    config = research.load(options.config, options.overrides)
     placement = distributed.init(config.threads)
-    from cloudmask.cluster import command
+    from cloudmask.research.cluster import command
     from common.session import open_session
 
     with open_session("cluster", BENCHMARKS["cloudmask"], config, placement) as session, session.timed():
@@ -144,10 +146,10 @@ def _synthesize(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> int:
-    config = settings.load(options.config, options.overrides)
-    from cloudmask.study import command
+    from cloudmask.research import config as research
+    from cloudmask.research.study import command
 
-    return command.main(config)
+    return command.main(research.load(options.config, options.overrides))
 
 
 COMMANDS = {

@@ -5,11 +5,10 @@ case). Its file is taken unchanged: it is known by its keys PATCH_SIZE, IMAGE_H,
 """
 
 import difflib
-from typing import Literal, Optional
+from typing import Annotated, ClassVar, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
-from cloudmask.experiments import ClusterSettings, LossSettings, StudySettings, SynthesizeSettings
 from cloudmask.sen3 import Conversion
 from common.config import settings as config
 from common.config.settings import Recipe, Settings, refusal
@@ -18,6 +17,9 @@ from common.errors import UserError
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
 from common.training.settings import Precision, TrainingSettings
+
+LossName = Literal["bce", "symmetric"]
+LabelError = Annotated[float, Field(ge=0, lt=0.5)]  # share of labels that are wrong
 
 
 class DataSettings(CacheSettings):
@@ -90,6 +92,14 @@ class ModelSettings(Settings):
     )
 
 
+class LossSettings(Settings):
+    loss: LossName = Field(
+        "bce",
+        description="what training minimises: bce = the reference program's | symmetric = for labels that may be wrong",
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label replaced by 0.5; the reference: 0")
+
+
 class CloudTrainingSettings(TrainingSettings):
     epochs: int = Field(30, gt=0, description="passes over the training data")
     target: float = Field(0.0, ge=0, description="stop when the held-out pixel accuracy reaches this; 0 is never")
@@ -138,6 +148,22 @@ class InferenceSettings(Settings):
     grid: GridSettings = GridSettings()
 
 
+class SynthesizeSettings(Settings):
+    form: Literal["dataset", "small", "sen3"] = Field(
+        "dataset",
+        description="dataset = the benchmark's own files, 180 MB a scene | small = float32 with NaN, 67 MB | sen3 = "
+        "Sentinel-3 products",
+    )
+    scenes: int = Field(16, gt=0, description="scenes to make")
+    folder: str = Field("", description="where to write them; existing files are left as they are")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="scene n depends on (seed, n) only")
+    label_error: LabelError = Field(
+        0.1,
+        description="share of the labels `bayes` that differ from `truth`, mostly where operational masks err; that a "
+        "tenth does is an assumption",
+    )
+
+
 class ReportSettings(Settings):
     log_file: str = Field("", description="text log to append the reference's two lines to, besides the run's own")
     mlperf_logfile: str = Field("", description="also copy the MLPerf log here; an older file is moved aside")
@@ -148,6 +174,11 @@ class ReportSettings(Settings):
 
 
 class Config(Recipe):
+    gone: ClassVar[dict[str, str]] = {
+        "study": "is of the command `study`: python -m cloudmask study --config FILE",
+        "cluster": "is of the command `cluster`: python -m cloudmask cluster --config FILE",
+    }
+
     benchmark: Literal["cloudmask"] = Field("cloudmask", description="which benchmark this file is for")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
@@ -157,8 +188,6 @@ class Config(Recipe):
     schedule: ScheduleSettings = ScheduleSettings()
     inference: InferenceSettings = InferenceSettings()
     synthesize: SynthesizeSettings = SynthesizeSettings()
-    study: StudySettings = StudySettings()
-    cluster: ClusterSettings = ClusterSettings()
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()
     report: ReportSettings = ReportSettings()

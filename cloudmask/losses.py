@@ -16,7 +16,7 @@ from typing import Callable
 
 import tensorflow as tf
 
-from cloudmask.experiments import LossSettings
+from cloudmask.config import LossSettings
 
 _CLIPPED = 1e-7
 _ALPHA, _BETA, _LOG_ZERO = 0.1, 1.0, -4.0  # symmetric: the paper's for CIFAR-10

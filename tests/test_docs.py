@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from cloudmask.research.config import ClusterSettings, StudySettings
+from common.config.render import as_markdown, setting_rows
 from common.launch import sites
 from tests.helpers import ROOT, run
 
@@ -13,6 +15,11 @@ PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "jobs" / "README.md", 
 def test_docs_settings_is_what_the_command_writes():
     output = run("-m", "common.config", "docs")
     assert output.stdout == (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+
+
+def test_the_settings_of_study_and_cluster_are_in_cloudmask_s_page():
+    rows = setting_rows(StudySettings, "study.") + setting_rows(ClusterSettings, "cluster.")
+    assert as_markdown(rows) in (ROOT / "docs" / "cloudmask.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -39,7 +39,6 @@ BENCHMARK = [
     "compiled",
     "sen3",
     "rules",
-    "experiments",
     "config",
     "records",
     "batch_statistics",
@@ -56,8 +55,7 @@ BENCHMARK = [
     "train",
     "infer",
     "tools",
-    "cluster",
-    "study",
+    "research",
     "__main__",
 ]
 

@@ -8,8 +8,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 from rich.progress import track
 
-from cloudmask.config import DataSettings
-from cloudmask.experiments import SynthesizeSettings
+from cloudmask.config import DataSettings, SynthesizeSettings
 from cloudmask.sen3 import NIGHT_DEGREES
 from cloudmask.sen3.writer import CONFIDENCE_ATTRIBUTES, IRRADIANCE, Frame, bits, sun_cosine, write_product
 from cloudmask.tools.made_scenes import Scene, make_scene

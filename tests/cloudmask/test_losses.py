@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cloudmask import config, experiments
-from cloudmask.experiments import LossSettings
+from cloudmask import config
+from cloudmask.config import LossSettings
 from cloudmask.losses import LOSSES, pixel_loss
 from cloudmask.task import objective
 from common.errors import UserError
@@ -79,4 +79,4 @@ def test_an_unknown_loss_is_refused_with_the_nearest():
 
 
 def test_every_loss_that_can_be_set_is_there():
-    assert set(LOSSES) == set(experiments.LossName.__args__)
+    assert set(LOSSES) == set(config.LossName.__args__)

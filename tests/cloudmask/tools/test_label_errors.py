@@ -4,9 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from cloudmask.config import DataSettings
+from cloudmask.config import DataSettings, SynthesizeSettings
 from cloudmask.data import ancillary
-from cloudmask.experiments import SynthesizeSettings
 from cloudmask.tools import label_errors, synthesize
 from cloudmask.tools.label_errors import CIRRUS, HIGH_CLOUD, LOW_CLOUD, flip, suspects
 from cloudmask.tools.made_scenes import make_scene

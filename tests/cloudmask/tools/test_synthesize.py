@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from cloudmask import baseline
-from cloudmask.config import DataSettings
+from cloudmask.config import DataSettings, SynthesizeSettings
 from cloudmask.data import scenes as data
-from cloudmask.experiments import SynthesizeSettings
 from cloudmask.tools import made_scenes, synthesize
 from common.errors import UserError
 

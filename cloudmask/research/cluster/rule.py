@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cloudmask.data.normalize import KELVIN_SCALE, REFLECTANCES, kelvin_of, reflectance_of
-from cloudmask.experiments import ClusterSettings
+from cloudmask.research.config import ClusterSettings
 
 _S1, _S5, _S8 = 0, 4, 7  # channels
 

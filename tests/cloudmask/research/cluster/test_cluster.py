@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from cloudmask.cluster import rule, self_training
-from cloudmask.config import load
-from cloudmask.experiments import ClusterSettings
+from cloudmask.research.cluster import rule, self_training
+from cloudmask.research.config import ClusterSettings, load
 from tests.cloudmask.conftest import scenes_with_wrong_labels
 from tests.helpers import TINY, errors, records, run
 

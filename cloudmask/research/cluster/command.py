@@ -9,13 +9,13 @@ import tensorflow as tf
 from rich.table import Table
 
 from cloudmask import baseline, records
-from cloudmask.cluster import figures, rule, self_training
-from cloudmask.config import Config
 from cloudmask.data import ancillary
 from cloudmask.data.patches import read_patches
 from cloudmask.data.scenes import Scene, list_scenes, read_scene, split
 from cloudmask.network import networks
 from cloudmask.network.tiling import Tiling
+from cloudmask.research.cluster import figures, rule, self_training
+from cloudmask.research.config import ResearchConfig
 from cloudmask.scores import BinaryCounts
 from common import distributed
 from common.data.files import DataFile
@@ -31,7 +31,7 @@ LABELS, TRUTH = "labels", "truth"
 Masks = dict[str, Callable[[Scene], np.ndarray]]  # by name, from a scene to its mask [H, W] bool
 
 
-def main(config: Config, session: Session) -> None:
+def main(config: ResearchConfig, session: Session) -> None:
     """Raises UserError on bad data, or on more than one rank."""
     if distributed.size() > 1:
         raise UserError("cluster runs on one rank: start it without horovodrun", on_all_ranks=True)
@@ -59,7 +59,7 @@ def main(config: Config, session: Session) -> None:
     session.run.record(records.Cluster(scores))
 
 
-def _fit(config: Config, scenes: list[DataFile], say: Callable[[str], None]) -> Masks:
+def _fit(config: ResearchConfig, scenes: list[DataFile], say: Callable[[str], None]) -> Masks:
     """Self-training on at most 16 scenes. The threshold, fitted on labels, and a trained network stand beside it."""
     images, measured = [], []
     for file in scenes[:_MOST_SCENES]:
@@ -80,19 +80,19 @@ def _fit(config: Config, scenes: list[DataFile], say: Callable[[str], None]) -> 
     return masks
 
 
-def _tiling(config: Config) -> Tiling:
+def _tiling(config: ResearchConfig) -> Tiling:
     """Whole pooling cells for the reference do for every network: the others' are as large or smaller."""
     return Tiling.of(config.data, config.inference, networks.find("reference"))
 
 
-def _inner(config: Config, scene: Scene) -> np.ndarray:
+def _inner(config: ResearchConfig, scene: Scene) -> np.ndarray:
     """[H, W, 9], the scene without its padding."""
     above, _, left, _ = _tiling(config).padding
     height, width = scene.measured.shape
     return scene.image[0, above : above + height, left : left + width]
 
 
-def _network(config: Config, network: tf.keras.Model) -> Callable[[Scene], np.ndarray]:
+def _network(config: ResearchConfig, network: tf.keras.Model) -> Callable[[Scene], np.ndarray]:
     compiled = frozen(network)
     return lambda scene: _tiling(config).mask(compiled, scene.image) > config.inference.threshold
 

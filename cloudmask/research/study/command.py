@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from cloudmask.config import Config
 from cloudmask.network import networks
-from cloudmask.study import figures, results, speed
-from cloudmask.study.runs import make_scenes, run_steps
+from cloudmask.research.config import ResearchConfig
+from cloudmask.research.study import figures, results, speed
+from cloudmask.research.study.runs import make_scenes, run_steps
 from common import distributed
 from common.errors import UserError
 from common.report.tables import markdown, show
 
 
-def main(config: Config) -> int:
+def main(config: ResearchConfig) -> int:
     """All of a study; to be called again after it was stopped. Raises UserError if any run failed, when all is done."""
     for name in config.study.networks:
         networks.find(name)

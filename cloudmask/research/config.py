@@ -1,38 +1,13 @@
-"""Settings of what goes beyond the benchmark: made-up scenes, losses for wrong labels, studies, no labels at all."""
+"""Settings of `study` and `cluster`: the benchmark's, and a section for each of the two."""
 
-from typing import Annotated, Literal
+from typing import ClassVar, Optional
 
 from pydantic import Field
 
+from cloudmask.config import Config, LabelError, LossName, translate_reference
+from common.config import settings as config
 from common.config.settings import Settings
 from common.training.settings import Precision
-
-LossName = Literal["bce", "symmetric"]
-LabelError = Annotated[float, Field(ge=0, lt=0.5)]  # share of labels that are wrong
-
-
-class LossSettings(Settings):
-    loss: LossName = Field(
-        "bce",
-        description="what training minimises: bce = the reference program's | symmetric = for labels that may be wrong",
-    )
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label replaced by 0.5; the reference: 0")
-
-
-class SynthesizeSettings(Settings):
-    form: Literal["dataset", "small", "sen3"] = Field(
-        "dataset",
-        description="dataset = the benchmark's own files, 180 MB a scene | small = float32 with NaN, 67 MB | sen3 = "
-        "Sentinel-3 products",
-    )
-    scenes: int = Field(16, gt=0, description="scenes to make")
-    folder: str = Field("", description="where to write them; existing files are left as they are")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="scene n depends on (seed, n) only")
-    label_error: LabelError = Field(
-        0.1,
-        description="share of the labels `bayes` that differ from `truth`, mostly where operational masks err; that a "
-        "tenth does is an assumption",
-    )
 
 
 class StudySettings(Settings):
@@ -70,3 +45,19 @@ class ClusterSettings(Settings):
     )
     updates: int = Field(200, ge=1, description="self-training: weight updates of a round")
     sure: float = Field(0.9, gt=0.5, lt=1, description="self-training: probability from which a prediction is a label")
+
+
+class ResearchConfig(Config):
+    gone: ClassVar[dict[str, str]] = {}
+
+    study: StudySettings = StudySettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+
+def load(path: Optional[str] = None, overrides: Optional[list] = None) -> ResearchConfig:
+    """Load the settings of a YAML file with key=value overrides.
+
+    Raises:
+        UserError: if a setting is unknown or has a value that it may not have.
+    """
+    return config.load(ResearchConfig, path, overrides, translate_reference)
