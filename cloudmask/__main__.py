@@ -7,7 +7,7 @@ grid        mask scenes with each combination of modes, threads and precisions, 
 cluster     mask scenes without labels, by a rule and by self-training, and score them beside masks that had some
 download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
 convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
-synthesize  make scenes in the real format and size
+synthesize  --folder DIR [--scenes N ...]      make scenes in the real format and size
 study       train networks and losses on labels of several errors, and compare; goes on where it was stopped
 
 run and train take --resume [FOLDER], and --dry-run, which takes one update and says how much memory and time training
@@ -30,6 +30,7 @@ from common.program import (
     settings_arguments,
     settings_file,
     training_arguments,
+    whole_number,
 )
 
 # What a command needs is imported when it runs: a wrong word on the command line is answered at once.
@@ -138,11 +139,39 @@ def _convert(options: argparse.Namespace) -> int:
     return convert.main(options.products, options.target, options.like)
 
 
+def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--folder", metavar="DIR", help="where scenes go; those there are kept")
+    add("--scenes", type=whole_number(1), default=16, metavar="N", help="scenes to make, by default 16")
+    add(
+        "--form",
+        choices=["dataset", "small", "sen3"],
+        default="dataset",
+        help="dataset: the benchmark's own files, 180 MB a scene; small: float32 with NaN, 67 MB; sen3: Sentinel-3 "
+        "products",
+    )
+    add("--seed", type=whole_number(0, 2**32 - 1), default=0, help="scene n depends on (seed, n) only")
+    add("--label-error", type=_label_error, default=0.1, metavar="SHARE", help="of labels that are wrong, below 0.5")
+    add("--height", type=whole_number(1), default=1200, help="pixels of the 1 km grid")
+    add("--width", type=whole_number(1), default=1500, help="pixels of the 1 km grid")
+    add("settings", nargs="*", help=argparse.SUPPRESS)  # key=value, which it does not take
+
+
+def _label_error(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 0.5:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 0.5 (found: {text})")
+    return share
+
+
 def _synthesize(options: argparse.Namespace) -> int:
-    config = settings.load(options.config, options.overrides)
+    if options.settings or not options.folder:
+        problem = f"synthesize takes no '{options.settings[0]}'" if options.settings else "--folder is missing"
+        raise UserError(f"{problem}: {settings.SYNTHESIZE}")
     from cloudmask.tools import synthesize
 
-    return synthesize.main(config.synthesize, config.data)
+    names = synthesize.Collection._fields
+    return synthesize.main(synthesize.Collection(**{name: getattr(options, name) for name in names}))
 
 
 def _study(options: argparse.Namespace) -> int:
@@ -160,7 +189,7 @@ COMMANDS = {
     "grid": Command(_config_arguments, _grid),
     "download": Command(_download_arguments, _download),
     "convert": Command(_convert_arguments, _convert),
-    "synthesize": Command(_config_arguments, _synthesize),
+    "synthesize": Command(_synthesize_arguments, _synthesize),
     "study": Command(_config_arguments, _study),
 }
 

@@ -21,6 +21,8 @@ from common.training.settings import Precision, TrainingSettings
 LossName = Literal["bce", "symmetric"]
 LabelError = Annotated[float, Field(ge=0, lt=0.5)]  # share of labels that are wrong
 
+SYNTHESIZE = "python -m cloudmask synthesize --folder DIR --scenes 16 --form dataset"
+
 
 class DataSettings(CacheSettings):
     train_dir: str = Field(
@@ -148,22 +150,6 @@ class InferenceSettings(Settings):
     grid: GridSettings = GridSettings()
 
 
-class SynthesizeSettings(Settings):
-    form: Literal["dataset", "small", "sen3"] = Field(
-        "dataset",
-        description="dataset = the benchmark's own files, 180 MB a scene | small = float32 with NaN, 67 MB | sen3 = "
-        "Sentinel-3 products",
-    )
-    scenes: int = Field(16, gt=0, description="scenes to make")
-    folder: str = Field("", description="where to write them; existing files are left as they are")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="scene n depends on (seed, n) only")
-    label_error: LabelError = Field(
-        0.1,
-        description="share of the labels `bayes` that differ from `truth`, mostly where operational masks err; that a "
-        "tenth does is an assumption",
-    )
-
-
 class ReportSettings(Settings):
     log_file: str = Field("", description="text log to append the reference's two lines to, besides the run's own")
     mlperf_logfile: str = Field("", description="also copy the MLPerf log here; an older file is moved aside")
@@ -176,6 +162,7 @@ class ReportSettings(Settings):
 class Config(Recipe):
     gone: ClassVar[dict[str, str]] = {
         "study": "is of the command `study`: python -m cloudmask study --config FILE",
+        "synthesize": f"is no section: scenes are made by {SYNTHESIZE}",
         "cluster": "is of the command `cluster`: python -m cloudmask cluster --config FILE",
     }
 
@@ -187,7 +174,6 @@ class Config(Recipe):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     inference: InferenceSettings = InferenceSettings()
-    synthesize: SynthesizeSettings = SynthesizeSettings()
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()
     report: ReportSettings = ReportSettings()

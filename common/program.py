@@ -59,6 +59,21 @@ def run_commands(package: str, text: Optional[str], commands: dict[str, Command]
     run_program(main)
 
 
+def whole_number(least: int = 0, most: Optional[int] = None, multiple_of: int = 1) -> Callable[[str], int]:
+    """Return what argparse takes as an option's `type`, for whole numbers from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        number = int(text)
+        if number < least or (most is not None and number > most) or number % multiple_of:
+            bound = f"at least {least}" if most is None else f"from {least} to {most}"
+            multiple = f", a multiple of {multiple_of}" if multiple_of > 1 else ""
+            raise argparse.ArgumentTypeError(f"must be {bound}{multiple} (found: {text})")
+        return number
+
+    parse.__name__ = "whole number"  # argparse names it where the text is no number
+    return parse
+
+
 def settings_arguments(parser: argparse.ArgumentParser, package: str) -> None:
     """--config and overrides."""
     parser.add_argument(

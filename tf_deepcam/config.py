@@ -4,7 +4,7 @@
 """
 
 from operator import attrgetter
-from typing import Any, Literal, Optional
+from typing import Any, ClassVar, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
@@ -169,19 +169,14 @@ class InferenceSettings(Settings):
     grid: GridSettings = GridSettings()
 
 
-class SynthesizeSettings(Settings):
-    folder: str = Field("", description="where to write train/, validation/ and stats.h5; existing files stay")
-    train: int = Field(8, gt=0, description="training samples to make")
-    validation: int = Field(2, gt=0, description="validation samples to make")
-    height: int = Field(768, gt=0, multiple_of=16, description="pixels from south to north")
-    width: int = Field(1152, gt=0, multiple_of=16, description="pixels from west to east")
-    events: float = Field(
-        1.0, gt=0, description="factor on the number of cyclones and rivers for its area; more for small tiles"
-    )
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="sample n depends on (seed, n) only")
+SYNTHESIZE = "python -m tf_deepcam synthesize --folder DIR --train 8 --validation 2"
 
 
 class Config(Recipe):
+    gone: ClassVar[dict[str, str]] = {
+        "synthesize": f"is no section: samples are made by {SYNTHESIZE}",
+    }
+
     benchmark: Literal["deepcam"] = Field("deepcam", description="which benchmark this file is for")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
@@ -190,7 +185,6 @@ class Config(Recipe):
     optimizer: DeepcamOptimizerSettings = DeepcamOptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     inference: InferenceSettings = InferenceSettings()
-    synthesize: SynthesizeSettings = SynthesizeSettings()
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()
     rules: RuleSet = Field(

@@ -1,6 +1,6 @@
 """Settings of `study` and `cluster`: the benchmark's, and a section for each of the two."""
 
-from typing import ClassVar, Optional
+from typing import ClassVar, Literal, Optional
 
 from pydantic import Field
 
@@ -16,8 +16,12 @@ class StudySettings(Settings):
     networks: tuple[str, ...] = Field(("narrow",), min_length=1, description="values of model.network")
     losses: tuple[LossName, ...] = Field(("bce",), min_length=1, description="values of loss.loss")
     label_errors: tuple[LabelError, ...] = Field(
-        (0.1,), min_length=1, description="values of synthesize.label_error; scenes go to a folder for each"
+        (0.1,), min_length=1, description="shares of labels that are wrong; scenes go to a folder for each"
     )
+    scenes_folder: str = Field("", description="where the study's scenes go; those that are there are kept")
+    scenes: int = Field(16, gt=0, description="synthetic scenes to train on and to hold out")
+    form: Literal["dataset", "small", "sen3"] = Field("small", description="of the scenes, as `synthesize` has them")
+    scenes_seed: int = Field(0, ge=0, le=2**32 - 1, description="scene n depends on (scenes_seed, n) only")
     seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="values of training.seed, for the spread")
     precisions: tuple[Precision, ...] = Field(
         ("float32",), min_length=1, description="values of inference.precision that each trained network is scored in"
@@ -48,7 +52,10 @@ class ClusterSettings(Settings):
 
 
 class ResearchConfig(Config):
-    gone: ClassVar[dict[str, str]] = {}
+    gone: ClassVar[dict[str, str]] = {
+        **{name: text for name, text in Config.gone.items() if name not in ("study", "cluster")},
+        "synthesize": "is no section: a study's scenes are study.scenes_folder, scenes, form and scenes_seed",
+    }
 
     study: StudySettings = StudySettings()
     cluster: ClusterSettings = ClusterSettings()

@@ -182,7 +182,7 @@ def test_a_recipe_s_benchmark_is_said_in_it_not_guessed_from_its_path(tmp_path):
 
 @pytest.mark.slow  # also in tests/cluster
 def test_a_workstation_runs_the_script_itself(tmp_path):
-    arguments = ("--site", "workstation", "--submit", "config/deepcam/demo.yaml", "synthesize.train=2")
+    arguments = ("--site", "workstation", "--submit", "config/deepcam/demo.yaml", "training.seed=2")
     folder = ["data.data_dir_prefix=/nowhere", f"output.folder={tmp_path}"]
     output = run("-m", "common.launch", *arguments, *folder, RANKS="1", FREE_KB="1000", GPUS="0")
     assert output.returncode == 1

@@ -15,8 +15,8 @@ def main(config: ResearchConfig) -> int:
     """All of a study; to be called again after it was stopped. Raises UserError if any run failed, when all is done."""
     for name in config.study.networks:
         networks.find(name)
-    if not config.synthesize.folder:
-        raise UserError("synthesize.folder is not set: say where the study's scenes go")
+    if not config.study.scenes_folder:
+        raise UserError("study.scenes_folder is not set: say where the study's scenes go")
     folder = Path(config.output.folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     make_scenes(config)

@@ -53,7 +53,7 @@ def steps(config: ResearchConfig) -> list[Step]:
 
 def scenes_folder(config: ResearchConfig, label_error: float) -> Path:
     """Where the scenes whose labels err at this rate lie."""
-    return Path(config.synthesize.folder).expanduser() / f"error{100 * label_error:g}"
+    return Path(config.study.scenes_folder).expanduser() / f"error{100 * label_error:g}"
 
 
 def overrides(config: ResearchConfig, step: Step, threads: int) -> dict[str, object]:
@@ -63,7 +63,6 @@ def overrides(config: ResearchConfig, step: Step, threads: int) -> dict[str, obj
         "model.network": trial.network,
         "loss.loss": trial.loss,
         "training.seed": trial.seed,
-        "synthesize.label_error": trial.label_error,
         "data.train_dir": str(scenes_folder(config, trial.label_error)),
         "inference.only_held_out": True,
         "inference.precision": step.precision,

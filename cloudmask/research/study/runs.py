@@ -21,9 +21,9 @@ from common.runs.records import read_records
 def make_scenes(config: ResearchConfig) -> None:
     """Scenes of each label error, the same but for their labels; those that are there are kept. Raises UserError."""
     for error in config.study.label_errors:
+        study, size = config.study, (config.data.image_h, config.data.image_w)
         folder = str(scenes_folder(config, error))
-        update = {"folder": folder, "label_error": error}
-        synthesize.main(config.synthesize.model_copy(update=update), config.data)
+        synthesize.main(synthesize.Collection(folder, study.scenes, study.form, study.scenes_seed, error, *size))
 
 
 def inference_of(folder: Path) -> Optional[dict]:

@@ -33,6 +33,7 @@ def refused(tmp_path, text: str, *overrides: str) -> str:
         ("training:\n  epochs: 3\n  epochs: 4\n", "my.yaml:3: 'training.epochs' is given twice, first in line 2"),
         ("training: [\n", "my.yaml:2: is not valid YAML"),
         ("- 1\n", "my.yaml:1: 'key: value' lines expected, found [1]"),
+        ("synthesize:\n  folder: x\n", "my.yaml:1: 'synthesize' is no section: scenes are made by python -m cloudmask"),
         (
             "study:\n  seeds: [1]\n",
             "my.yaml:1: 'study' is of the command `study`: python -m cloudmask study --config FILE",

@@ -13,7 +13,7 @@ STUDY = ["study.networks=[reference,narrow]", "study.label_errors=[0.1]", "study
 
 
 def settings(*more: str) -> config.ResearchConfig:
-    return config.load(overrides=[*STUDY, "synthesize.folder=scenes", *more])
+    return config.load(overrides=[*STUDY, "study.scenes_folder=scenes", *more])
 
 
 def result(network: str, seed: int, accuracy: float, precision: str = "float32") -> Result:
