@@ -3,7 +3,7 @@
 run         train, mask the scenes of inference_dir, report (as the reference's main program does)
 train       train only; the network is in the run folder
 infer       mask scenes with a trained network
-grid        mask scenes with each combination of modes, threads and precisions, and compare their speed
+grid        --axis KEY=A,B [--axis ...]        mask scenes with each combination of settings, and compare their speed
 cluster     mask scenes without labels, by a rule and by self-training, and score them beside masks that had some
 download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
 convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
@@ -26,6 +26,7 @@ from common.errors import UserError
 from common.program import (
     Command,
     check_dry_run,
+    grid_arguments,
     run_commands,
     settings_arguments,
     settings_file,
@@ -94,13 +95,15 @@ def _cluster(options: argparse.Namespace) -> int:
     return 0
 
 
+def _grid_arguments(parser: argparse.ArgumentParser) -> None:
+    settings_arguments(parser, "cloudmask")
+    grid_arguments(parser, "inference.mode=whole,tiles")
+
+
 def _grid(options: argparse.Namespace) -> int:
-    config = settings.load(options.config, options.overrides)
     from common import grid
 
-    keys = {name: f"inference.{name}" for name in ("mode", "tile_size", "precision")}
-    axes = grid.Axes("cloudmask", {"mode": keys.pop("mode"), "threads": "threads", **keys}, ("inference.pictures=0",))
-    return grid.main(axes, config, options.config, options.overrides)
+    return grid.main(grid.Program("cloudmask", settings.load, ("inference.pictures=0",)), options)
 
 
 def _download_arguments(parser: argparse.ArgumentParser) -> None:
@@ -186,7 +189,7 @@ COMMANDS = {
     "train": Command(_train_arguments, _benchmark),
     "infer": Command(_config_arguments, _benchmark),
     "cluster": Command(_config_arguments, _cluster),
-    "grid": Command(_config_arguments, _grid),
+    "grid": Command(_grid_arguments, _grid),
     "download": Command(_download_arguments, _download),
     "convert": Command(_convert_arguments, _convert),
     "synthesize": Command(_synthesize_arguments, _synthesize),

@@ -73,18 +73,6 @@ class DataSettings(CacheSettings):
         return self
 
 
-class GridSettings(Settings):
-    """What `grid` combines: every value with every other."""
-
-    mode: tuple[Literal["whole", "tiles", "reference", "io"], ...] = Field(
-        ("whole", "tiles"), min_length=1, description="values of inference.mode"
-    )
-    tile_size: tuple[int, ...] = Field((512,), min_length=1, description="values of inference.tile_size")
-    threads: tuple[int, ...] = Field((0,), min_length=1, description="values of threads")
-    precision: tuple[Precision, ...] = Field(("float32",), min_length=1, description="values of inference.precision")
-    ranks: int = Field(1, gt=0, description="ranks of each run, under horovodrun")
-
-
 class ModelSettings(Settings):
     network: str = Field("reference", description="a network of cloudmask.network.networks: reference | narrow | pixel")
     decoder: Literal["transposed", "layers"] = Field(
@@ -147,7 +135,6 @@ class InferenceSettings(Settings):
     overlay: bool = Field(
         False, description="pictures: the mask's outline over the scene, and lines of latitude and longitude"
     )
-    grid: GridSettings = GridSettings()
 
 
 class ReportSettings(Settings):
@@ -162,6 +149,7 @@ class ReportSettings(Settings):
 class Config(Recipe):
     gone: ClassVar[dict[str, str]] = {
         "study": "is of the command `study`: python -m cloudmask study --config FILE",
+        "inference.grid": "is no section: python -m cloudmask grid --axis inference.mode=whole,tiles --ranks 1",
         "synthesize": f"is no section: scenes are made by {SYNTHESIZE}",
         "cluster": "is of the command `cluster`: python -m cloudmask cluster --config FILE",
     }

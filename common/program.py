@@ -82,6 +82,18 @@ def settings_arguments(parser: argparse.ArgumentParser, package: str) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as training.seed=3")
 
 
+def grid_arguments(parser: argparse.ArgumentParser, example: str) -> None:
+    """Add --axis and --ranks of a grid of inferences. example: of an axis."""
+    parser.add_argument(
+        "--axis",
+        action="append",
+        required=True,
+        metavar="KEY=A,B",
+        help=f"a setting and its values, such as {example}; the first goes down in the heat map, the second across",
+    )
+    parser.add_argument("--ranks", type=whole_number(1), default=1, metavar="N", help="of each run, under horovodrun")
+
+
 def training_arguments(parser: argparse.ArgumentParser) -> None:
     """--resume and --dry-run, which `check_dry_run` looks at."""
     parser.add_argument(

@@ -3,7 +3,7 @@
 train       --config FILE [--resume [FOLDER]] [key=value ...]   train to the target IoU or max_epochs; --dry-run: one
                                                                 update, and how much memory and time all need
 infer       --config FILE [key=value ...]                       the inference benchmark
-grid        --config FILE [key=value ...]                       infer over lists of threads, batch sizes, precisions
+grid        --config FILE --axis KEY=A,B [--axis ...]           infer with each combination of settings, and compare
 convert     --source DIR --target DIR                           HDF5 samples to .npy files
 synthesize  --folder DIR [--train N --validation N ...]         make samples in the real format
 stage       --config FILE [key=value ...]                       copy each rank's share to data.stage_dir beforehand
@@ -23,6 +23,7 @@ from common.errors import UserError
 from common.program import (
     Command,
     check_dry_run,
+    grid_arguments,
     run_commands,
     settings_arguments,
     settings_file,
@@ -81,14 +82,16 @@ def _infer(options: argparse.Namespace) -> int:
     return 0
 
 
+def _grid_arguments(parser: argparse.ArgumentParser) -> None:
+    _config_arguments(parser)
+    grid_arguments(parser, "inference.max_inter_threads=1,2")
+
+
 def _grid(options: argparse.Namespace) -> int:
-    config = settings.load(options.config, options.overrides)
     from common import grid
 
-    names = ("max_inter_threads", "max_intra_threads", "batch_size", "precision")
     fixed = ("inference.score=false", "inference.predictions=none", "inference.outputfile=''")
-    axes = grid.Axes("tf_deepcam", {name: f"inference.{name}" for name in names}, fixed)
-    return grid.main(axes, config, options.config, options.overrides)
+    return grid.main(grid.Program("tf_deepcam", settings.load, fixed), options)
 
 
 def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:
@@ -189,7 +192,7 @@ def _summarize(options: argparse.Namespace) -> int:
 COMMANDS = {
     "train": Command(_train_arguments, _train),
     "infer": Command(_config_arguments, _infer),
-    "grid": Command(_config_arguments, _grid),
+    "grid": Command(_grid_arguments, _grid),
     "convert": Command(_convert_arguments, _convert),
     "synthesize": Command(_synthesize_arguments, _synthesize),
     "stage": Command(_config_arguments, _stage),

@@ -130,14 +130,6 @@ class DeepcamOptimizerSettings(OptimizerSettings):
     )
 
 
-class GridSettings(Settings):
-    max_inter_threads: tuple[int, ...] = Field((1, 2), description="grid: samples at once to try")
-    max_intra_threads: tuple[int, ...] = Field((1, 2), description="grid: threads within a sample to try")
-    batch_size: tuple[int, ...] = Field((1,), description="grid: global batch sizes to try")
-    precision: tuple[Precision, ...] = Field(("float32",), description="grid: precisions to try")
-    ranks: int = Field(1, gt=0, description="grid: ranks of each run; above 1 they are started with horovodrun")
-
-
 class InferenceSettings(Settings):
     mode: Literal["inference", "io"] = Field("inference", description="inference | io: read and preprocess only")
     data_dirs: tuple[str, ...] = Field(
@@ -166,7 +158,6 @@ class InferenceSettings(Settings):
         "none", description="written in that pass: none | labels (uint8) | logits (float16), a .npy file a sample"
     )
     outputfile: str = Field("", description="also write the result there, as .json and .csv; not over other files")
-    grid: GridSettings = GridSettings()
 
 
 SYNTHESIZE = "python -m tf_deepcam synthesize --folder DIR --train 8 --validation 2"
@@ -174,6 +165,7 @@ SYNTHESIZE = "python -m tf_deepcam synthesize --folder DIR --train 8 --validatio
 
 class Config(Recipe):
     gone: ClassVar[dict[str, str]] = {
+        "inference.grid": "is no section: python -m tf_deepcam grid --axis inference.max_inter_threads=1,2 --ranks 1",
         "synthesize": f"is no section: samples are made by {SYNTHESIZE}",
     }
 

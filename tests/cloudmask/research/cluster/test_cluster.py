@@ -81,6 +81,14 @@ def test_every_mask_stands_beside_the_others(clustered):
 
 
 def test_too_few_scenes_is_one_line(clustered):
-    output = run("-m", "cloudmask", "cluster", *TINY, f"data.train_dir={clustered[0]}/scenes", "data.max_scenes=1")
+    output = run(
+        "-m",
+        "cloudmask",
+        "cluster",
+        *TINY,
+        f"data.train_dir={clustered[0]}/scenes",
+        "data.max_scenes=1",
+        f"output.folder={clustered[0]}",
+    )
     assert "leave one side empty" in errors(output.stdout)[0]
     assert output.returncode == 1
