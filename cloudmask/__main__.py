@@ -22,6 +22,7 @@ from cloudmask import config as settings
 from cloudmask.sen3 import Conversion
 from common import distributed
 from common.benchmarks import BENCHMARKS
+from common.config.axes import check_combinations, parse_axes
 from common.errors import UserError
 from common.program import (
     Command,
@@ -101,9 +102,12 @@ def _grid_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _grid(options: argparse.Namespace) -> int:
+    axes = parse_axes("--axis", options.axis, options.overrides)
+    config = settings.load(options.config, options.overrides)
+    check_combinations(axes, lambda chosen: settings.load(options.config, [*options.overrides, *chosen]))
     from common import grid
 
-    return grid.main(grid.Program("cloudmask", settings.load, ("inference.pictures=0",)), options)
+    return grid.main(grid.Program("cloudmask", ("inference.pictures=0",)), config, axes, options)
 
 
 def _download_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import matplotlib
 
@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import yaml
 
-from common.config.axes import Axis, combinations, name_of, parse_axes
+from common.config.axes import Axis, combinations, name_of
 from common.config.settings import apply_overrides
 from common.config.yaml_files import parse
 from common.errors import UserError
@@ -23,13 +23,9 @@ from common.runs.folder import Run, open_run
 
 
 class Program(NamedTuple):
-    """What a benchmark's grid runs.
-
-    package: `python -m PACKAGE infer` is run. load: settings from a file and overrides. fixed: overrides of all runs.
-    """
+    """What a benchmark's grid runs: `python -m PACKAGE infer`. fixed: overrides of all runs."""
 
     package: str
-    load: Callable[[Optional[str], list], Any]
     fixed: tuple[str, ...] = ()
 
 
@@ -41,20 +37,22 @@ class Cell(NamedTuple):
     deviation: float
 
 
-def main(program: Program, options: argparse.Namespace) -> int:
+def main(program: Program, config: Any, axes: list[Axis], options: argparse.Namespace) -> int:
     """Run `infer` for every combination; one that fails is reported and the others are done.
+
+    Args:
+        program: what is run.
+        config: the settings without those of the axes, for the grid's own folder.
+        axes: what varies.
+        options: --config, overrides and --ranks, for the runs.
 
     Returns:
         The exit code, 1 if any run failed.
 
     Raises:
-        UserError: if an axis or a setting is wrong, before anything runs; if every run failed.
+        UserError: if every run failed.
     """
-    axes = parse_axes("--axis", options.axis, options.overrides)
     every = combinations(axes)
-    config = program.load(options.config, options.overrides)
-    for chosen in every:
-        program.load(options.config, [*options.overrides, *chosen])
     folder = open_run(config, config.output, f"{config.benchmark} grid")
     folder.say(f"run folder: {folder.path}")
     cells = []

@@ -19,6 +19,7 @@ import argparse
 
 from common import distributed
 from common.benchmarks import BENCHMARKS
+from common.config.axes import check_combinations, parse_axes
 from common.errors import UserError
 from common.program import (
     Command,
@@ -88,10 +89,13 @@ def _grid_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _grid(options: argparse.Namespace) -> int:
+    axes = parse_axes("--axis", options.axis, options.overrides)
+    config = settings.load(options.config, options.overrides)
+    check_combinations(axes, lambda chosen: settings.load(options.config, [*options.overrides, *chosen]))
     from common import grid
 
     fixed = ("inference.score=false", "inference.predictions=none", "inference.outputfile=''")
-    return grid.main(grid.Program("tf_deepcam", settings.load, fixed), options)
+    return grid.main(grid.Program("tf_deepcam", fixed), config, axes, options)
 
 
 def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from common.errors import UserError
 
@@ -62,6 +62,12 @@ def _split(text: str) -> list[str]:
 def combinations(axes: list[Axis]) -> list[tuple[str, ...]]:
     """Return every value of each axis with every value of the others, as overrides `key=value`."""
     return list(itertools.product(*([f"{axis.key}={value}" for value in axis.values] for axis in axes)))
+
+
+def check_combinations(axes: list[Axis], load: Callable[[list[str]], object]) -> None:
+    """Load the settings of each combination, so that a typo costs seconds. load: them with overrides."""
+    for chosen in combinations(axes):
+        load(list(chosen))
 
 
 def name_of(words: Iterable[str]) -> str:

@@ -235,7 +235,7 @@ def test_products_are_masked_where_they_lie(trained, products, tmp_path):
     """Twice, with masks in both forms, scored by kind of pixel."""
     arguments = [*TINY, f"inference.inference_dir={products}", "inference.output=both", "inference.num_runs=2"]
     arguments += [f"inference.model_file={trained[0]}/runs/first/model.keras", f"output.folder={tmp_path}"]
-    done = run("-m", "cloudmask", "infer", *arguments, "output.run_name=a", "inference.overlay=true")
+    done = run("-m", "cloudmask", "infer", *arguments, "output.run_name=a")
     assert done.returncode == 0, done.stdout
     assert "run 2 of 2: " in done.stdout
     masks = {path.name for path in (tmp_path / "a" / "masks").iterdir()}

@@ -13,7 +13,7 @@ from cloudmask.research.config import ResearchConfig
 from cloudmask.research.study.results import Result, accuracy_of, front, spread
 from cloudmask.research.study.speed import Cost
 
-_FILL = {"float32": "full", "mixed_bfloat16": "none", "mixed_float16": "bottom"}
+_FILL = {"float32": "full", "tf32": "left", "mixed_bfloat16": "none", "mixed_float16": "bottom"}
 
 
 def draw_losses(config: ResearchConfig, results: list[Result], target: Path) -> None:

@@ -34,6 +34,7 @@ def refused(tmp_path, text: str, *overrides: str) -> str:
         ("training: [\n", "my.yaml:2: is not valid YAML"),
         ("- 1\n", "my.yaml:1: 'key: value' lines expected, found [1]"),
         ("synthesize:\n  folder: x\n", "my.yaml:1: 'synthesize' is no section: scenes are made by python -m cloudmask"),
+        ("training:\n  tf32: true\n", "my.yaml:2: 'training.tf32' is a precision: training.precision=tf32"),
         (
             "study:\n  seeds: [1]\n",
             "my.yaml:1: 'study' is of the command `study`: python -m cloudmask study --config FILE",
