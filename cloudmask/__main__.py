@@ -3,11 +3,11 @@
 run         train, mask the scenes of inference_dir, report (as the reference's main program does)
 train       train only; the network is in the run folder
 infer       mask scenes with a trained network
-grid        mask scenes with each combination of modes, threads and precisions, and compare their speed
-cluster     mask scenes without labels, by clusters and by self-training, and score them beside those that had some
+grid        --axis KEY=A,B [--axis ...]        mask scenes with each combination of settings, and compare their speed
+cluster     mask scenes without labels, by a rule and by self-training, and score them beside masks that had some
 download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
 convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
-synthesize  make scenes in the real format and size
+synthesize  --folder DIR [--scenes N ...]      make scenes in the real format and size
 study       train networks and losses on labels of several errors, and compare; goes on where it was stopped
 
 run and train take --resume [FOLDER], and --dry-run, which takes one update and says how much memory and time training
@@ -25,11 +25,14 @@ from common import distributed
 from common.cli.program import (
     Command,
     check_dry_run,
+    grid_arguments,
     run_commands,
     settings_arguments,
     settings_file,
     training_arguments,
+    whole_number,
 )
+from common.config.axes import check_combinations, parse_axes
 from common.errors import UserError
 
 # What a command needs is imported when it runs: a wrong word on the command line is answered at once.
@@ -81,9 +84,11 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 
 def _cluster(options: argparse.Namespace) -> int:
-    config = settings.load(options.config, options.overrides)
+    from cloudmask.research import config as research
+
+    config = research.load(options.config, options.overrides)
     placement = distributed.init(config.threads)
-    from cloudmask.cluster import command
+    from cloudmask.research.cluster import command
     from common.session import open_session
 
     with open_session("cluster", BENCHMARK, config, placement) as session, session.timed():
@@ -91,13 +96,18 @@ def _cluster(options: argparse.Namespace) -> int:
     return 0
 
 
+def _grid_arguments(parser: argparse.ArgumentParser) -> None:
+    settings_arguments(parser, "cloudmask")
+    grid_arguments(parser, "inference.mode=whole,tiles")
+
+
 def _grid(options: argparse.Namespace) -> int:
+    axes = parse_axes("--axis", options.axis, options.overrides)
     config = settings.load(options.config, options.overrides)
+    check_combinations(axes, lambda chosen: settings.load(options.config, [*options.overrides, *chosen]))
     from common import grid
 
-    keys = {name: f"inference.{name}" for name in ("mode", "tile_size", "precision")}
-    axes = grid.Axes("cloudmask", {"mode": keys.pop("mode"), "threads": "threads", **keys}, ("inference.pictures=0",))
-    return grid.main(axes, config, options.config, options.overrides)
+    return grid.main(grid.Program("cloudmask", ("inference.pictures=0",)), config, axes, options)
 
 
 def _download_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,18 +146,46 @@ def _convert(options: argparse.Namespace) -> int:
     return convert.main(options.products, options.target, options.like)
 
 
+def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--folder", metavar="DIR", help="where scenes go; those there are kept")
+    add("--scenes", type=whole_number(1), default=16, metavar="N", help="scenes to make, by default 16")
+    add(
+        "--form",
+        choices=["dataset", "small", "sen3"],
+        default="dataset",
+        help="dataset: the benchmark's own files, 180 MB a scene; small: float32 with NaN, 67 MB; sen3: Sentinel-3 "
+        "products",
+    )
+    add("--seed", type=whole_number(0, 2**32 - 1), default=0, help="scene n depends on (seed, n) only")
+    add("--label-error", type=_label_error, default=0.1, metavar="SHARE", help="of labels that are wrong, below 0.5")
+    add("--height", type=whole_number(1), default=1200, help="pixels of the 1 km grid")
+    add("--width", type=whole_number(1), default=1500, help="pixels of the 1 km grid")
+    add("settings", nargs="*", help=argparse.SUPPRESS)  # key=value, which it does not take
+
+
+def _label_error(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 0.5:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 0.5 (found: {text})")
+    return share
+
+
 def _synthesize(options: argparse.Namespace) -> int:
-    config = settings.load(options.config, options.overrides)
+    if options.settings or not options.folder:
+        problem = f"synthesize takes no '{options.settings[0]}'" if options.settings else "--folder is missing"
+        raise UserError(f"{problem}: {settings.SYNTHESIZE}")
     from cloudmask.tools import synthesize
 
-    return synthesize.main(config.synthesize, config.data)
+    names = synthesize.Collection._fields
+    return synthesize.main(synthesize.Collection(**{name: getattr(options, name) for name in names}))
 
 
 def _study(options: argparse.Namespace) -> int:
-    config = settings.load(options.config, options.overrides)
-    from cloudmask.study import command
+    from cloudmask.research import config as research
+    from cloudmask.research.study import command
 
-    return command.main(config)
+    return command.main(research.load(options.config, options.overrides))
 
 
 COMMANDS = {
@@ -155,10 +193,10 @@ COMMANDS = {
     "train": Command(_train_arguments, _benchmark),
     "infer": Command(_config_arguments, _benchmark),
     "cluster": Command(_config_arguments, _cluster),
-    "grid": Command(_config_arguments, _grid),
+    "grid": Command(_grid_arguments, _grid),
     "download": Command(_download_arguments, _download),
     "convert": Command(_convert_arguments, _convert),
-    "synthesize": Command(_config_arguments, _synthesize),
+    "synthesize": Command(_synthesize_arguments, _synthesize),
     "study": Command(_config_arguments, _study),
 }
 

@@ -5,11 +5,10 @@ case). Its file is taken unchanged: it is known by its keys PATCH_SIZE, IMAGE_H,
 """
 
 import difflib
-from typing import Literal, Optional
+from typing import Annotated, ClassVar, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
-from cloudmask.experiments import ClusterSettings, LossSettings, StudySettings, SynthesizeSettings
 from cloudmask.sen3 import Conversion
 from common.config import settings as config
 from common.config.settings import MAY_CHANGE, Recipe, Settings, refusal
@@ -17,7 +16,12 @@ from common.data.cache import CacheSettings
 from common.errors import UserError
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
-from common.training.settings import Precision, TrainingSettings
+from common.training.settings import TF32_IS_A_PRECISION, Precision, TrainingSettings
+
+LossName = Literal["bce", "symmetric"]
+LabelError = Annotated[float, Field(ge=0, lt=0.5)]  # share of labels that are wrong
+
+SYNTHESIZE = "python -m cloudmask synthesize --folder DIR --scenes 16 --form dataset"
 
 
 class DataSettings(CacheSettings):
@@ -69,27 +73,21 @@ class DataSettings(CacheSettings):
         return self
 
 
-class GridSettings(Settings):
-    """What `grid` combines: every value with every other."""
-
-    mode: tuple[Literal["whole", "tiles", "reference", "io"], ...] = Field(
-        ("whole", "tiles"), min_length=1, description="values of inference.mode"
-    )
-    tile_size: tuple[int, ...] = Field((512,), min_length=1, description="values of inference.tile_size")
-    threads: tuple[int, ...] = Field((0,), min_length=1, description="values of threads")
-    precision: tuple[Precision, ...] = Field(("float32",), min_length=1, description="values of inference.precision")
-    ranks: int = Field(1, gt=0, description="ranks of each run, under horovodrun")
-
-
 class ModelSettings(Settings):
-    network: str = Field(
-        "reference", description="a network of cloudmask.network.networks: reference | narrow | separable | pixel"
-    )
+    network: str = Field("reference", description="a network of cloudmask.network.networks: reference | narrow | pixel")
     decoder: Literal["transposed", "layers"] = Field(
         "transposed",
         description="how up-sampling, concatenation and convolution are computed: as one transposed convolution, or "
         "in the reference's layers, equal to them to the last bit",
     )
+
+
+class LossSettings(Settings):
+    loss: LossName = Field(
+        "bce",
+        description="what training minimises: bce = the reference program's | symmetric = for labels that may be wrong",
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each label replaced by 0.5; the reference: 0")
 
 
 class CloudTrainingSettings(TrainingSettings):
@@ -119,25 +117,18 @@ class InferenceSettings(Settings):
     crop_size: int = Field(80, ge=0, multiple_of=2, description="reference: pixels of overlap, half cut off each side")
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a pixel is cloud")
     precision: Precision = Field(
-        "float32", description="arithmetic of layers: float32 | mixed_bfloat16 | mixed_float16"
-    )
-    tf32: bool = Field(
-        False,
-        description="let GPUs from A100 on round the factors of float32 products to 10 bits of mantissa (TF32)",
+        "float32", description="arithmetic of layers: float32 | tf32 | mixed_bfloat16 | mixed_float16"
     )
     xla: bool = Field(False, description="compile the forward pass with XLA")
-    warmup_scenes: int = Field(1, ge=0, description="passes over a blank scene before times are taken")
     num_warmup_runs: int = Field(0, ge=0, description="passes over all scenes that are not timed")
     num_runs: int = Field(1, gt=0, description="timed passes over all scenes")
     readers: int = Field(1, ge=1, le=64, description="scenes that a rank reads at once, ahead of the network")
-    pictures: int = Field(2, ge=0, description="scenes of which a picture (scene, mask, truth, error) is made")
-    disagreements: int = Field(
-        2, ge=0, description="scenes in which network and labels differ most, of which a picture is made besides"
+    pictures: int = Field(
+        2,
+        ge=0,
+        description="scenes of which a picture (scene, mask, truth, error) is made, and as many again in which network "
+        "and labels differ most",
     )
-    overlay: bool = Field(
-        False, description="pictures: the mask's outline over the scene, and lines of latitude and longitude"
-    )
-    grid: GridSettings = GridSettings()
 
 
 class ReportSettings(Settings):
@@ -150,6 +141,18 @@ class ReportSettings(Settings):
 
 
 class Config(Recipe):
+    gone: ClassVar[dict[str, str]] = {
+        "study": "is of the command `study`: python -m cloudmask study --config FILE",
+        "optimizer.eps_form": "is fixed: eps is added before the bias correction, as Keras does",
+        "inference.warmup_scenes": "is fixed: one pass over a blank scene comes before the times",
+        "inference.disagreements": "follows inference.pictures",
+        "inference.overlay": "is gone: the mask and its errors stand beside the scene",
+        **TF32_IS_A_PRECISION,
+        "inference.grid": "is no section: python -m cloudmask grid --axis inference.mode=whole,tiles --ranks 1",
+        "synthesize": f"is no section: scenes are made by {SYNTHESIZE}",
+        "cluster": "is of the command `cluster`: python -m cloudmask cluster --config FILE",
+    }
+
     benchmark: Literal["cloudmask"] = Field("cloudmask", description="which benchmark this file is for")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
@@ -158,9 +161,6 @@ class Config(Recipe):
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     inference: InferenceSettings = InferenceSettings()
-    synthesize: SynthesizeSettings = SynthesizeSettings()
-    study: StudySettings = StudySettings()
-    cluster: ClusterSettings = ClusterSettings()
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()
     report: ReportSettings = ReportSettings()

@@ -45,7 +45,8 @@ def _draw(scene: DataFile, run: Run, config: Config, name: str) -> None:
 
 def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None:
     """Scene, mask, labels and error of one scene as a PNG, and the labels' own errors where the truth is known and
-    another; without labels only the first two."""
+    another; without labels only the first two. Nothing is drawn over the scene: an outline would hide the edges of
+    clouds, where errors are, and the mask stands beside it."""
     scene = read_scene(scene_path, config.data)
     image, weight, cloud = scene.image, scene.counted(config.data), scene.cloud
     mask = stored_probability(mask_path)
@@ -56,8 +57,6 @@ def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None
     rgb, title = composite(image[0], scene.measured)
     axes[0].imshow(rgb, interpolation="antialiased")
     axes[0].set_title(title)
-    if config.inference.overlay:
-        _overlay(axes[0], mask, config.inference.threshold, ancillary.read(scene_path, mask.shape))
     shown = axes[1].imshow(np.ma.masked_invalid(mask), cmap="Blues_r", vmin=0, vmax=1, interpolation="antialiased")
     axes[1].set_title("network: probability of cloud")
     figure.colorbar(shown, ax=axes[1], shrink=0.7)
@@ -88,16 +87,6 @@ def _draw_errors(axis: Any, predicted: np.ndarray, cloud: np.ndarray, counted: n
     colours = ListedColormap([colour for _, colour in _ERRORS])
     axis.imshow(errors, cmap=colours, norm=BoundaryNorm(np.arange(5) - 0.5, 4), interpolation="nearest")
     axis.set_title(f"{title}: {accuracy:.2%} of pixels right")
-
-
-def _overlay(axis: Any, mask: np.ndarray, threshold: float, beside: ancillary.Ancillary) -> None:
-    """The mask's outline, and where there are coordinates every fifth degree."""
-    axis.contour(np.nan_to_num(mask), [threshold], colors="#ffb000", linewidths=0.7)
-    for values in (beside.latitude, beside.longitude):
-        if values is not None and np.nanmax(values) - np.nanmin(values) < 180:  # not across the date line
-            levels = np.arange(np.floor(np.nanmin(values) / 5) * 5, np.nanmax(values) + 5, 5)
-            lines = axis.contour(values, levels, colors="white", linewidths=0.5, linestyles="dotted")
-            axis.clabel(lines, fmt="%g°", fontsize=7)
 
 
 def draw_calibration(curve: dict, target: Path) -> None:

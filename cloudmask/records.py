@@ -89,4 +89,3 @@ class Cluster(Record):
 
     kind = "cluster"
     scores: Strata
-    cloudy_clusters: int

@@ -6,10 +6,9 @@ from typing import Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from cloudmask.config import Config
+from cloudmask.config import Config, LossSettings
 from cloudmask.data import scenes
 from cloudmask.data.patches import evaluation_patches, training_patches
-from cloudmask.experiments import LossSettings
 from cloudmask.losses import pixel_loss
 from cloudmask.network import networks
 from cloudmask.scores import SUREST, BinaryCounts

@@ -6,19 +6,18 @@ the site's script (jobs/sites/), with nodes, time and account as the scheduler's
 """
 
 import argparse
-import itertools
 import os
 import re
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 from common.cli.program import Parser, run_program
+from common.config.axes import combinations, name_of, parse_axes
 from common.config.recipes import benchmark_of, settings_of
 from common.errors import UserError
 
@@ -111,31 +110,26 @@ class Combination(NamedTuple):
     overrides: list[str]
 
 
-def combinations(sweeps: list[str], start: str) -> list[Combination]:
-    """Of `key=a,b` texts, every value of each with every value of the others; a list, [1,2], is one value. One nameless
-    run without any. start: what the runs' names begin with.
+def runs_of(sweeps: list[str], start: str, overrides: list[str]) -> list[Combination]:
+    """Return a run for every combination of `key=a,b` texts, one nameless run without any.
 
-    Raises UserError for a text of another form.
+    Args:
+        sweeps: texts of --sweep.
+        start: what the runs' names begin with.
+        overrides: `key=value` texts of all runs.
+
+    Raises:
+        UserError: for a text of another form.
     """
     if not sweeps:
         return [Combination("", [])]
-    axes = [_axis(text) for text in sweeps]
-    return [Combination(_run_name(start, chosen), list(chosen)) for chosen in itertools.product(*axes)]
+    every = combinations(parse_axes("--sweep", sweeps, overrides))
+    return [Combination(name_of([start, *map(_last_word, chosen)]), list(chosen)) for chosen in every]
 
 
-def _axis(text: str) -> list[str]:
-    key, sign, values = text.partition("=")
-    found = [value.strip() for value in re.findall(r"(?:\[[^\]]*\]|[^,\[])+", values)]
-    if not (sign and key and found) or len(set(found)) < len(found):
-        raise UserError(
-            f"--sweep '{text}': expected key=a,b with values that differ, such as optimizer.start_lr=0.01,0.001"
-        )
-    return [f"{key}={value}" for value in found]
-
-
-def _run_name(start: str, overrides: Sequence[str]) -> str:
-    last_words = [override.split("=")[0].split(".")[-1] + "=" + override.split("=", 1)[1] for override in overrides]
-    return re.sub(r"[^\w.=+-]+", "_", "-".join([start, *last_words]))
+def _last_word(override: str) -> str:
+    key, _, value = override.partition("=")
+    return f"{key.rpartition('.')[2]}={value}"
 
 
 def _check_ranks(site: Site) -> None:
@@ -177,7 +171,7 @@ def main() -> int:
     options = parse(sys.argv[1:])
     site = sites()[options.site]
     asked = Asked(options.nodes, options.time, options.account)
-    runs = combinations(options.sweep, time.strftime("sweep-%Y%m%d-%H%M%S"))
+    runs = runs_of(options.sweep, time.strftime("sweep-%Y%m%d-%H%M%S"), options.overrides)
     # A typo costs seconds, not a place in the queue.
     settings = settings_of(benchmark_of(options.config))
     for run in runs:

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _without_tf32():
-    """TensorFlow's own default is on; the programs set it by training.tf32 and inference.tf32, also off by default."""
+    """TensorFlow's own default is on; the programs have it off but for precision: tf32."""
     if "tensorflow" in sys.modules:  # those that do not need it are not made to wait for it
         import tensorflow as tf
 

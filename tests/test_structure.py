@@ -44,7 +44,6 @@ BENCHMARK = [
     "compiled",
     "sen3",
     "rules",
-    "experiments",
     "config",
     "records",
     "batch_statistics",
@@ -62,8 +61,7 @@ BENCHMARK = [
     "train",
     "infer",
     "tools",
-    "cluster",
-    "study",
+    "research",
     "__main__",
 ]
 

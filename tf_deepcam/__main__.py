@@ -3,9 +3,9 @@
 train       --config FILE [--resume [FOLDER]] [key=value ...]   train to the target IoU or max_epochs; --dry-run: one
                                                                 update, and how much memory and time all need
 infer       --config FILE [key=value ...]                       the inference benchmark
-grid        --config FILE [key=value ...]                       infer over lists of threads, batch sizes, precisions
+grid        --config FILE --axis KEY=A,B [--axis ...]           infer with each combination of settings, and compare
 convert     --source DIR --target DIR                           HDF5 samples to .npy files
-synthesize  --config FILE [key=value ...]                       make samples in the real format
+synthesize  --folder DIR [--train N --validation N ...]         make samples in the real format
 stage       --config FILE [key=value ...]                       copy each rank's share to data.stage_dir beforehand
 export      RUN --to FILE.cpt [--step N]                        a run's checkpoint as the reference program's
 download    URL --target-dir DIR                                fetch samples from a web server's list of files
@@ -21,11 +21,15 @@ from common import distributed
 from common.cli.program import (
     Command,
     check_dry_run,
+    grid_arguments,
     run_commands,
     settings_arguments,
     settings_file,
     training_arguments,
+    whole_number,
 )
+from common.config.axes import check_combinations, parse_axes
+from common.errors import UserError
 from tf_deepcam import config as settings
 from tf_deepcam.benchmark import BENCHMARK
 
@@ -79,21 +83,54 @@ def _infer(options: argparse.Namespace) -> int:
     return 0
 
 
+def _grid_arguments(parser: argparse.ArgumentParser) -> None:
+    _config_arguments(parser)
+    grid_arguments(parser, "inference.max_inter_threads=1,2")
+
+
 def _grid(options: argparse.Namespace) -> int:
+    axes = parse_axes("--axis", options.axis, options.overrides)
     config = settings.load(options.config, options.overrides)
+    check_combinations(axes, lambda chosen: settings.load(options.config, [*options.overrides, *chosen]))
     from common import grid
 
-    names = ("max_inter_threads", "max_intra_threads", "batch_size", "precision")
     fixed = ("inference.score=false", "inference.predictions=none", "inference.outputfile=''")
-    axes = grid.Axes("tf_deepcam", {name: f"inference.{name}" for name in names}, fixed)
-    return grid.main(axes, config, options.config, options.overrides)
+    return grid.main(grid.Program("tf_deepcam", fixed), config, axes, options)
+
+
+def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--folder", metavar="DIR", help="where train/, validation/ and stats.h5 go; files there are kept")
+    add("--train", type=whole_number(1), default=8, metavar="N", help="training samples to make, by default 8")
+    add("--validation", type=whole_number(1), default=2, metavar="N", help="validation samples to make, by default 2")
+    add("--height", type=whole_number(16, multiple_of=16), default=768, help="pixels from south to north")
+    add("--width", type=whole_number(16, multiple_of=16), default=1152, help="pixels from west to east")
+    add(
+        "--events",
+        type=_positive,
+        default=1.0,
+        metavar="FACTOR",
+        help="on the number of cyclones and rivers for the area, by default 1; more for small tiles",
+    )
+    add("--seed", type=whole_number(0, 2**32 - 1), default=0, help="sample n depends on (seed, n) only")
+    add("settings", nargs="*", help=argparse.SUPPRESS)  # key=value, which it does not take
+
+
+def _positive(text: str) -> float:
+    factor = float(text)
+    if not 0 < factor < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0 (found: {text})")
+    return factor
 
 
 def _synthesize(options: argparse.Namespace) -> int:
-    config = settings.load(options.config, options.overrides)
+    if options.settings or not options.folder:
+        problem = f"synthesize takes no '{options.settings[0]}'" if options.settings else "--folder is missing"
+        raise UserError(f"{problem}: {settings.SYNTHESIZE}")
     from tf_deepcam.tools import synthesize
 
-    return synthesize.main(config.synthesize)
+    names = synthesize.Collection._fields
+    return synthesize.main(synthesize.Collection(**{name: getattr(options, name) for name in names}))
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -159,9 +196,9 @@ def _summarize(options: argparse.Namespace) -> int:
 COMMANDS = {
     "train": Command(_train_arguments, _train),
     "infer": Command(_config_arguments, _infer),
-    "grid": Command(_config_arguments, _grid),
+    "grid": Command(_grid_arguments, _grid),
     "convert": Command(_convert_arguments, _convert),
-    "synthesize": Command(_config_arguments, _synthesize),
+    "synthesize": Command(_synthesize_arguments, _synthesize),
     "stage": Command(_config_arguments, _stage),
     "export": Command(_export_arguments, _export),
     "download": Command(_download_arguments, _download),

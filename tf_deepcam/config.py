@@ -4,7 +4,7 @@
 """
 
 from operator import attrgetter
-from typing import Any, Literal, Optional
+from typing import Any, ClassVar, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from common.config.settings import MAY_CHANGE, Recipe, Settings, refusal
 from common.data.cache import CacheSettings
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
-from common.training.settings import Precision, TrainingSettings
+from common.training.settings import TF32_IS_A_PRECISION, Precision, TrainingSettings
 from tf_deepcam.rules import RuleSet, broken, fill_in
 
 CHANNELS = 16  # in a file
@@ -85,7 +85,6 @@ class LossSettings(Settings):
         "weighted", description="weighted cross entropy | focal | with weights on false positives"
     )
     loss_weight_pow: float = Field(-0.125, description="class weights are class frequency to this power")
-    focal_gamma: float = Field(2.0, ge=0, description="focal: power of (1 - probability of the true class)")
     fpw_1: float = Field(0.0, ge=0, description="false_positive: added weight of a false tropical cyclone")
     fpw_2: float = Field(0.0, ge=0, description="false_positive: added weight of a false atmospheric river")
 
@@ -118,24 +117,21 @@ class DeepcamTrainingSettings(TrainingSettings):
 
 
 class DeepcamOptimizerSettings(OptimizerSettings):
+    eps_form: ClassVar[Literal["keras", "pytorch"]] = "pytorch"
+
     eps: float = Field(1e-6, gt=0, description="added to the root of the second moment")
-    eps_form: Literal["keras", "pytorch"] = Field(
-        "pytorch",
-        description="Adam, AdamW: eps is added before (keras) or after (pytorch) the moment's bias correction",
-    )
     weight_decay: float = Field(
         1e-6,
         ge=0,
         description="Adam: L2, added to the gradient; AdamW: decoupled; LAMB: added to the update; 0 is none",
     )
+    larc_eta: float = Field(
+        0.0, ge=0, description="LARC: a tensor's step is kept below this share of its norm (0.002); 0 is no LARC"
+    )
 
-
-class GridSettings(Settings):
-    max_inter_threads: tuple[int, ...] = Field((1, 2), description="grid: samples at once to try")
-    max_intra_threads: tuple[int, ...] = Field((1, 2), description="grid: threads within a sample to try")
-    batch_size: tuple[int, ...] = Field((1,), description="grid: global batch sizes to try")
-    precision: tuple[Precision, ...] = Field(("float32",), description="grid: precisions to try")
-    ranks: int = Field(1, gt=0, description="grid: ranks of each run; above 1 they are started with horovodrun")
+    @property
+    def trust_coefficient(self) -> float:
+        return self.larc_eta
 
 
 class InferenceSettings(Settings):
@@ -152,11 +148,7 @@ class InferenceSettings(Settings):
     batch_size: int = Field(1, gt=0, description="samples of one forward pass over all ranks, shared out evenly")
     max_inter_threads: int = Field(1, gt=0, le=4096, description="batches at once on a rank, read and computed")
     max_intra_threads: int = Field(0, ge=0, le=4096, description="threads within a batch; 0 takes `threads`")
-    precision: Precision = Field("float32", description="arithmetic: float32 | mixed_bfloat16 | mixed_float16")
-    tf32: bool = Field(
-        False,
-        description="let GPUs from A100 on round the factors of float32 products to 10 bits of mantissa (TF32)",
-    )
+    precision: Precision = Field("float32", description="arithmetic: float32 | tf32 | mixed_bfloat16 | mixed_float16")
     xla: bool = Field(False, description="compile the forward pass with XLA")
     enable_trt: bool = Field(False, description="compile the forward pass with TensorRT (NVIDIA GPUs)")
     trt_model_dir: str = Field("", description="enable_trt: folder in which compiled engines are kept")
@@ -166,22 +158,21 @@ class InferenceSettings(Settings):
         "none", description="written in that pass: none | labels (uint8) | logits (float16), a .npy file a sample"
     )
     outputfile: str = Field("", description="also write the result there, as .json and .csv; not over other files")
-    grid: GridSettings = GridSettings()
 
 
-class SynthesizeSettings(Settings):
-    folder: str = Field("", description="where to write train/, validation/ and stats.h5; existing files stay")
-    train: int = Field(8, gt=0, description="training samples to make")
-    validation: int = Field(2, gt=0, description="validation samples to make")
-    height: int = Field(768, gt=0, multiple_of=16, description="pixels from south to north")
-    width: int = Field(1152, gt=0, multiple_of=16, description="pixels from west to east")
-    events: float = Field(
-        1.0, gt=0, description="factor on the number of cyclones and rivers for its area; more for small tiles"
-    )
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="sample n depends on (seed, n) only")
+SYNTHESIZE = "python -m tf_deepcam synthesize --folder DIR --train 8 --validation 2"
 
 
 class Config(Recipe):
+    gone: ClassVar[dict[str, str]] = {
+        "optimizer.eps_form": "is fixed: eps is added after the bias correction, as PyTorch does",
+        "optimizer.larc_mode": "is fixed: LARC only lowers a tensor's rate (clip)",
+        "loss.focal_gamma": "is fixed at 2, ClimDeepLearn's",
+        **TF32_IS_A_PRECISION,
+        "inference.grid": "is no section: python -m tf_deepcam grid --axis inference.max_inter_threads=1,2 --ranks 1",
+        "synthesize": f"is no section: samples are made by {SYNTHESIZE}",
+    }
+
     benchmark: Literal["deepcam"] = Field("deepcam", description="which benchmark this file is for")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
@@ -190,7 +181,6 @@ class Config(Recipe):
     optimizer: DeepcamOptimizerSettings = DeepcamOptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     inference: InferenceSettings = InferenceSettings()
-    synthesize: SynthesizeSettings = SynthesizeSettings()
     submission: SubmissionSettings = SubmissionSettings()
     output: OutputSettings = OutputSettings()
     rules: RuleSet = Field(

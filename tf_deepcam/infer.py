@@ -15,6 +15,7 @@ from common.report.tables import show
 from common.runs.folder import Run
 from common.session import Session
 from common.training import precision
+from common.training.settings import keras_policy
 from tf_deepcam import records
 from tf_deepcam.config import Config
 from tf_deepcam.data import formats
@@ -79,8 +80,8 @@ def _about(config: Config, session: Session, source: formats.SampleSet) -> dict[
         "batch_size": settings.batch_size,
         "max_inter_threads": settings.max_inter_threads,
         "max_intra_threads": session.threads,
-        "precision": settings.precision,
-        "tf32": settings.tf32,
+        "precision": keras_policy(settings.precision),
+        "tf32": settings.precision == "tf32",
         "xla": settings.xla,
         "tensorrt": settings.enable_trt,
     }
@@ -90,14 +91,15 @@ def _record(
     config: Config, session: Session, passes: list[timing.Measured], samples: int, iou: Optional[float]
 ) -> None:
     settings = config.inference
-    session.log.events({"inference_precision_mode": settings.precision, "inference_tf32": settings.tf32})
+    policy, tf32 = keras_policy(settings.precision), settings.precision == "tf32"
+    session.log.events({"inference_precision_mode": policy, "inference_tf32": tf32})
     if iou is not None:
         session.log.event("inference_accuracy", iou)
     session.run.record(
         records.Inference(
             mode=settings.mode,
-            precision=settings.precision,
-            tf32=settings.tf32,
+            precision=policy,
+            tf32=tf32,
             ranks=distributed.size(),
             samples=samples,
             batch_size=settings.batch_size,
@@ -127,7 +129,7 @@ def _forward(config: Config, source: formats.SampleSet, local_batch: int) -> Cal
         from tf_deepcam.network import tensorrt  # needs what few machines have
 
         shape = (local_batch, *source.shape)
-        return tensorrt.compiled(network, shape, settings.precision, settings.trt_model_dir)
+        return tensorrt.compiled(network, shape, keras_policy(settings.precision), settings.trt_model_dir)
     return inference.frozen(network, xla=settings.xla)
 
 

@@ -2,7 +2,7 @@
 
 - weighted: cross entropy times the true class's weight, as in MLPerf HPC's reference (the mean is over pixels, not
   divided by the weights' sum). Weights are class frequency ** -0.125 (Kurth et al., arXiv:1810.01993, section V-B).
-- focal: the same times (1 - probability of the true class) ** gamma (Lin et al., arXiv:1708.02002).
+- focal: the same times (1 - probability of the true class) ** 2 (Lin et al., arXiv:1708.02002; ClimDeepLearn's 2).
 - false_positive: the weighted one, times 1 + fpw_1 where a tropical cyclone is predicted and there is none, and
   1 + fpw_2 likewise for atmospheric rivers (the reference program's older loss).
 """
@@ -13,6 +13,7 @@ from tf_deepcam.config import LossSettings
 
 # Shares of background, tropical cyclone and atmospheric river in the CAM5 data set, and the power, of the reference.
 CLASS_FREQUENCIES = (0.986267818390377, 0.0004578708870701058, 0.01327431072255291)
+_FOCAL_GAMMA = 2.0
 CLASS_WEIGHTS = tuple(frequency**-0.125 for frequency in CLASS_FREQUENCIES)
 
 
@@ -26,7 +27,7 @@ def pixel_loss(labels: tf.Tensor, logits: tf.Tensor, settings: LossSettings) -> 
     loss = entropy * tf.gather(weights, labels)
     if settings.loss == "focal":
         # exp(-entropy) is the probability of the true class.
-        loss *= tf.pow(-tf.math.expm1(-entropy), settings.focal_gamma)
+        loss *= tf.pow(-tf.math.expm1(-entropy), _FOCAL_GAMMA)
     elif settings.loss == "false_positive":
         predicted = tf.cast(tf.argmax(logits, -1), tf.uint8)
         for number, weight in ((1, settings.fpw_1), (2, settings.fpw_2)):

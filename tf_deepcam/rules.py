@@ -43,14 +43,12 @@ _FUNCTION = {
 }
 _OPTIMIZER_DETAILS = {
     "optimizer.eps": 1e-6,
-    "optimizer.eps_form": "pytorch",
     "optimizer.max_grad_norm": None,
     "optimizer.larc_eta": 0.0,
 }
 # "Precision optimisations are not allowed": neither in arithmetic nor in what is exchanged or staged.
 _FULL_PRECISION = {
     "training.precision": "float32",
-    "training.tf32": False,
     "training.compress_allreduce": False,
     "data.stage_dtype": "float32",
 }

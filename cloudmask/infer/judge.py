@@ -12,6 +12,7 @@ from cloudmask.infer.mask import Result
 from cloudmask.infer.plan import Job
 from cloudmask.scoring import NETWORK, Scores
 from common import distributed, timing
+from common.training.settings import keras_policy
 
 
 def judge(job: Job, results: list[Result], passes: list[timing.Measured]) -> records.Inference:
@@ -28,8 +29,8 @@ def judge(job: Job, results: list[Result], passes: list[timing.Measured]) -> rec
     pixels = job.tiling.rows.length * job.tiling.columns.length
     return records.Inference(
         mode=settings.mode,
-        precision=settings.precision,
-        tf32=settings.tf32,
+        precision=keras_policy(settings.precision),
+        tf32=settings.precision == "tf32",
         ranks=distributed.size(),
         inferences=len(done),
         failed=[result.name for result in results if result.error],

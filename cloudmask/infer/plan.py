@@ -138,5 +138,4 @@ def warm_up(job: Job) -> None:
         return
     scoring.prepare()
     blank = np.zeros((1, *job.tiling.padded_shape, CHANNELS), np.float32)
-    for _ in range(job.config.inference.warmup_scenes):
-        job.tiling.mask(job.forward, blank)
+    job.tiling.mask(job.forward, blank)

@@ -62,6 +62,6 @@ def _write_times(job: Job, session: Session, passes: list[timing.Measured], infe
 def _draw(job: Job, session: Session, scenes: list[DataFile], results: list[Result]) -> None:
     masked = {result.name for result in results if not result.error}
     pictures.draw_scenes(scenes, session.run, job.config, masked)
-    disputed = most_disputed(results, job.config.inference.disagreements)
+    disputed = most_disputed(results, job.config.inference.pictures)
     chosen = [scene for name in disputed for scene in scenes if scene.name == name]
     pictures.draw_disagreements(chosen, session.run, job.config)

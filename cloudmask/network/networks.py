@@ -8,7 +8,7 @@ from typing import Callable
 import tensorflow as tf
 
 from cloudmask.config import ModelSettings
-from cloudmask.network import pixel, separable, unet
+from cloudmask.network import pixel, unet
 from common.errors import UserError
 from common.keras_files import load_weights
 
@@ -27,7 +27,6 @@ class Network:
 NETWORKS = {
     "reference": Network(lambda model: unet.unet(model.decoder), unet.FACTOR, unet.RECEPTIVE_FIELD),
     "narrow": Network(lambda model: unet.unet(model.decoder, unet.NARROW), unet.FACTOR, unet.RECEPTIVE_FIELD),
-    "separable": Network(lambda _: separable.separable(), separable.FACTOR, separable.RECEPTIVE_FIELD),
     "pixel": Network(lambda _: pixel.pixel(), pixel.FACTOR, pixel.RECEPTIVE_FIELD),
 }
 

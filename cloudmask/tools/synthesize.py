@@ -8,14 +8,11 @@ from typing import Callable, NamedTuple
 import numpy as np
 from rich.progress import track
 
-from cloudmask.config import DataSettings
-from cloudmask.experiments import SynthesizeSettings
 from cloudmask.sen3 import NIGHT_DEGREES
 from cloudmask.sen3.writer import CONFIDENCE_ATTRIBUTES, IRRADIANCE, Frame, bits, sun_cosine, write_product
 from cloudmask.tools.made_scenes import Scene, make_scene
 from common.data import hdf5
 from common.data.files import make_folder
-from common.errors import UserError
 
 
 def _stamp(number: int, minutes: int = 0) -> str:
@@ -91,23 +88,45 @@ FORMS = {
 }
 
 
-def main(settings: SynthesizeSettings, data: DataSettings) -> int:
-    """Write settings.scenes scenes; those that are there are kept, so that a broken-off call can be repeated."""
-    if not settings.folder:
-        raise UserError("synthesize.folder is not set: say where to write, such as synthesize.folder=data/slstr")
-    folder, form = Path(settings.folder).expanduser(), FORMS[settings.form]
+class Collection(NamedTuple):
+    """Scenes to make.
+
+    form: of FORMS. seed: scene n depends on (seed, n) only. label_error: share of the labels `bayes` that differ from
+    `truth`, mostly where operational masks err; that a tenth does is an assumption. height, width: pixels of 1 km.
+    """
+
+    folder: str
+    scenes: int = 16
+    form: str = "dataset"
+    seed: int = 0
+    label_error: float = 0.1
+    height: int = 1200
+    width: int = 1500
+
+
+def main(collection: Collection) -> int:
+    """Write the scenes; those that are there are kept, so that an interrupted call can be repeated.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: if a folder or a file cannot be written.
+    """
+    folder, form = Path(collection.folder).expanduser(), FORMS[collection.form]
     for place in (folder / "day", folder / "night") if form.folders else (folder,):
         make_folder(place)
     started, made = time.perf_counter(), 0
-    numbers = range(settings.scenes)
+    size = collection.height, collection.width
+    numbers = range(collection.scenes)
     for number in track(numbers, "scenes", transient=True) if sys.stdout.isatty() else numbers:
-        name = form.name(settings.seed, number)
+        name = form.name(collection.seed, number)
         if not any((place / name).exists() for place in (folder, folder / "day", folder / "night")):
-            scene = make_scene(settings.seed, number, data.image_h, data.image_w, settings.label_error)
+            scene = make_scene(collection.seed, number, *size, collection.label_error)
             part = ("night" if scene.by_night else "day") if form.folders else ""
             form.write(folder / part / name, scene)
             made += 1
     seconds = time.perf_counter() - started
-    kept = f", {settings.scenes - made} were there already" if made < settings.scenes else ""
-    print(f"{made} scenes of {data.image_h} x {data.image_w} written to {folder} in {seconds:.1f} s{kept}")
+    kept = f", {collection.scenes - made} were there already" if made < collection.scenes else ""
+    print(f"{made} scenes of {collection.height} x {collection.width} written to {folder} in {seconds:.1f} s{kept}")
     return 0

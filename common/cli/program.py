@@ -59,12 +59,39 @@ def run_commands(package: str, text: Optional[str], commands: dict[str, Command]
     run_program(main)
 
 
+def whole_number(least: int = 0, most: Optional[int] = None, multiple_of: int = 1) -> Callable[[str], int]:
+    """Return what argparse takes as an option's `type`, for whole numbers from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        number = int(text)
+        if number < least or (most is not None and number > most) or number % multiple_of:
+            bound = f"at least {least}" if most is None else f"from {least} to {most}"
+            multiple = f", a multiple of {multiple_of}" if multiple_of > 1 else ""
+            raise argparse.ArgumentTypeError(f"must be {bound}{multiple} (found: {text})")
+        return number
+
+    parse.__name__ = "whole number"  # argparse names it where the text is no number
+    return parse
+
+
 def settings_arguments(parser: argparse.ArgumentParser, package: str) -> None:
     """--config and overrides."""
     parser.add_argument(
         "--config", metavar="FILE", help=f"YAML file; `python -m common.config show {package}` lists all settings"
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as training.seed=3")
+
+
+def grid_arguments(parser: argparse.ArgumentParser, example: str) -> None:
+    """Add --axis and --ranks of a grid of inferences. example: of an axis."""
+    parser.add_argument(
+        "--axis",
+        action="append",
+        required=True,
+        metavar="KEY=A,B",
+        help=f"a setting and its values, such as {example}; the first goes down in the heat map, the second across",
+    )
+    parser.add_argument("--ranks", type=whole_number(1), default=1, metavar="N", help="of each run, under horovodrun")
 
 
 def training_arguments(parser: argparse.ArgumentParser) -> None:

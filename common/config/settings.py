@@ -12,7 +12,7 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Any, Callable, Optional, TypeVar, Union
+from typing import Any, Callable, ClassVar, Optional, TypeVar, Union
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -22,7 +22,13 @@ from common.errors import UserError
 
 
 class Settings(BaseModel):
-    """Base of every section: unknown keys refused, types strict, values frozen, defaults checked too."""
+    """Base of every section: unknown keys refused, types strict, values frozen, defaults checked too.
+
+    gone: of a whole tree, full names of keys and sections that it does not have, but somewhere else or at another time;
+    each with what its message says.
+    """
+
+    gone: ClassVar[dict[str, str]] = {}
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, validate_default=True, protected_namespaces=(), allow_inf_nan=False
@@ -156,6 +162,10 @@ def _describe(model: type[BaseModel], mistake: ErrorDetails, places: dict, sourc
     place = next((places[key[:depth]] for depth in range(len(key), 0, -1) if key[:depth] in places), source)
     name = ".".join(key)
     if mistake["type"] == "extra_forbidden":
+        for depth in range(1, len(key) + 1):
+            reason = getattr(model, "gone", {}).get(".".join(key[:depth]))
+            if reason:
+                return f"{place}: '{name}' {reason}"
         known = _known_keys(model, key[:-1])
         near = (
             _elsewhere(model, key[-1], 1.0)

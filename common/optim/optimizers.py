@@ -40,8 +40,7 @@ def build(
         "learning_rate": Schedule(scaled_learning_rate(settings, ranks), schedule),
         "betas": settings.optimizer_betas,
         "epsilon": settings.eps,
-        "larc_eta": settings.larc_eta,
-        "larc_mode": settings.larc_mode,
+        "larc_coefficient": settings.trust_coefficient,
         "global_clipnorm": settings.clip_norm or None,
     }
     optimizer = OPTIMIZERS[settings.optimizer](settings, shared)
@@ -61,8 +60,8 @@ def log_entries(settings: OptimizerSettings, schedule: ScheduleSettings, ranks: 
     }
     if settings.optimizer == "LAMB":
         values |= {"opt_bias_correction": True, "opt_grad_averaging": True}
-    if settings.larc_eta:
-        values |= {"opt_larc_eta": settings.larc_eta, "opt_larc_mode": settings.larc_mode}
+    if settings.trust_coefficient:
+        values |= {"opt_larc_eta": settings.trust_coefficient, "opt_larc_mode": "clip"}
     values["scheduler_type"] = schedule.lr_schedule
     if schedule.lr_schedule == "multistep":
         values |= {"scheduler_milestones": list(schedule.milestones), "scheduler_decay_rate": schedule.decay_rate}

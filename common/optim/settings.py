@@ -1,6 +1,6 @@
 """Settings of the optimizer and of the learning rate's schedule."""
 
-from typing import Literal, Optional
+from typing import ClassVar, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
@@ -8,15 +8,16 @@ from common.config.settings import Settings
 
 
 class OptimizerSettings(Settings):
+    """eps_form: whether Adam and AdamW add eps before the moment's bias correction (keras) or after it (pytorch)."""
+
+    eps_form: ClassVar[Literal["keras", "pytorch"]] = "keras"
+
     optimizer: Literal["Adam", "AdamW", "LAMB"] = Field("Adam", description="Adam | AdamW | LAMB")
     start_lr: float = Field(1e-3, gt=0, description="learning rate before warm-up factor and rank scaling")
     optimizer_betas: tuple[float, float] = Field(
         (0.9, 0.999), description="decay of the gradient's two running moments"
     )
     eps: float = Field(1e-7, gt=0, description="added to the root of the second moment")
-    eps_form: Literal["keras", "pytorch"] = Field(
-        "keras", description="Adam, AdamW: eps is added before (keras) or after (pytorch) the moment's bias correction"
-    )
     weight_decay: float = Field(
         0.0, ge=0, description="Adam: L2, added to the gradient; AdamW: decoupled; LAMB: added to the update; 0 is none"
     )
@@ -26,15 +27,14 @@ class OptimizerSettings(Settings):
         description="global gradient norm above which gradients are scaled down, after the reduction; 0 is never, "
         "null is the reference's: 1 for LAMB, never for the others",
     )
-    larc_eta: float = Field(
-        0.0, ge=0, description="LARC: a tensor's step is kept below this share of its norm (0.002); 0 is no LARC"
-    )
-    larc_mode: Literal["clip", "scale"] = Field(
-        "clip", description="LARC: clip only lowers a tensor's rate, scale sets it"
-    )
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
         "none", description="start_lr is multiplied by 1 (none), the number of ranks (linear), or its root (sqrt)"
     )
+
+    @property
+    def trust_coefficient(self) -> float:
+        """LARC's; 0 is no LARC."""
+        return 0.0
 
     @property
     def clip_norm(self) -> float:

@@ -2,7 +2,7 @@
 
 g is the gradient (clipped by Keras' base class before it comes here), m and v its running moments, t the update:
 
-- LARC:  g <- g * max(min(eta |w| / (rate (|g| + 1e-7)), 1), 1e-7), per tensor; mode "scale" leaves out rate and min
+- LARC:  g <- g * max(min(eta |w| / (rate (|g| + 1e-7)), 1), 1e-7), per tensor: it only lowers a rate
 - L2:    g <- g + weight_decay * w          (Adam; decoupled decay is Keras' own: w <- w - rate * weight_decay * w)
 - Adam:  w <- w - rate * m_hat / (sqrt(v_hat) + eps), m_hat = m / (1 - beta_1^t), v_hat = v / (1 - beta_2^t)
          eps_form "keras": eps is added to sqrt(v) instead, before the correction ("epsilon hat" in the paper)
@@ -32,16 +32,15 @@ class Moments(tf.keras.optimizers.Optimizer):
         learning_rate: Any,
         betas: tuple = (0.9, 0.999),
         epsilon: float = 1e-6,
-        larc_eta: float = 0.0,
-        larc_mode: str = "clip",
+        larc_coefficient: float = 0.0,
         **options: Any,
     ):
-        """larc_eta: LARC's trust coefficient, 0 is no LARC. options: Keras' (global_clipnorm, weight_decay, name)."""
+        """larc_coefficient: LARC's trust coefficient, 0 is no LARC. options: Keras' (global_clipnorm, weight_decay, name)."""
         # Where Keras sees a GPU it would compile update_step with XLA anew for each variable.
         fixed = {"name": type(self).__name__, "weight_decay": None, "jit_compile": False}
         super().__init__(**{**fixed, **options})
         self._learning_rate = self._build_learning_rate(learning_rate)
-        self.betas, self.epsilon, self.larc_eta, self.larc_mode = tuple(betas), epsilon, larc_eta, larc_mode
+        self.betas, self.epsilon, self.larc_coefficient = tuple(betas), epsilon, larc_coefficient
         self._shared = _Shared()
 
     def build(self, var_list):
@@ -86,15 +85,13 @@ class Moments(tf.keras.optimizers.Optimizer):
 
     def _adapted(self, gradient, variable, rate):
         """The gradient after LARC."""
-        if not self.larc_eta:
+        if not self.larc_coefficient:
             return gradient
-        ratio = self.larc_eta * tf.norm(variable) / (tf.norm(gradient) + 1e-7)
-        if self.larc_mode == "clip":
-            ratio = tf.minimum(ratio / rate, 1.0)
-        return gradient * tf.maximum(ratio, 1e-7)
+        ratio = self.larc_coefficient * tf.norm(variable) / (tf.norm(gradient) + 1e-7)
+        return gradient * tf.maximum(tf.minimum(ratio / rate, 1.0), 1e-7)
 
     def get_config(self) -> dict:
-        ours = {name: getattr(self, name) for name in ("betas", "epsilon", "larc_eta", "larc_mode")}
+        ours = {name: getattr(self, name) for name in ("betas", "epsilon", "larc_coefficient")}
         return {**super().get_config(), "learning_rate": self._serialize_hyperparameter(self._learning_rate), **ours}
 
 

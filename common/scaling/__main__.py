@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 from typing import Optional
 
-import numpy as np
-
 from common.cli.program import Parser, run_program
 from common.errors import UserError
 from common.report.tables import show
 from common.scaling import model
 from common.scaling.model import Job, Link, predict
 from common.scaling.show import draw, prediction_table
+
+_RANKS = tuple(2**power for power in range(16))  # 1 to 32768
 
 
 def _link(path: Optional[str], values: Optional[list], name: str) -> Optional[Link]:
@@ -49,14 +49,9 @@ def parse(arguments: list) -> argparse.Namespace:
     add("--between", type=float, nargs=2, metavar=("US", "GB_S"), help="link of a rank between nodes")
     add("--inside", type=float, nargs=2, metavar=("US", "GB_S"), help="link of a rank inside a node")
     add("--ranks-per-node", type=int, default=1)
-    add("--backward-share", type=float, default=2 / 3, help="of the step; what can hide the exchange")
-    add("--parts", type=int, default=4, help="fused messages a step")
     add("--cycle-ms", type=float, default=1.0, help="HOROVOD_CYCLE_TIME; training sets 20 on CPUs")
     add("--spread", type=float, default=0.0, help="standard deviation of a rank's step, s")
     add("--local-batch", type=float, default=1.0)
-    add("--sample-bytes", type=float, default=0.0)
-    add("--file-system", type=float, default=np.inf, help="bytes/s that all ranks share")
-    add("--max-ranks", type=int, default=32768)
     add("--measured", nargs="*", default=[], metavar="RANKS:SECONDS", help="steps to compare with")
     add("--picture", metavar="PNG")
     return parser.parse_args(arguments)
@@ -77,17 +72,12 @@ def main() -> int:
         between,
         _link(None, options.inside, "inside"),
         options.ranks_per_node,
-        options.backward_share,
-        options.parts,
         options.cycle_ms / 1000,
         options.spread,
         options.local_batch,
-        options.sample_bytes,
-        options.file_system,
     )
     measured = _measured(options.measured)
-    sizes = {2**power for power in range(options.max_ranks.bit_length()) if 2**power <= options.max_ranks}
-    predictions = [predict(job, ranks) for ranks in sorted(sizes | measured.keys())]
+    predictions = [predict(job, ranks) for ranks in sorted({*_RANKS, *measured})]
     show(prediction_table(predictions, measured), width=130)
     if options.picture:
         draw(predictions, measured, job, Path(options.picture))

@@ -12,12 +12,10 @@ The model, for p ranks in nodes of g, gradients of n bytes, latency a (s) and ba
                                         of the m parts has nothing left to hide behind, and waits for Horovod's next
                                         look at what is ready, every c seconds (HOROVOD_CYCLE_TIME)
   stragglers    s E[max of p standard normals]     the slowest of p ranks whose step times spread by s (s)
-  compute       t + stragglers + exposed
-  input         p b d / F               b samples per rank of d bytes, from a file system that gives F bytes/s to all
-  step          max(compute, input)     reading goes on beside computing
+  step          t + stragglers + exposed
 
-Ring or hierarchical, whichever is faster. Efficiency is the step on one rank over the step on p: weak scaling, with the
-local batch kept.
+Ring or hierarchical, whichever is faster; f is 2/3 and m is 4. Efficiency is the step on one rank over the step on p:
+weak scaling, with the local batch kept.
 """
 
 from dataclasses import dataclass
@@ -25,6 +23,9 @@ from typing import Optional
 
 import numpy as np
 from scipy.special import ndtr
+
+BACKWARD_SHARE = 2 / 3  # of a step, in which an exchange can hide: two products of three are the gradients'
+PARTS = 4  # fused messages of a step
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,9 @@ class Job:
     between: Link  # of one rank, between nodes
     inside: Optional[Link] = None  # of one rank, inside a node
     ranks_per_node: int = 1
-    backward_share: float = 2 / 3
-    parts: int = 4  # fused messages of a step
     cycle: float = 0.0  # between Horovod's looks at what is ready
     spread: float = 0.0  # standard deviation of a rank's step
     local_batch: float = 1.0
-    sample_bytes: float = 0.0
-    file_system: float = np.inf  # bytes/s, to all ranks
 
 
 @dataclass(frozen=True)
@@ -57,11 +54,10 @@ class Prediction:
     allreduce: float  # all of it, hidden or not
     exposed: float
     stragglers: float
-    input: float
     step: float
     samples_per_second: float
     efficiency: float
-    binds: str  # compute | allreduce | stragglers | input
+    binds: str  # compute | allreduce | stragglers
 
 
 def ring(size: float, ranks: float, link: Link) -> float:
@@ -91,16 +87,14 @@ def expected_maximum(count: int) -> float:
 def predict(job: Job, ranks: int) -> Prediction:
     """A step on so many ranks."""
     exchange = allreduce(job.gradient_bytes, ranks, job)
-    exposed = max(exchange - job.backward_share * job.step, exchange / job.parts) + (job.cycle / 2 if ranks > 1 else 0)
+    exposed = max(exchange - BACKWARD_SHARE * job.step, exchange / PARTS) + (job.cycle / 2 if ranks > 1 else 0)
     stragglers = job.spread * expected_maximum(ranks) if ranks > 1 else 0.0
-    reading = ranks * job.local_batch * job.sample_bytes / job.file_system
-    compute = job.step + stragglers + exposed
-    step = max(compute, reading)
+    step = job.step + stragglers + exposed
     parts = {"compute": job.step, "allreduce": exposed, "stragglers": stragglers}
-    binds = "input" if reading > compute else max(parts, key=lambda part: parts[part])
-    alone = max(job.step, job.local_batch * job.sample_bytes / job.file_system)
-    rate = ranks * job.local_batch / step
-    return Prediction(ranks, exchange, exposed, stragglers, reading, step, rate, alone / step, binds)
+    binds = max(parts, key=lambda part: parts[part])
+    return Prediction(
+        ranks, exchange, exposed, stragglers, step, ranks * job.local_batch / step, job.step / step, binds
+    )
 
 
 def fit(sizes: list, seconds: list, ranks: int) -> Link:

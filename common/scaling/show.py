@@ -16,13 +16,13 @@ from common.scaling.model import Job
 def prediction_table(predictions: list, measured: dict) -> Table:
     made = table(
         "Predicted training step",
-        *("ranks", "allreduce, s", "exposed, s", "stragglers, s", "input, s", "step, s", "measured, s"),
+        *("ranks", "allreduce, s", "exposed, s", "stragglers, s", "step, s", "measured, s"),
         *("samples/s", "efficiency", "binds"),
     )
     for found in predictions:
         made.add_row(
             str(found.ranks),
-            *(f"{value:.4f}" for value in (found.allreduce, found.exposed, found.stragglers, found.input, found.step)),
+            *(f"{value:.4f}" for value in (found.allreduce, found.exposed, found.stragglers, found.step)),
             f"{measured[found.ranks]:.4f}" if found.ranks in measured else "",
             f"{found.samples_per_second:.1f}",
             f"{100 * found.efficiency:.1f} %",
@@ -42,7 +42,7 @@ def draw(predictions: list, measured: dict, job: Job, path: Path) -> None:
         rates.plot(list(measured), points, "o", color="C3", label="measured")
     rates.set_ylabel("samples/s")
     rates.set_yscale("log")
-    for name in ("step", "exposed", "stragglers", "input"):
+    for name in ("step", "exposed", "stragglers"):
         values = [getattr(found, name) for found in predictions]
         if any(values):
             times.plot(ranks, values, label={"exposed": "allreduce, not hidden"}.get(name, name))

@@ -17,7 +17,7 @@ from common.optim import optimizers
 from common.optim.settings import ScheduleSettings
 from common.session import Session
 from common.training.continuation import as_begun
-from common.training.settings import BatchSizes, TrainingSettings, batch_sizes
+from common.training.settings import BatchSizes, TrainingSettings, batch_sizes, keras_policy
 from common.training.step import prepare
 from common.training.task import Task
 
@@ -106,6 +106,6 @@ def _log_entries(settings: TrainingSettings, sizes: BatchSizes, data: Data) -> d
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
         "train_samples": data.training.samples,
         "eval_samples": data.held_out.samples,
-        "precision_mode": settings.precision,
-        "tf32": settings.tf32,
+        "precision_mode": keras_policy(settings.precision),
+        "tf32": settings.precision == "tf32",
     }

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from common import distributed
 from common.errors import UserError
+from common.training.settings import keras_policy
 
 Capability = tuple[int, int]
 
@@ -22,15 +23,12 @@ class Arithmetic(Protocol):
     @property
     def precision(self) -> str: ...
 
-    @property
-    def tf32(self) -> bool: ...
-
 
 def apply(section: str, settings: Arithmetic) -> None:
     """section: of the settings, training or inference. Raises UserError. A collective call."""
     capabilities = check(section, settings)
-    tf.keras.mixed_precision.set_global_policy(settings.precision)
-    tf.config.experimental.enable_tensor_float_32_execution(settings.tf32)
+    tf.keras.mixed_precision.set_global_policy(keras_policy(settings.precision))
+    tf.config.experimental.enable_tensor_float_32_execution(settings.precision == "tf32")
     hint = idle_cores(section, settings, capabilities)
     if hint and distributed.is_root():
         print(hint)
@@ -57,16 +55,16 @@ def refused(section: str, precision: str, capabilities: list[Capability]) -> Opt
 
 def idle_cores(section: str, settings: Arithmetic, capabilities: list[Capability]) -> Optional[str]:
     """What float32 without TF32 leaves unused."""
-    if settings.precision != "float32" or settings.tf32 or not any(found >= _AMPERE for found in capabilities):
+    if settings.precision != "float32" or not any(found >= _AMPERE for found in capabilities):
         return None
     return (
-        f"note: float32 is computed in full, without tensor cores; {section}.tf32=true or "
+        f"note: float32 is computed in full, without tensor cores; {section}.precision=tf32 or "
         f"{section}.precision=mixed_bfloat16 uses them (docs/gpu.md)"
     )
 
 
 def in_words(settings: Arithmetic) -> str:
-    return f"{settings.precision} with TF32" if settings.tf32 else settings.precision
+    return "float32 with TF32" if settings.precision == "tf32" else settings.precision
 
 
 def _capability(gpu: Any) -> Optional[Capability]:

@@ -9,7 +9,16 @@ from common.errors import UserError
 
 SILENCE_SECONDS = 30.0  # without a terminal, the longest time without a line in training and evaluation
 
-Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]  # Keras' names
+# Keras' names, and tf32: float32, but GPUs from A100 on round the factors of products to 10 bits of mantissa.
+Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
+TF32_IS_A_PRECISION = {
+    f"{section}.tf32": f"is a precision: {section}.precision=tf32" for section in ("training", "inference")
+}
+
+
+def keras_policy(precision: str) -> str:
+    """Return Keras' name of a precision, which does not tell TF32 from float32."""
+    return "float32" if precision == "tf32" else precision
 
 
 class TrainingSettings(Settings):
@@ -21,11 +30,9 @@ class TrainingSettings(Settings):
     )
     gradient_accumulation_frequency: int = Field(1, gt=0, description="forward and backward passes per weight update")
     precision: Precision = Field(
-        "float32", description="arithmetic of layers; weights stay float32: float32 | mixed_bfloat16 | mixed_float16"
-    )
-    tf32: bool = Field(
-        False,
-        description="let GPUs from A100 on round the factors of float32 products to 10 bits of mantissa (TF32)",
+        "float32",
+        description="arithmetic of layers; weights stay float32: float32 | tf32 = GPUs from A100 on round the factors "
+        "of products to 10 bits of mantissa | mixed_bfloat16 | mixed_float16",
     )
     xla: bool = Field(False, description="compile forward and backward pass with XLA")
     recompute: bool = Field(

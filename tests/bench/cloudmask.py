@@ -95,12 +95,10 @@ def tiling_modes() -> None:
 
 def scenes(folder: Path, count: int, form: str = "dataset") -> list:
     """Paths of `count` made-up scenes; by day, so that nothing is missing from them."""
-    from cloudmask.config import DataSettings
     from cloudmask.data.scenes import list_scenes
-    from cloudmask.experiments import SynthesizeSettings
     from cloudmask.tools import synthesize
 
-    synthesize.main(SynthesizeSettings(scenes=count, folder=str(folder), form=form), DataSettings())
+    synthesize.main(synthesize.Collection(str(folder), count, form))
     return [Path(scene.path) for scene in list_scenes(str(folder))]
 
 

@@ -114,9 +114,8 @@ def reading() -> None:
 
     count = 24  # so many that the page cache holds them all, but hardly a processor's cache one
     with tempfile.TemporaryDirectory() as folder:
-        made = config.SynthesizeSettings(folder=folder, train=count, validation=1)
         sys.stdout = sys.stderr
-        synthesize.main(made)
+        synthesize.main(synthesize.Collection(folder, train=count, validation=1))
         sys.stdout = sys.__stdout__
         settings = check(config.DataSettings, {"data_dir_prefix": folder, "stage_dir": f"{folder}/stage"}, {}, "bench")
         samples = data.list_samples(settings, "train")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cloudmask.network import unet
-from tests.helpers import GOLDEN, TINY, run, write_hdf
+from tests.helpers import GOLDEN, HEIGHT, TINY, WIDTH, run, write_hdf
 
 SEED = 2018
 
@@ -34,8 +34,9 @@ def golden_scene(tmp_path_factory) -> str:
 
 def scenes_with_wrong_labels(folder: Path, count: int) -> list[str]:
     """Makes small scenes with one label in five wrong; the settings of a command that takes them and writes there."""
-    made = ["synthesize.form=small", f"synthesize.scenes={count}", f"synthesize.folder={folder}/scenes"]
-    assert run("-m", "cloudmask", "synthesize", *TINY, *made, "synthesize.label_error=0.2").returncode == 0
+    size = ["--height", HEIGHT, "--width", WIDTH]
+    options = ["--folder", folder / "scenes", "--form", "small", "--scenes", count, "--label-error", 0.2, *size]
+    assert run("-m", "cloudmask", "synthesize", *options).returncode == 0
     return [*TINY, f"data.train_dir={folder}/scenes", f"output.folder={folder}"]
 
 

@@ -235,7 +235,7 @@ def test_products_are_masked_where_they_lie(trained, products, tmp_path):
     """Twice, with masks in both forms, scored by kind of pixel."""
     arguments = [*TINY, f"inference.inference_dir={products}", "inference.output=both", "inference.num_runs=2"]
     arguments += [f"inference.model_file={trained[0]}/runs/first/model.keras", f"output.folder={tmp_path}"]
-    done = run("-m", "cloudmask", "infer", *arguments, "output.run_name=a", "inference.overlay=true")
+    done = run("-m", "cloudmask", "infer", *arguments, "output.run_name=a")
     assert done.returncode == 0, done.stdout
     assert "run 2 of 2: " in done.stdout
     masks = {path.name for path in (tmp_path / "a" / "masks").iterdir()}
@@ -279,8 +279,9 @@ def test_reading_alone_needs_no_model(products, tmp_path):
 @pytest.mark.slow
 def test_a_grid_over_modes(trained, products, tmp_path):
     settings = [*TINY, f"inference.inference_dir={products}", f"output.folder={tmp_path}", "output.run_name=a"]
-    settings += [f"inference.model_file={trained[0]}/runs/first/model.keras", "inference.grid.mode=[whole, io]"]
-    done = run("-m", "cloudmask", "grid", *settings, "inference.grid.tile_size=[128]")
+    settings += [f"inference.model_file={trained[0]}/runs/first/model.keras"]
+    axes = ["--axis", "inference.mode=whole,io", "--axis", "threads=0"]
+    done = run("-m", "cloudmask", "grid", *axes, *settings)
     assert done.returncode == 0, done.stdout
     cells = json.loads((tmp_path / "a" / "grid.json").read_text())
     assert [cell["mode"] for cell in cells] == ["whole", "io"]

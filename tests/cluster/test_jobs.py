@@ -84,7 +84,6 @@ def test_srun_is_told_each_rank_s_cores(cluster):
     ("script", "options"),
     [
         ("pearl.slurm", ("--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1")),
-        ("cori_knl.slurm", SMALL),
         ("kestrel.slurm", SMALL),
         ("archer2_cpu.slurm", ("--nodes=1", "--ntasks-per-node=2", "--cpus-per-task=1")),
     ],

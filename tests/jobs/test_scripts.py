@@ -59,7 +59,7 @@ def test_bsub_s_directives_are_documented_ones():
 
 
 def test_every_site_is_known_by_its_script():
-    assert len(SITES) == 11
+    assert len(SITES) == 10
     assert SITES["perlmutter"] == launch.Site(launch.SITES_FOLDER / "perlmutter.slurm", 1792, 4, 128)
     assert SITES["workstation"] == launch.Site(launch.SITES_FOLDER / "workstation.sh", 1, 0, 0)
 
@@ -182,7 +182,7 @@ def test_a_recipe_s_benchmark_is_said_in_it_not_guessed_from_its_path(tmp_path):
 
 @pytest.mark.slow  # also in tests/cluster
 def test_a_workstation_runs_the_script_itself(tmp_path):
-    arguments = ("--site", "workstation", "--submit", "config/deepcam/demo.yaml", "synthesize.train=2")
+    arguments = ("--site", "workstation", "--submit", "config/deepcam/demo.yaml", "training.seed=2")
     folder = ["data.data_dir_prefix=/nowhere", f"output.folder={tmp_path}"]
     output = run("-m", "common.launch", *arguments, *folder, RANKS="1", FREE_KB="1000", GPUS="0")
     assert output.returncode == 1

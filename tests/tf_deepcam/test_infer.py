@@ -195,8 +195,8 @@ def test_the_benchmark_on_two_ranks(inputs, tmp_path):
 @pytest.mark.slow
 def test_the_grid_names_the_best_and_goes_on_after_a_failure(inputs, tmp_path):
     settings = [f"inference.data_dirs=[{inputs}/float16]", f"output.folder={tmp_path}", "output.run_name=grid"]
-    settings += ["inference.mode=io", "inference.grid.max_inter_threads=[1, 2]", "inference.grid.batch_size=[1]"]
-    output = run("-m", "tf_deepcam", "grid", *settings, "inference.grid.max_intra_threads=[1]")
+    axes = ["--axis", "inference.max_inter_threads=1,2", "--axis", "inference.max_intra_threads=1"]
+    output = run("-m", "tf_deepcam", "grid", *axes, *settings, "inference.mode=io")
     assert output.returncode == 0, output.stdout
     assert "to paste into a config:\ninference:\n  max_inter_threads: " in output.stdout
     cells = json.loads((tmp_path / "grid" / "grid.json").read_text())

@@ -67,7 +67,7 @@ def test_the_line_of_the_file_is_named(tmp_path):
 
 
 def test_optimised_precision_is_nowhere_in_esif():
-    for name in ("training.compress_allreduce=true", "data.stage_dtype=float16", "training.tf32=true"):
+    for name in ("training.compress_allreduce=true", "data.stage_dtype=float16", "training.precision=tf32"):
         with pytest.raises(UserError, match="is fixed at"):
             load("esif_optimized", name)
 

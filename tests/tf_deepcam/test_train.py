@@ -190,7 +190,7 @@ def test_convergence_points_are_mlperf_logging_s():
 
 @pytest.mark.slow
 def test_one_step_of_the_benchmark_s_own_size(tmp_path):
-    sizes = ["synthesize.train=1", "synthesize.validation=1", f"synthesize.folder={tmp_path}/data"]
+    sizes = ["--train", 1, "--validation", 1, "--folder", tmp_path / "data"]
     assert run("-m", "tf_deepcam", "synthesize", *sizes).returncode == 0
     settings = [f"data.data_dir_prefix={tmp_path}/data", f"output.folder={tmp_path}", "output.run_name=full"]
     output = run("-m", "tf_deepcam", "train", *settings, "training.max_epochs=1", "training.target_iou=0", timeout=500)

@@ -17,6 +17,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -25,8 +26,6 @@ from rich.progress import track
 from common.data import hdf5
 from common.data.files import make_folder
 from common.data.random_fields import fractal
-from common.errors import UserError
-from tf_deepcam.config import SynthesizeSettings
 from tf_deepcam.data import samples
 from tf_deepcam.tools import summarize
 
@@ -223,26 +222,47 @@ def write_sample(path: Path, fields: np.ndarray, labels: np.ndarray) -> None:
         file.attrs["source"] = "made up by tf_deepcam.synthesize; not a model output"
 
 
-def main(settings: SynthesizeSettings) -> int:
-    """Write train/, validation/ and stats.h5; files that are there are kept, so a broken-off call can be repeated."""
-    if not settings.folder:
-        raise UserError("synthesize.folder is not set: say where to write, such as synthesize.folder=data/cam5")
-    root = Path(settings.folder).expanduser()
-    started, made, total = time.perf_counter(), 0, settings.train + settings.validation
+class Collection(NamedTuple):
+    """Samples to make.
+
+    height, width: pixels, multiples of 16. events: factor on the number of cyclones and rivers for the area; more for
+    small tiles. seed: sample n depends on (seed, n) only.
+    """
+
+    folder: str
+    train: int = 8
+    validation: int = 2
+    height: int = 768
+    width: int = 1152
+    events: float = 1.0
+    seed: int = 0
+
+
+def main(collection: Collection) -> int:
+    """Write train/, validation/ and stats.h5; files that are there are kept, so an interrupted call can be repeated.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: if a folder or a file cannot be written.
+    """
+    root = Path(collection.folder).expanduser()
+    started, made, total = time.perf_counter(), 0, collection.train + collection.validation
     shares = np.zeros(samples.CLASSES)
     show = sys.stdout.isatty()
     for number in track(range(total), "samples", transient=True) if show else range(total):
-        path = root / ("train" if number < settings.train else "validation") / sample_name(number)
+        path = root / ("train" if number < collection.train else "validation") / sample_name(number)
         if path.exists():
             continue
         make_folder(path.parent)
-        fields, labels = make_sample(settings.seed, number, settings.height, settings.width, settings.events)
+        fields, labels = make_sample(collection.seed, number, collection.height, collection.width, collection.events)
         write_sample(path, fields, labels)
         shares += np.bincount(labels.ravel(), minlength=samples.CLASSES)
         made += 1
     seconds = time.perf_counter() - started
     kept = f", {total - made} were there already" if made < total else ""
-    print(f"{made} samples of {settings.height} x {settings.width} written to {root} in {seconds:.1f} s{kept}")
+    print(f"{made} samples of {collection.height} x {collection.width} written to {root} in {seconds:.1f} s{kept}")
     if made:
         shares /= shares.sum()
         print(f"class shares: background {shares[0]:.2%}, tropical cyclone {shares[1]:.3%}, river {shares[2]:.2%}")

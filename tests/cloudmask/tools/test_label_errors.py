@@ -4,9 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cloudmask.config import DataSettings
 from cloudmask.data import ancillary
-from cloudmask.experiments import SynthesizeSettings
 from cloudmask.tools import label_errors, synthesize
 from cloudmask.tools.label_errors import CIRRUS, HIGH_CLOUD, LOW_CLOUD, flip, suspects
 from cloudmask.tools.made_scenes import make_scene
@@ -79,8 +77,7 @@ def test_nothing_but_the_labels_of_a_scene_changes():
 
 @pytest.mark.parametrize("form", ["dataset", "small", "sen3"])
 def test_every_form_keeps_the_truth_beside_the_labels(tmp_path, form):
-    settings = SynthesizeSettings(scenes=1, folder=str(tmp_path), form=form, label_error=0.2)
-    assert synthesize.main(settings, DataSettings(image_h=96, image_w=120, patch_size=64)) == 0
+    assert synthesize.main(synthesize.Collection(str(tmp_path), 1, form, 0, 0.2, 96, 120)) == 0
     (path,) = (path for path in tmp_path.rglob("S3A*") if path.suffix in (".hdf", ".SEN3"))
     truth = ancillary.read(str(path), (96, 120)).truth
     np.testing.assert_array_equal(truth, make_scene(0, 0, 96, 120).truth[..., 0] > 0)

@@ -7,16 +7,15 @@ import pytest
 from cloudmask import baseline
 from cloudmask.config import DataSettings
 from cloudmask.data import scenes as data
-from cloudmask.experiments import SynthesizeSettings
 from cloudmask.tools import made_scenes, synthesize
 from common.errors import UserError
+from tests.helpers import errors, run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("scenes")
-    settings = SynthesizeSettings(scenes=6, folder=str(path), seed=3)
-    assert synthesize.main(settings, DataSettings(image_h=300, image_w=375, patch_size=64)) == 0
+    assert synthesize.main(synthesize.Collection(str(path), scenes=6, seed=3, height=300, width=375)) == 0
     return path
 
 
@@ -63,8 +62,7 @@ def test_reflectances_grow_without_bound_at_the_terminator():
 
 
 def test_the_small_form_is_what_was_measured(tmp_path):
-    settings = SynthesizeSettings(scenes=1, folder=str(tmp_path), seed=3, form="small")
-    assert synthesize.main(settings, DataSettings(image_h=300, image_w=375, patch_size=64)) == 0
+    assert synthesize.main(synthesize.Collection(str(tmp_path), 1, "small", seed=3, height=300, width=375)) == 0
     (path,) = tmp_path.iterdir()
     with h5py.File(path) as file:
         kinds = {name: item.dtype.str for name, item in file.items()}
@@ -77,12 +75,8 @@ def test_the_small_form_is_what_was_measured(tmp_path):
 def test_products_are_opened_by_xarray(tmp_path, engine):
     """And hold what the same scene's file holds, but for the packing's steps."""
     xarray = pytest.importorskip("xarray")
-    settings, shape = (
-        {"scenes": 1, "folder": str(tmp_path), "seed": 1},
-        DataSettings(image_h=96, image_w=120, patch_size=64),
-    )
     for form in ("sen3", "dataset"):
-        assert synthesize.main(SynthesizeSettings(form=form, **settings), shape) == 0
+        assert synthesize.main(synthesize.Collection(str(tmp_path), 1, form, seed=1, height=96, width=120)) == 0
     (product,) = tmp_path.glob("*.SEN3")
     (scene,) = tmp_path.rglob("*.hdf")
     with h5py.File(scene) as file:
@@ -96,6 +90,7 @@ def test_products_are_opened_by_xarray(tmp_path, engine):
     for path in product.iterdir():
         with xarray.open_dataset(path, engine=engine) as opened:
             opened.load()
+    shape = DataSettings(image_h=96, image_w=120, patch_size=64)
     read, direct = (data.read_scene(str(path), shape) for path in (scene, product))
     np.testing.assert_allclose(direct.image[..., 6:], read.image[..., 6:], atol=5e-4)
     np.testing.assert_array_equal(direct.cloud, read.cloud)
@@ -116,15 +111,30 @@ def test_a_threshold_cannot_solve_them(folder):
 
 def test_a_second_call_keeps_what_is_there(folder, capsys):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.hdf")}
-    settings = SynthesizeSettings(scenes=6, folder=str(folder), seed=3)
-    synthesize.main(settings, DataSettings(image_h=300, image_w=375, patch_size=64))
+    synthesize.main(synthesize.Collection(str(folder), scenes=6, seed=3, height=300, width=375))
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.hdf")} == before
     assert "6 were there already" in capsys.readouterr().out
 
 
-def test_no_folder_is_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"synthesize\.folder is not set"):
-        synthesize.main(SynthesizeSettings(), DataSettings())
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "--folder is missing: python -m cloudmask synthesize --folder DIR --scenes 16"),
+        (("synthesize.folder=x",), "takes no 'synthesize.folder=x': python -m cloudmask synthesize --folder DIR"),
+        (("--folder", "x", "--scenes", "0"), "argument --scenes: must be at least 1 (found: 0)"),
+        (("--folder", "x", "--label-error", "0.5"), "--label-error: must be at least 0 and below 0.5 (found: 0.5)"),
+        (("--folder", "x", "--form", "sen4"), "argument --form: invalid choice: 'sen4'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(tmp_path, words, message):
+    output = run("-m", "cloudmask", "synthesize", *words, cwd=tmp_path)
+    (line,) = errors(output.stdout)
+    assert message in line
+    assert output.returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be made"):
-        synthesize.main(SynthesizeSettings(folder=str(tmp_path / "file" / "x")), DataSettings())
+        synthesize.main(synthesize.Collection(str(tmp_path / "file" / "x")))

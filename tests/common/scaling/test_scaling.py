@@ -33,23 +33,17 @@ def test_the_mean_of_the_largest_of_normal_numbers():
     assert scaling.expected_maximum(1000) == pytest.approx(3.2414, abs=1e-3)  # Tippett's tables
 
 
-def test_the_backward_pass_hides_all_but_the_last_part():
-    hidden = scaling.predict(Job(1.0, 1e9, LINK, parts=5), 2)
+def test_the_backward_pass_hides_all_but_the_last_of_four_parts():
+    hidden = scaling.predict(Job(1.0, 1e9, LINK), 2)
     assert hidden.allreduce == pytest.approx(0.10002)
-    assert hidden.exposed == pytest.approx(0.10002 / 5)
-    assert (hidden.binds, hidden.efficiency) == ("compute", pytest.approx(1 / (1 + 0.020004)))
-    paused = scaling.predict(Job(1.0, 1e9, LINK, parts=5, cycle=0.02), 2)
+    assert hidden.exposed == pytest.approx(0.10002 / 4)
+    assert (hidden.binds, hidden.efficiency) == ("compute", pytest.approx(1 / (1 + 0.025005)))
+    paused = scaling.predict(Job(1.0, 1e9, LINK, cycle=0.02), 2)
     assert paused.exposed == pytest.approx(hidden.exposed + 0.01)
-    bare = scaling.predict(Job(0.03, 1e9, LINK), 2)
+    bare = scaling.predict(Job(0.03, 1e9, LINK, local_batch=2), 2)
     assert bare.exposed == pytest.approx(0.10002 - 0.02)
     assert bare.binds == "allreduce"
-
-
-def test_a_file_system_that_all_share_binds_from_some_size_on():
-    job = Job(0.1, 0.0, LINK, local_batch=2, sample_bytes=5e7, file_system=1e10)
-    assert [scaling.predict(job, ranks).binds for ranks in (1, 8, 16)] == ["compute", "compute", "input"]
-    assert scaling.predict(job, 16).step == pytest.approx(0.16)
-    assert scaling.predict(job, 16).samples_per_second == pytest.approx(200)
+    assert bare.samples_per_second == pytest.approx(4 / (0.03 + 0.08002))
 
 
 def test_a_link_is_found_from_its_own_times():

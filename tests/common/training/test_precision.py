@@ -11,8 +11,8 @@ from common.training import precision
 from tests.helpers import ROOT, command, environment, errors
 
 
-def settings(name: str = "float32", tf32: bool = False) -> SimpleNamespace:
-    return SimpleNamespace(precision=name, tf32=tf32)
+def settings(name: str = "float32") -> SimpleNamespace:
+    return SimpleNamespace(precision=name)
 
 
 @pytest.fixture
@@ -47,12 +47,13 @@ def test_on_cpus_nothing_is_refused():
     assert precision.refused("training", "mixed_bfloat16", []) is None
 
 
-@pytest.mark.parametrize("tf32", [True, False])
-def test_tf32_is_what_the_setting_says(a_gpu, tf32, capsys):
+@pytest.mark.parametrize(("name", "tf32"), [("tf32", True), ("float32", False)])
+def test_tf32_is_what_the_setting_says(a_gpu, name, tf32, capsys):
     a_gpu(9, 0)
-    precision.apply("training", settings(tf32=tf32))
+    precision.apply("training", settings(name))
     assert tf.config.experimental.tensor_float_32_execution_enabled() is tf32
-    assert ("training.tf32=true" in capsys.readouterr().out) is not tf32
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+    assert ("training.precision=tf32" in capsys.readouterr().out) is not tf32
 
 
 def test_the_hint_is_for_gpus_that_have_tf32():
@@ -61,7 +62,7 @@ def test_the_hint_is_for_gpus_that_have_tf32():
 
 
 def test_in_words():
-    assert precision.in_words(settings(tf32=True)) == "float32 with TF32"
+    assert precision.in_words(settings("tf32")) == "float32 with TF32"
 
 
 UNEQUAL = """
@@ -74,7 +75,7 @@ def main():
     distributed.init()
     tf.config.get_visible_devices = lambda kind: ["gpu"]
     tf.config.experimental.get_device_details = lambda gpu: {"compute_capability": (8 - distributed.rank(), 0)}
-    precision.apply("training", SimpleNamespace(precision="mixed_bfloat16", tf32=False))
+    precision.apply("training", SimpleNamespace(precision="mixed_bfloat16"))
     return 0
 run_program(main)
 """

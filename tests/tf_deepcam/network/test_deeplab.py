@@ -9,12 +9,11 @@ import tensorflow as tf
 from common import keras_files
 from common.errors import UserError
 from common.optim import optimizers
-from common.optim.optimizers import OptimizerSettings
 from common.optim.schedules import ScheduleSettings
 from tests.helpers import GOLDEN, run
 from tests.versions import ON_2_12, OWN_KERAS_FILES
 from tf_deepcam import losses
-from tf_deepcam.config import ModelSettings
+from tf_deepcam.config import DeepcamOptimizerSettings, ModelSettings
 from tf_deepcam.network import deeplab, trained, weights
 
 SEED = 2018
@@ -147,7 +146,7 @@ def test_a_file_that_was_saved_before_the_code_was_moved_still_loads(name):
     assert found.get_layer("xception_features.conv3.pointwise").filters == 80  # width 0.05
 
 
-SETTINGS = {"optimizer_betas": (0.9, 0.999), "eps": 1e-6, "eps_form": "pytorch", "weight_decay": 0.01}
+SETTINGS = {"optimizer_betas": (0.9, 0.999), "eps": 1e-6, "weight_decay": 0.01}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +156,7 @@ SETTINGS = {"optimizer_betas": (0.9, 0.999), "eps": 1e-6, "eps_form": "pytorch",
 def test_five_steps_of_each_optimizer(golden, network, name, start_lr, max_grad_norm):
     image, labels = map(tf.constant, golden_input("input-train", 2, 96, 144))
     before = network.get_weights()
-    settings = OptimizerSettings(optimizer=name, start_lr=start_lr, max_grad_norm=max_grad_norm, **SETTINGS)
+    settings = DeepcamOptimizerSettings(optimizer=name, start_lr=start_lr, max_grad_norm=max_grad_norm, **SETTINGS)
     optimizer = optimizers.build(settings, ScheduleSettings())
     found = {"train_loss": [], "grad_norm": [], "param_norm": []}
     for _ in range(5):

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.optim import optimizers
-from common.optim.settings import OptimizerSettings, ScheduleSettings
+from common.optim.settings import ScheduleSettings
 from tests.helpers import GOLDEN
+from tf_deepcam.config import DeepcamOptimizerSettings
 from tf_deepcam.network import deeplab, reference_checkpoint
 from tf_deepcam.network.reference_checkpoint import Pace, Position
 
@@ -25,8 +26,8 @@ def small(seed: int) -> tf.keras.Model:
     return deeplab.deeplab(width=0.05, middle_blocks=1)
 
 
-def chosen(name: str) -> OptimizerSettings:
-    return OptimizerSettings(optimizer=name, start_lr=RATE, weight_decay=0.1, eps_form="pytorch", max_grad_norm=0)
+def chosen(name: str) -> DeepcamOptimizerSettings:
+    return DeepcamOptimizerSettings(optimizer=name, start_lr=RATE, eps=1e-7, weight_decay=0.1, max_grad_norm=0)
 
 
 def built(network: tf.keras.Model, name: str, scale_loss: bool = False):

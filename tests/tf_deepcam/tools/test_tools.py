@@ -106,9 +106,9 @@ def test_cyclones_are_warm_low_and_windy_and_rivers_are_moist():
 
 
 def test_synthesize_writes_the_real_format(tmp_path):
-    settings = [f"synthesize.folder={tmp_path}", "synthesize.train=2", "synthesize.validation=1"]
+    options = ["--folder", tmp_path, "--train", 2, "--validation", 1, "--height", 48, "--width", 80]
     for _ in range(2):
-        output = run("-m", "tf_deepcam", "synthesize", *settings, "synthesize.height=48", "synthesize.width=80")
+        output = run("-m", "tf_deepcam", "synthesize", *options)
         assert output.returncode == 0, output.stdout
     assert "0 samples" in output.stdout
     with h5py.File(tmp_path / "train" / "data-2000-01-01-00-1.h5") as file:
@@ -116,3 +116,19 @@ def test_synthesize_writes_the_real_format(tmp_path):
         assert file["climate/labels_0"].shape == (48, 80)
         assert list(file["climate"].attrs["channels"])[:2] == ["TMQ", "U850"]
     assert data.find_stats(str(tmp_path)) == tmp_path / "stats.h5"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("synthesize.train=2",), "takes no 'synthesize.train=2': python -m tf_deepcam synthesize --folder DIR"),
+        (("--folder", "x", "--height", "50"), "--height: must be at least 16, a multiple of 16 (found: 50)"),
+        (("--folder", "x", "--seed", "three"), "argument --seed: invalid whole number value: 'three'"),
+        (("--folder", "x", "--events", "nan"), "argument --events: must be above 0 (found: nan)"),
+    ],
+)
+def test_a_mistake_of_synthesize_is_one_line(tmp_path, words, message):
+    output = run("-m", "tf_deepcam", "synthesize", *words, cwd=tmp_path)
+    (line,) = errors(output.stdout)
+    assert message in line
+    assert list(tmp_path.iterdir()) == []

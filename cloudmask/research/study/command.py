@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
-from cloudmask.config import Config
 from cloudmask.network import networks
-from cloudmask.study import figures, results, speed
-from cloudmask.study.runs import make_scenes, run_steps
+from cloudmask.research.config import ResearchConfig
+from cloudmask.research.study import figures, results, speed
+from cloudmask.research.study.runs import make_scenes, run_steps
 from common import distributed
 from common.errors import UserError
 from common.report.tables import markdown, show
 
 
-def main(config: Config) -> int:
+def main(config: ResearchConfig) -> int:
     """All of a study; to be called again after it was stopped. Raises UserError if any run failed, when all is done."""
     for name in config.study.networks:
         networks.find(name)
-    if not config.synthesize.folder:
-        raise UserError("synthesize.folder is not set: say where the study's scenes go")
+    if not config.study.scenes_folder:
+        raise UserError("study.scenes_folder is not set: say where the study's scenes go")
     folder = Path(config.output.folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     make_scenes(config)

@@ -1,4 +1,4 @@
-"""Cold or bright is cloud: the rule that names clusters and teaches a network, in place of labels.
+"""Cold or bright is cloud: the rule that teaches a network in place of labels.
 
 Clouds are colder than the ground below them (S8, 10.85 micrometres) or brighter (S1, 0.55); snow is bright too, but
 dark at 1.61 micrometres (S5), where water clouds are not. It is wrong where it is known to be: low cloud by night, cold
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cloudmask.data.normalize import KELVIN_SCALE, REFLECTANCES, kelvin_of, reflectance_of
-from cloudmask.experiments import ClusterSettings
+from cloudmask.research.config import ClusterSettings
 
 _S1, _S5, _S8 = 0, 4, 7  # channels
 

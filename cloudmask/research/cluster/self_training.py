@@ -12,9 +12,9 @@ from typing import Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from cloudmask.cluster.rule import judge
-from cloudmask.config import Config
 from cloudmask.network import networks
+from cloudmask.research.cluster.rule import judge
+from cloudmask.research.config import ResearchConfig
 from cloudmask.task import objective
 from common.inference import forward
 from common.optim import optimizers
@@ -31,7 +31,9 @@ class Lesson(NamedTuple):
     weight: np.ndarray
 
 
-def train(images: np.ndarray, measured: np.ndarray, config: Config, say: Callable[[str], None]) -> tf.keras.Model:
+def train(
+    images: np.ndarray, measured: np.ndarray, config: ResearchConfig, say: Callable[[str], None]
+) -> tf.keras.Model:
     """The last round's network. images: [n, size, size, 9] normalised patches; measured: [n, size, size, 1] uint8."""
     settings = config.cluster
     tf.keras.utils.set_random_seed(settings.seed)
@@ -47,7 +49,7 @@ def train(images: np.ndarray, measured: np.ndarray, config: Config, say: Callabl
     return network
 
 
-def _round(lesson: Lesson, config: Config) -> tuple[tf.keras.Model, float]:
+def _round(lesson: Lesson, config: ResearchConfig) -> tuple[tf.keras.Model, float]:
     """A network drawn anew and trained, and the loss of its last update."""
     settings, batch = config.cluster, config.training.local_batch_size
     network = networks.find(settings.network).build(config.model.model_copy(update={"network": settings.network}))

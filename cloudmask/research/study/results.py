@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
-from cloudmask.config import Config
-from cloudmask.study.plan import Trial, steps
-from cloudmask.study.runs import inference_of
-from cloudmask.study.speed import Cost
+from cloudmask.research.config import ResearchConfig
+from cloudmask.research.study.plan import Trial, steps
+from cloudmask.research.study.runs import inference_of
+from cloudmask.research.study.speed import Cost
 from common.report.tables import table
 
 
@@ -45,7 +45,7 @@ class Spread(NamedTuple):
         return f"{self.mean:.4f}" if np.isnan(self.deviation) else f"{self.mean:.4f} ± {self.deviation:.4f}"
 
 
-def gather(config: Config) -> list[Result]:
+def gather(config: ResearchConfig) -> list[Result]:
     """Of the steps that are done."""
     folder, found = Path(config.output.folder).expanduser(), []
     for step in steps(config):
@@ -67,7 +67,7 @@ def spread(results: list[Result], value: str, **which: object) -> Spread:
     return Spread.of([getattr(result, value) for result in results if fits(result)])
 
 
-def losses_table(config: Config, results: list[Result], value: str, title: str) -> Table:
+def losses_table(config: ResearchConfig, results: list[Result], value: str, title: str) -> Table:
     """A row for each network and loss, a column for each label error."""
     study = config.study
     made = table(title, "network", "loss", *(f"{100 * error:g} % of\nlabels wrong" for error in study.label_errors))
@@ -86,7 +86,7 @@ def losses_table(config: Config, results: list[Result], value: str, title: str) 
     return made
 
 
-def networks_table(config: Config, results: list[Result], costs: list[Cost]) -> Table:
+def networks_table(config: ResearchConfig, results: list[Result], costs: list[Cost]) -> Table:
     """A row for each network and precision: accuracy against the truth and what it costs."""
     made = table(
         "Networks",
@@ -124,14 +124,14 @@ def networks_table(config: Config, results: list[Result], costs: list[Cost]) -> 
     return made
 
 
-def accuracy_of(config: Config, results: list[Result], cost: Cost) -> Spread:
+def accuracy_of(config: ResearchConfig, results: list[Result], cost: Cost) -> Spread:
     """Against the truth, with the study's first loss and label error."""
     study = config.study
     which = {"network": cost.network, "precision": cost.precision}
     return spread(results, "against_truth", loss=study.losses[0], label_error=study.label_errors[0], **which)
 
 
-def front(config: Config, results: list[Result], costs: list[Cost]) -> list[Cost]:
+def front(config: ResearchConfig, results: list[Result], costs: list[Cost]) -> list[Cost]:
     """The costs that no other beats in both seconds and accuracy, the fastest first."""
     found: list[Cost] = []
     for cost in sorted(costs, key=lambda each: each.seconds):

@@ -10,11 +10,11 @@ import pytest
 from tests.helpers import TINY, command, environment, errors, processes_with, records, run
 
 STUDY = ["study.networks=[pixel]", "training.epochs=1", "inference.pictures=0", "output.tensorboard=false"]
-STUDY += ["synthesize.form=small", "synthesize.scenes=4", "report.saved_model=false", "training.checkpoints=end"]
+STUDY += ["study.form=small", "study.scenes=4", "report.saved_model=false", "training.checkpoints=end"]
 
 
 def arguments(folder, *more: str) -> list:
-    places = [f"synthesize.folder={folder}/scenes", f"output.folder={folder}/study"]
+    places = [f"study.scenes_folder={folder}/scenes", f"output.folder={folder}/study"]
     return ["-m", "cloudmask", "study", *TINY, *STUDY, *places, *more]
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloudmask.config import Config
-from cloudmask.experiments import StudySettings
-from common.config.settings import Settings
+from cloudmask.research.config import ResearchConfig
 
 
 class Trial(NamedTuple):
@@ -34,7 +33,7 @@ class Step(NamedTuple):
         return self.trial.name if self.command == "run" else f"{self.trial.name}-{self.precision}"
 
 
-def trials(config: Config) -> list[Trial]:
+def trials(config: ResearchConfig) -> list[Trial]:
     """By seed first: a study that is looked at half way has one run of everything."""
     study = config.study
     return [
@@ -45,26 +44,25 @@ def trials(config: Config) -> list[Trial]:
     ]
 
 
-def steps(config: Config) -> list[Step]:
+def steps(config: ResearchConfig) -> list[Step]:
     """All trainings, then what is scored in further precisions."""
     first, *others = config.study.precisions
     found = [Step(trial, "run", first) for trial in trials(config)]
     return found + [Step(trial, "infer", precision) for precision in others for trial in trials(config)]
 
 
-def scenes_folder(config: Config, label_error: float) -> Path:
+def scenes_folder(config: ResearchConfig, label_error: float) -> Path:
     """Where the scenes whose labels err at this rate lie."""
-    return Path(config.synthesize.folder).expanduser() / f"error{100 * label_error:g}"
+    return Path(config.study.scenes_folder).expanduser() / f"error{100 * label_error:g}"
 
 
-def overrides(config: Config, step: Step, threads: int) -> dict[str, object]:
+def overrides(config: ResearchConfig, step: Step, threads: int) -> dict[str, object]:
     """What a step's settings have other than the study's, by full name."""
     trial, folder = step.trial, Path(config.output.folder).expanduser()
     values: dict[str, object] = {
         "model.network": trial.network,
         "loss.loss": trial.loss,
         "training.seed": trial.seed,
-        "synthesize.label_error": trial.label_error,
         "data.train_dir": str(scenes_folder(config, trial.label_error)),
         "inference.only_held_out": True,
         "inference.precision": step.precision,
@@ -76,13 +74,15 @@ def overrides(config: Config, step: Step, threads: int) -> dict[str, object]:
     return values
 
 
-def settings_of(config: Config, values: dict[str, object]) -> Settings:
-    """The settings with these in place of their own."""
+def settings_of(config: ResearchConfig, values: dict[str, object]) -> Config:
+    """Return the benchmark's settings with these in place of the study's own.
+
+    A run does not know what else its study tries: networks, losses and seeds can be added to it later.
+    """
     sections: dict[str, dict] = {}
     top: dict[str, object] = {}
     for name, value in values.items():
         section, _, key = name.rpartition(".")
         (sections.setdefault(section, {}) if section else top)[key] = value
     changed = {name: getattr(config, name).model_copy(update=update) for name, update in sections.items()}
-    # A run does not know what else its study tries: networks, losses and seeds can be added to it later.
-    return config.model_copy(update={**changed, **top, "study": StudySettings()})
+    return Config(**{name: getattr(config, name) for name in Config.model_fields} | changed | top)

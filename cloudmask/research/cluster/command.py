@@ -1,21 +1,21 @@
-"""The command: fit both methods on the training scenes without a look at their labels, then score on those held out."""
+"""Train a network without a look at labels; score it, and the rule that taught it, on the scenes held out."""
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
 from cloudmask import baseline, records
-from cloudmask.cluster import figures, kmeans, rule, self_training
-from cloudmask.config import Config
 from cloudmask.data import ancillary
 from cloudmask.data.patches import read_patches
 from cloudmask.data.scenes import Scene, list_scenes, read_scene, split
 from cloudmask.network import networks
 from cloudmask.network.tiling import Tiling
+from cloudmask.research.cluster import figures, rule, self_training
+from cloudmask.research.config import ResearchConfig
 from cloudmask.scores import BinaryCounts
 from common import distributed
 from common.data.files import DataFile
@@ -28,31 +28,27 @@ _MOST_SCENES = 16  # that are learned from: their patches are held in memory, 47
 LABELS, TRUTH = "labels", "truth"
 
 
-class Methods(NamedTuple):
-    """masks: by name, from a scene to its mask [H, W] bool. clusters: of the pictures."""
-
-    masks: dict[str, Callable[[Scene], np.ndarray]]
-    clusters: kmeans.Clusters
+Masks = dict[str, Callable[[Scene], np.ndarray]]  # by name, from a scene to its mask [H, W] bool
 
 
-def main(config: Config, session: Session) -> None:
+def main(config: ResearchConfig, session: Session) -> None:
     """Raises UserError on bad data, or on more than one rank."""
     if distributed.size() > 1:
         raise UserError("cluster runs on one rank: start it without horovodrun", on_all_ranks=True)
     scenes = split(list_scenes(config.data.train_dir, config.data.max_scenes), config.data)
-    methods = _fit(config, scenes.training, session)
+    methods = _fit(config, scenes.training, session.run.say)
     counts: dict[tuple[str, str], BinaryCounts] = defaultdict(BinaryCounts)
     for number, file in enumerate(scenes.held_out, 1):
         scene = read_scene(file.path, config.data, _tiling(config).padding)
         beside = ancillary.read(file.path, scene.measured.shape)
-        masks = {name: mask(scene) for name, mask in methods.masks.items()}
+        masks = {name: mask(scene) for name, mask in methods.items()}
         if beside.summary is not None:
             masks["operational mask"] = beside.summary
         _count(counts, masks, scene, beside.truth)
         if number <= config.inference.pictures:
             (session.run / "pictures").mkdir(exist_ok=True)
-            target = session.run / "pictures" / f"{Path(file.name).stem}-clusters.png"
-            figures.draw(_inner(config, scene), methods.clusters, masks, beside.truth, target)
+            target = session.run / "pictures" / f"{Path(file.name).stem}-without-labels.png"
+            figures.draw(_inner(config, scene), masks, beside.truth, target)
         session.run.say(f"  {number} of {len(scenes.held_out)} scenes scored")
     made = _table(counts, len(scenes.held_out))
     show(made)
@@ -60,51 +56,43 @@ def main(config: Config, session: Session) -> None:
     scores: dict[str, dict] = defaultdict(dict)
     for (name, judge), count in counts.items():
         scores[name][judge] = count.scores()
-    session.run.record(records.Cluster(scores, int(methods.clusters.cloud.sum())))
+    session.run.record(records.Cluster(scores))
 
 
-def _fit(config: Config, scenes: list[DataFile], session: Session) -> Methods:
-    """Both on at most 16 scenes. The threshold, which is fitted on labels, and a trained network stand beside them."""
-    say, settings = session.run.say, config.cluster
-    chosen = scenes[:_MOST_SCENES]
-    images, measured, pixels = [], [], []
-    rng = np.random.default_rng(settings.seed)
-    for file in chosen:
+def _fit(config: ResearchConfig, scenes: list[DataFile], say: Callable[[str], None]) -> Masks:
+    """Self-training on at most 16 scenes. The threshold, fitted on labels, and a trained network stand beside it."""
+    images, measured = [], []
+    for file in scenes[:_MOST_SCENES]:
         patches, _, seen = read_patches(file.path, config.data)
-        known = np.concatenate([kmeans.features(patch)[seen[n, ..., 0] > 0] for n, patch in enumerate(patches)])
-        pixels.append(known[rng.permutation(len(known))[: settings.pixels // len(chosen)]])
         images.append(patches)
         measured.append(seen)
-    say(f"clusters: {settings.clusters} of {sum(map(len, pixels))} pixels of {len(chosen)} scenes, no label looked at")
-    clusters = kmeans.fit(np.concatenate(pixels), settings)
-    say(f"clusters: {int(clusters.cloud.sum())} of {settings.clusters} are cold or bright, that is cloud")
+    say(f"self-training on {len(images)} scenes, no label looked at")
     taught = self_training.train(np.concatenate(images), np.concatenate(measured), config, say)
     fitted = baseline.fit(scenes, config.data, say)
-    masks = {
-        "k-means": lambda scene: clusters.cloud[clusters.of(_inner(config, scene))],
+    masks: Masks = {
         "self-training": _network(config, taught),
-        "cold or bright": lambda scene: rule.judge(_inner(config, scene), settings).cloud,
+        "cold or bright": lambda scene: rule.judge(_inner(config, scene), config.cluster).cloud,
         "threshold baseline": lambda scene: fitted.is_cloud(_inner(config, scene)),
     }
     if config.inference.model_file:
         network = networks.load(config.model, config.inference.model_file)
         masks["network"] = _network(config, network)
-    return Methods(masks, clusters)
+    return masks
 
 
-def _tiling(config: Config) -> Tiling:
+def _tiling(config: ResearchConfig) -> Tiling:
     """Whole pooling cells for the reference do for every network: the others' are as large or smaller."""
     return Tiling.of(config.data, config.inference, networks.find("reference"))
 
 
-def _inner(config: Config, scene: Scene) -> np.ndarray:
+def _inner(config: ResearchConfig, scene: Scene) -> np.ndarray:
     """[H, W, 9], the scene without its padding."""
     above, _, left, _ = _tiling(config).padding
     height, width = scene.measured.shape
     return scene.image[0, above : above + height, left : left + width]
 
 
-def _network(config: Config, network: tf.keras.Model) -> Callable[[Scene], np.ndarray]:
+def _network(config: ResearchConfig, network: tf.keras.Model) -> Callable[[Scene], np.ndarray]:
     compiled = frozen(network)
     return lambda scene: _tiling(config).mask(compiled, scene.image) > config.inference.threshold
 
@@ -133,6 +121,6 @@ def _table(counts: dict[tuple[str, str], BinaryCounts], scenes: int) -> Table:
         made.add_row(name, *cells)
     made.caption = (
         f"Measured pixels of {scenes} scenes held out. The threshold baseline is fitted on labels, as is the network; "
-        "k-means, self-training and the rule, cold or bright, have seen none."
+        "self-training and the rule, cold or bright, have seen none."
     )
     return made

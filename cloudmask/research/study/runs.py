@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Optional
 
-from cloudmask.config import Config
-from cloudmask.study.plan import Step, overrides, scenes_folder, settings_of, steps
+from cloudmask.research.config import ResearchConfig
+from cloudmask.research.study.plan import Step, overrides, scenes_folder, settings_of, steps
 from cloudmask.tools import synthesize
 from common.errors import UserError
 from common.processes import Job, run_all
@@ -18,12 +18,12 @@ from common.runs.folder import check_settings
 from common.runs.records import read_records
 
 
-def make_scenes(config: Config) -> None:
+def make_scenes(config: ResearchConfig) -> None:
     """Scenes of each label error, the same but for their labels; those that are there are kept. Raises UserError."""
     for error in config.study.label_errors:
+        study, size = config.study, (config.data.image_h, config.data.image_w)
         folder = str(scenes_folder(config, error))
-        update = {"folder": folder, "label_error": error}
-        synthesize.main(config.synthesize.model_copy(update=update), config.data)
+        synthesize.main(synthesize.Collection(folder, study.scenes, study.form, study.scenes_seed, error, *size))
 
 
 def inference_of(folder: Path) -> Optional[dict]:
@@ -34,7 +34,7 @@ def inference_of(folder: Path) -> Optional[dict]:
     return found[-1] if found else None
 
 
-def run_steps(config: Config) -> list[str]:
+def run_steps(config: ResearchConfig) -> list[str]:
     """Do what is not done yet; the names of the steps that failed.
 
     Raises UserError if a run in the folder was made with other settings than are asked for now.
@@ -62,7 +62,7 @@ def run_steps(config: Config) -> list[str]:
     return failed
 
 
-def _done(config: Config, step: Step, threads: int) -> bool:
+def _done(config: ResearchConfig, step: Step, threads: int) -> bool:
     folder = Path(config.output.folder).expanduser() / step.name
     if inference_of(folder) is None:
         return False
@@ -71,7 +71,7 @@ def _done(config: Config, step: Step, threads: int) -> bool:
     return True
 
 
-def _job(config: Config, step: Step, threads: int) -> Job:
+def _job(config: ResearchConfig, step: Step, threads: int) -> Job:
     """With the whole of the study's settings in a file beside its log. Makes room for a run that was broken off before
     it could be gone on with."""
     folder = Path(config.output.folder).expanduser()

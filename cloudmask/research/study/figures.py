@@ -9,14 +9,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from cloudmask.config import Config
-from cloudmask.study.results import Result, accuracy_of, front, spread
-from cloudmask.study.speed import Cost
+from cloudmask.research.config import ResearchConfig
+from cloudmask.research.study.results import Result, accuracy_of, front, spread
+from cloudmask.research.study.speed import Cost
 
-_FILL = {"float32": "full", "mixed_bfloat16": "none", "mixed_float16": "bottom"}
+_FILL = {"float32": "full", "tf32": "left", "mixed_bfloat16": "none", "mixed_float16": "bottom"}
 
 
-def draw_losses(config: Config, results: list[Result], target: Path) -> None:
+def draw_losses(config: ResearchConfig, results: list[Result], target: Path) -> None:
     """A panel for each network: accuracy against the truth over the labels' error, a line for each loss."""
     study = config.study
     count = len(study.networks)
@@ -42,7 +42,7 @@ def draw_losses(config: Config, results: list[Result], target: Path) -> None:
     plt.close(figure)
 
 
-def draw_networks(config: Config, results: list[Result], costs: list[Cost], target: Path) -> None:
+def draw_networks(config: ResearchConfig, results: list[Result], costs: list[Cost], target: Path) -> None:
     """Accuracy against the truth over seconds a scene, and the front of those that no other beats."""
     figure, axis = plt.subplots(figsize=(6.8, 4.6), layout="constrained")
     colours = {name: f"C{number}" for number, name in enumerate(config.study.networks)}

@@ -17,6 +17,7 @@ from cloudmask.network import networks
 from cloudmask.network.tiling import Tiling
 from common.inference import frozen
 from common.training.flops import forward_gflop
+from common.training.settings import keras_policy
 
 
 class Cost(NamedTuple):
@@ -47,7 +48,7 @@ def measure(names: tuple[str, ...], precisions: tuple[str, ...], passes: int, st
 def _measure(names: tuple[str, ...], precisions: tuple[str, ...], passes: int) -> list[Cost]:
     built = {}
     for precision in precisions:
-        tf.keras.mixed_precision.set_global_policy(precision)
+        tf.keras.mixed_precision.set_global_policy(keras_policy(precision))
         for name in names:
             built[name, precision] = networks.find(name).build(ModelSettings(network=name))
     tf.keras.mixed_precision.set_global_policy("float32")
@@ -59,6 +60,7 @@ def _measure(names: tuple[str, ...], precisions: tuple[str, ...], passes: int) -
         )
         for key in built:
             image = np.random.default_rng(0).random((1, *_shape(key[0]), CHANNELS), np.float32)
+            tf.config.experimental.enable_tensor_float_32_execution(key[1] == "tf32")
             started = time.perf_counter()
             np.asarray(compiled[key](image))
             seconds[key].append(time.perf_counter() - started)

@@ -1,0 +1,1 @@
+"""What goes beyond the benchmark: networks and losses compared, and masks without labels."""
