@@ -13,7 +13,7 @@ from common.program import run_program
 from common.training.settings import TrainingSettings
 from common.training.step import TrainingStep
 from tf_deepcam.config import LossSettings
-from tf_deepcam.network.convolutions import Convolution, Deconvolution
+from tf_deepcam.network.layers import Convolution, Deconvolution
 from tf_deepcam.network.normalization import GroupBatchNormalization
 from tf_deepcam.task import objective
 

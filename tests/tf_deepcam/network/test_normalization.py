@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.helpers import errors, run
+from tf_deepcam.network.kernels import ONEDNN, PLAIN, Kernels
 from tf_deepcam.network.normalization import BatchNormalization
 
 PROGRAM = Path(__file__).with_name("batchnorm.py")
@@ -63,7 +64,7 @@ def with_weights(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
 @pytest.mark.parametrize(("policy", "last_bit"), [("mixed_bfloat16", 2**-7), ("mixed_float16", 2**-10)])
 def test_with_channels_filled_up_it_is_keras_own_layer(policy, last_bit, training, trainable):
     options = {"momentum": 0.9, "epsilon": 1e-5}
-    own = with_weights(BatchNormalization(dtype=policy, **options))
+    own = with_weights(BatchNormalization(kernels=ONEDNN, dtype=policy, **options))
     plain = with_weights(tf.keras.layers.BatchNormalization(**options))
     half = tf.as_dtype(own.compute_dtype)
     inputs = tf.cast(tf.random.stateless_normal((2, 6, 5, 24), (1, 0), 2.0, 3.0), half)
@@ -87,15 +88,14 @@ def test_with_channels_filled_up_it_is_keras_own_layer(policy, last_bit, trainin
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-def test_channels_are_filled_up_only_for_cpus_in_half_precision(monkeypatch):
-    def paddings(policy: str, channels: int, gpu: bool) -> int:
-        monkeypatch.setattr("common.distributed.devices.on_gpu", lambda: gpu)
-        layer = BatchNormalization(dtype=policy)
+def test_channels_are_filled_up_only_by_onednn_in_half_precision():
+    def paddings(policy: str, channels: int, kernels: Kernels) -> int:
+        layer = BatchNormalization(kernels=kernels, dtype=policy)
         function = tf.function(lambda x: layer(x, training=True), autograph=False)
         graph = function.get_concrete_function(tf.TensorSpec((1, 4, 4, channels), layer.compute_dtype)).graph
         return sum(operation.type.startswith("Pad") for operation in graph.get_operations())
 
-    assert paddings("mixed_bfloat16", 24, gpu=False) == 5  # values, scale, offset, two moving statistics
-    assert paddings("mixed_bfloat16", 24, gpu=True) == 0
-    assert paddings("mixed_bfloat16", 32, gpu=False) == 0
-    assert paddings("float32", 24, gpu=False) == 0
+    assert paddings("mixed_bfloat16", 24, ONEDNN) == 5  # values, scale, offset, two moving statistics
+    assert paddings("mixed_bfloat16", 24, PLAIN) == 0
+    assert paddings("mixed_bfloat16", 32, ONEDNN) == 0
+    assert paddings("float32", 24, ONEDNN) == 0
