@@ -50,11 +50,26 @@ class GroupBatchNormalization(tf.keras.layers.BatchNormalization):
     def __init__(self, **options):
         super().__init__(fused=False, **options)
 
-    def _calculate_mean_and_var(self, inputs, reduction_axes, keep_dims, mask=None):
-        inputs = tf.cast(inputs, tf.float32)
-        sums = tf.stack([tf.reduce_mean(inputs, reduction_axes), tf.reduce_mean(tf.square(inputs), reduction_axes)])
-        mean, mean_of_squares = tf.unstack(distributed.average_over_group(sums))
-        variance = tf.maximum(mean_of_squares - tf.square(mean), 0.0)
-        if keep_dims:
-            mean, variance = (tf.reshape(value, [1] * (inputs.shape.rank - 1) + [-1]) for value in (mean, variance))
-        return mean, variance
+    def call(self, inputs, training=None):
+        if not (training and self.trainable):
+            return super().call(inputs, training=training)
+        values = tf.cast(inputs, tf.float32)
+        mean, variance = _group_moments(values)
+        count = tf.cast(tf.size(values) // values.shape[-1] * distributed.group_ranks(), tf.float32)
+        self._move(self.moving_mean, mean)
+        # Over n - 1 of the whole group's values, as one rank with all of them keeps it.
+        self._move(self.moving_variance, variance * (count / tf.maximum(count - 1.0, 1.0)))
+        outputs = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.epsilon)
+        return tf.cast(outputs, inputs.dtype)
+
+    def _move(self, average: tf.Variable, value: tf.Tensor) -> None:
+        self.add_update(lambda: average.assign_sub((average - value) * (1.0 - self.momentum)))
+
+
+def _group_moments(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance of each channel over the group's [batch, height, width, channels] float32; over n, as what
+    normalises a batch."""
+    axes = list(range(values.shape.rank - 1))
+    sums = tf.stack([tf.reduce_mean(values, axes), tf.reduce_mean(tf.square(values), axes)])
+    mean, mean_of_squares = tf.unstack(distributed.average_over_group(sums))
+    return mean, tf.maximum(mean_of_squares - tf.square(mean), 0.0)
