@@ -23,7 +23,7 @@ def small_network() -> tf.keras.Model:
     inputs = tf.keras.layers.Input((None, None, 16))
     x = tf.keras.layers.ReLU()(GroupBatchNormalization(name="bn1")(Convolution(16, name="conv1")(inputs)))
     x = tf.keras.layers.Add()([GroupBatchNormalization(name="bn2")(Convolution(16, name="conv2")(x)), inputs])
-    return tf.keras.Model(inputs, Deconvolution(3, name="deconv")(x))
+    return tf.keras.Model(inputs, Deconvolution(3, name="deconv", dtype="float32")(x))
 
 
 def main() -> int:
