@@ -75,11 +75,6 @@ class DataSettings(CacheSettings):
 
 class ModelSettings(Settings):
     network: str = Field("reference", description="a network of cloudmask.network.networks: reference | narrow | pixel")
-    decoder: Literal["transposed", "layers"] = Field(
-        "transposed",
-        description="how up-sampling, concatenation and convolution are computed: as one transposed convolution, or "
-        "in the reference's layers, equal to them to the last bit",
-    )
 
 
 class LossSettings(Settings):
@@ -167,16 +162,6 @@ class Config(Recipe):
     threads: int = Field(
         0, ge=0, le=4096, description="compute threads per rank; 0 shares the node's cores out over its ranks"
     )
-
-    @model_validator(mode="after")
-    def _training_knows_the_decoder(self):
-        if self.training.xla and self.model.decoder == "layers":
-            why = "has an up-sampling whose gradient XLA does not know (training.xla): take transposed"
-            raise refusal("model.decoder", why, self.model.decoder)
-        if self.training.recompute and self.model.decoder == "transposed":
-            why = "is not made of layers, of which training.recompute computes some twice: take layers"
-            raise refusal("model.decoder", why, self.model.decoder)
-        return self
 
     @model_validator(mode="after")
     def _another_network_is_open(self):

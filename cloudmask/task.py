@@ -57,7 +57,7 @@ def training_data(config: Config, sizes: BatchSizes, threads: int) -> TrainingDa
 
 def make_task(config: Config, data: TrainingData, threads: int) -> Task:
     """The network is drawn anew from the seed."""
-    network = networks.find(config.model.network).build(config.model)
+    network = networks.find(config.model.network).build(layered=config.training.recompute)
     compiled = forward(network, xla=config.training.xla)
     only_measured = config.data.missing == "mask"
     return Task(

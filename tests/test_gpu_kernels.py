@@ -10,7 +10,6 @@ from tensorflow.python.framework.kernels import get_registered_kernels_for_op
 
 from cloudmask import task as cloudmask_task
 from cloudmask.network.unet import unet
-from common.distributed import devices
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.training.settings import TrainingSettings
@@ -18,6 +17,7 @@ from common.training.step import TrainingStep
 from tf_deepcam import task as deepcam_task
 from tf_deepcam.config import LossSettings
 from tf_deepcam.network import deeplab
+from tf_deepcam.network.kernels import PLAIN
 
 pytestmark = pytest.mark.skipif(
     all(kernel.device_type != "GPU" for kernel in get_registered_kernels_for_op("Conv2D").kernel),
@@ -27,11 +27,6 @@ pytestmark = pytest.mark.skipif(
 # Without a kernel of their own: placed or inlined before any kernel is looked for; and what only the host does.
 NOT_RUN_ON_A_DEVICE = {"PartitionedCall", "StatefulPartitionedCall", "Placeholder"}
 HOROVOD = {"HorovodAllreduce", "HorovodGroupedAllreduce"}  # GPU kernels in a build with NCCL only
-
-
-@pytest.fixture(autouse=True)
-def _as_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(devices, "on_gpu", lambda: True)
 
 
 class Example(NamedTuple):
@@ -48,7 +43,7 @@ def cloudmask() -> Example:
 
 
 def deepcam() -> Example:
-    network = deeplab.deeplab(16, 3, width=0.05, middle_blocks=1)
+    network = deeplab.deeplab(16, 3, width=0.05, middle_blocks=1, kernels=PLAIN)
     batch = (((2, 32, 48, 16), tf.float32), ((2, 32, 48), tf.uint8))
     return Example(network, deepcam_task.objective(LossSettings()), batch)
 

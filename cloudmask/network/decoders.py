@@ -7,15 +7,16 @@ program has it, which saved files name; and a transposed convolution, which take
 import numpy as np
 import tensorflow as tf
 
+from cloudmask.network.up_sampling import TwiceAsLarge
+
 # Which of a 3 x 3 kernel's rows (columns likewise) make each of the 4 rows of `transposed`'s: input row i gives output
 # rows 2 i - 1 to 2 i + 2, and is met twice by those whose kernel covers both of its copies.
 _ROWS = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
 
 
-def layers(low, skipped, convolution: tf.keras.layers.Conv2D):
-    """As the reference program has it. New layers: for the making of a network, not for its calls."""
-    larger = tf.keras.layers.UpSampling2D(2)(low)
-    return convolution(tf.keras.layers.Concatenate()([larger, skipped]))
+def layers(low, skipped, convolution: tf.keras.layers.Conv2D, larger: type = TwiceAsLarge):
+    """As the reference program has it. New layers: for building a network, not for its calls. larger: up-samples."""
+    return convolution(tf.keras.layers.Concatenate()([larger(size=2)(low), skipped]))
 
 
 def transposed(low: tf.Tensor, skipped: tf.Tensor, convolution: tf.keras.layers.Conv2D) -> tf.Tensor:

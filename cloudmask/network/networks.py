@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
@@ -15,19 +16,25 @@ from common.keras_files import load_weights
 
 @dataclass(frozen=True)
 class Network:
-    """build: makes it, [batch, height, width, 9] to the probability of cloud [batch, height, width, 1] float32.
-    factor: height and width must be multiples of it. receptive_field: pixels that an output pixel may see on each
-    side, rounded up to a multiple of `factor`."""
+    """How a network is built, and what it sees.
 
-    build: Callable[[ModelSettings], tf.keras.Model]
+    Args:
+        build: makes it, [batch, height, width, 9] to the probability of cloud [batch, height, width, 1] float32. With
+            layered=True it computes by its layers one after the other, as training.recompute needs it.
+        factor: height and width must be multiples of it.
+        receptive_field: pixels that an output pixel may see on each side, rounded up to a multiple of `factor`.
+    """
+
+    build: Callable[..., tf.keras.Model]
     factor: int
     receptive_field: int
 
 
 NETWORKS = {
-    "reference": Network(lambda model: unet.unet(model.decoder), unet.FACTOR, unet.RECEPTIVE_FIELD),
-    "narrow": Network(lambda model: unet.unet(model.decoder, unet.NARROW), unet.FACTOR, unet.RECEPTIVE_FIELD),
-    "pixel": Network(lambda _: pixel.pixel(), pixel.FACTOR, pixel.RECEPTIVE_FIELD),
+    "reference": Network(unet.unet, unet.FACTOR, unet.RECEPTIVE_FIELD),
+    "narrow": Network(partial(unet.unet, levels=unet.NARROW), unet.FACTOR, unet.RECEPTIVE_FIELD),
+    # Of layers in any case.
+    "pixel": Network(lambda **_: pixel.pixel(), pixel.FACTOR, pixel.RECEPTIVE_FIELD),
 }
 
 
@@ -49,6 +56,6 @@ def load(settings: ModelSettings, path: str) -> tf.keras.Model:
     place = Path(path).expanduser()
     if not place.exists():
         raise UserError(f"{place}: no such model; train one first, or set inference.model_file", on_all_ranks=True)
-    model = find(settings.network).build(settings)
+    model = find(settings.network).build()
     load_weights(model, place)
     return model

@@ -5,29 +5,45 @@ concatenation up; one sigmoid output, the probability of cloud. Architecture aft
 arXiv:1505.04597, in MLCommons Science's variant. Kernels are drawn from he_normal.
 """
 
-from types import MethodType
+from functools import partial
 from typing import Any, Callable
 
 import tensorflow as tf
 
 from cloudmask.data.scenes import CHANNELS
 from cloudmask.network import decoders
+from cloudmask.network.up_sampling import Savable
 
 FACTOR = 8  # three poolings: height and width must be multiples of this
 # Pixels that an output pixel may see on each side: the convolutions reach 2 * (1 + 2 + 4) going down, 2 * 8 at the
 # bottom and 2 * (4 + 2 + 1) going up, and the pooling cell adds up to 7; 51, rounded up to the pooling grid.
 RECEPTIVE_FIELD = 56
 CHANNELS_OF_LEVELS = (32, 64, 128, 256)
+_NAME = "cloudmask_unet"
 NARROW = (12, 24, 48, 96)  # three eighths of them: a seventh of the work, the same view
 
 Decoder = Callable[[tf.Tensor, tf.Tensor, tf.keras.layers.Conv2D], tf.Tensor]
 
 
-def unet(decoder: str = "transposed", levels: tuple[int, ...] = CHANNELS_OF_LEVELS) -> tf.keras.Model:
+class TransposedUNet(Savable):
+    """A U-Net of layers that computes its steps up as transposed convolutions, of the layers' own arrays."""
+
+    def __init__(self, inputs: tf.Tensor, outputs: tf.Tensor, compute: Callable[[tf.Tensor], tf.Tensor], **options):
+        """compute: the function of the layers, of a batch in their type."""
+        super().__init__(inputs, outputs, **options)
+        self._compute = compute
+
+    def call(self, inputs, training=None, mask=None):  # Keras' signature; training makes no difference here
+        return self._compute(tf.cast(inputs, self.compute_dtype))
+
+
+def unet(*, layered: bool = False, levels: tuple[int, ...] = CHANNELS_OF_LEVELS) -> tf.keras.Model:
     """[batch, height, width, 9] float32, normalised, to [batch, height, width, 1] float32, probability of cloud.
 
-    decoder: layers or transposed, the form of cloudmask.network.decoders in which it computes; it is saved as layers.
-    levels: channels of each; the reference's where nothing else is said.
+    Args:
+        layered: compute by the reference's layers one after the other, equal to them to the last bit, in place of
+            transposed convolutions (cloudmask.network.decoders). The network is saved as layers either way.
+        levels: channels of each; the reference's where nothing else is said.
     """
     down = [(*_two_convolutions(channels), tf.keras.layers.MaxPool2D(2)) for channels in levels[:-1]]
     bottom = _two_convolutions(levels[-1])
@@ -49,14 +65,10 @@ def unet(decoder: str = "transposed", levels: tuple[int, ...] = CHANNELS_OF_LEVE
         return last(x)
 
     inputs = tf.keras.layers.Input((None, None, CHANNELS))
-    network = tf.keras.Model(inputs, connect(inputs, decoders.layers), name="cloudmask_unet")
-
-    def call(self, inputs, training=None, mask=None):  # Keras' signature; training makes no difference here
-        return connect(tf.cast(inputs, self.compute_dtype), decoders.transposed)
-
-    if decoder == "transposed":
-        network.call = MethodType(call, network)
-    return network
+    if layered:
+        return Savable(inputs, connect(inputs, decoders.layers), name=_NAME)
+    as_keras = connect(inputs, partial(decoders.layers, larger=tf.keras.layers.UpSampling2D))
+    return TransposedUNet(inputs, as_keras, partial(connect, decode=decoders.transposed), name=_NAME)
 
 
 def _two_convolutions(channels: int) -> tuple:

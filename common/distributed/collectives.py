@@ -182,3 +182,8 @@ def average_over_ranks(tensors: list, compress: bool = False) -> list:
 def average_over_group(tensor: "tf.Tensor") -> "tf.Tensor":
     """Mean of a tensor over the ranks of this rank's group, differentiable, inside a training step."""
     return tensor if _group is None else _hvd.allreduce(tensor, op=_hvd.Average, process_set=_group)
+
+
+def group_ranks() -> int:
+    """How many ranks average_over_group averages over."""
+    return 1 if _group is None else _group.size()

@@ -35,7 +35,7 @@ class Moments(tf.keras.optimizers.Optimizer):
         larc_coefficient: float = 0.0,
         **options: Any,
     ):
-        """larc_coefficient: LARC's trust coefficient, 0 is no LARC. options: Keras' (global_clipnorm, weight_decay, name)."""
+        """larc_coefficient: of trust, 0 is no LARC. options: Keras' (global_clipnorm, weight_decay, name)."""
         # Where Keras sees a GPU it would compile update_step with XLA anew for each variable.
         fixed = {"name": type(self).__name__, "weight_decay": None, "jit_compile": False}
         super().__init__(**{**fixed, **options})

@@ -75,13 +75,13 @@ def step(precision: str, target: float) -> None:
 def tiling_modes() -> None:
     """One pass against the reference's 63 tiles."""
     start(trains=False)
-    from cloudmask.config import DataSettings, InferenceSettings, ModelSettings
+    from cloudmask.config import DataSettings, InferenceSettings
     from cloudmask.network.networks import NETWORKS
     from cloudmask.network.tiling import Tiling
     from common.inference import frozen
 
     reference = NETWORKS["reference"]
-    network = frozen(drawn(reference.build(ModelSettings())))
+    network = frozen(drawn(reference.build()))
 
     def work(mode: str):
         tiles = Tiling.of(DataSettings(), InferenceSettings(mode=mode), reference)

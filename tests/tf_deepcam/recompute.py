@@ -13,7 +13,7 @@ from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.training.settings import TrainingSettings
 from common.training.step import TrainingStep
 from tf_deepcam.config import LossSettings
-from tf_deepcam.network.convolutions import Convolution, Deconvolution
+from tf_deepcam.network.layers import Convolution, Deconvolution
 from tf_deepcam.network.normalization import GroupBatchNormalization
 from tf_deepcam.task import objective
 
@@ -23,7 +23,7 @@ def small_network() -> tf.keras.Model:
     inputs = tf.keras.layers.Input((None, None, 16))
     x = tf.keras.layers.ReLU()(GroupBatchNormalization(name="bn1")(Convolution(16, name="conv1")(inputs)))
     x = tf.keras.layers.Add()([GroupBatchNormalization(name="bn2")(Convolution(16, name="conv2")(x)), inputs])
-    return tf.keras.Model(inputs, Deconvolution(3, name="deconv")(x))
+    return tf.keras.Model(inputs, Deconvolution(3, name="deconv", dtype="float32")(x))
 
 
 def main() -> int:

@@ -3,7 +3,6 @@
 import pytest
 import tensorflow as tf
 
-from common.distributed import devices
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.training.settings import TrainingSettings
@@ -12,6 +11,7 @@ from tests.graph_on_gpu import has_gpu_kernels, large_in_host_memory
 from tf_deepcam.config import LossSettings
 from tf_deepcam.losses import pixel_loss
 from tf_deepcam.network import deeplab
+from tf_deepcam.network.kernels import PLAIN
 from tf_deepcam.scores import intersection_over_union
 from tf_deepcam.task import objective
 
@@ -27,9 +27,8 @@ def test_the_check_finds_comparisons_of_int32():
     assert large_in_host_memory(function.get_concrete_function(tf.TensorSpec((4, 1024), tf.uint8))) == []
 
 
-def test_the_training_step_keeps_pictures_on_the_gpu(monkeypatch):
-    monkeypatch.setattr(devices, "on_gpu", lambda: True)
-    network = deeplab.deeplab(width=0.05, middle_blocks=0)
+def test_the_training_step_keeps_pictures_on_the_gpu():
+    network = deeplab.deeplab(width=0.05, middle_blocks=0, kernels=PLAIN)
     optimizer = optimizers.build(OptimizerSettings(start_lr=0.1), ScheduleSettings())
     settings = TrainingSettings(gradient_accumulation_frequency=2)
     step = TrainingStep(network, optimizer, objective(LossSettings()), settings)

@@ -1,52 +1,46 @@
-"""Batch normalisation: in the form that TensorFlow computes fastest, and with statistics shared inside groups of ranks.
+"""Batch normalisation: by the form that the kernels have, and with statistics shared inside groups of ranks.
 
 Every rank of a group holds as many samples, so the group's mean is the mean of means, and its variance follows from
 the mean of squares. Groups are `group_size` neighbours by rank number, which are on one node if it divides the ranks
 of a node. Source: MLPerf HPC's DeepCAM reference (batchnorm_group_size); Ioffe and Szegedy, arXiv:1502.03167.
 """
 
+from typing import Union
+
 import tensorflow as tf
 
 from common import distributed
-from common.distributed import devices
-
-_QUICK = 16  # oneDNN's own bfloat16 batch norm takes multiples of so many channels
+from tf_deepcam.network import kernels as forms
+from tf_deepcam.network.kernels import Kernels
 
 
 @tf.keras.utils.register_keras_serializable("tf_deepcam")
 class BatchNormalization(tf.keras.layers.BatchNormalization):
-    """As Keras' layer. On CPUs in half precision its channels are filled up with zeros to a multiple of 16.
-
-    With 728 channels oneDNN's bfloat16 batch norm takes seven times as long as its float32 one, both ways together;
-    filled up, the middle blocks' training step is 1.11 times as fast as with float32 ones and casts around them, and
-    gives the same bits, since both compute in float32 and round at the end (2 cores of an AMD EPYC).
+    """As Keras' layer, by the kernels' own form where they have one.
 
     It has the name of Keras' own because .keras files name a layer's arrays by its class.
     """
 
+    def __init__(self, *, kernels: Union[Kernels, str, None] = None, **options):
+        super().__init__(**options)
+        self.kernels = forms.chosen(kernels)
+
     def call(self, inputs, training=None):
-        missing = -inputs.shape[-1] % _QUICK
-        if not missing or inputs.dtype == tf.float32 or devices.on_gpu():
-            return super().call(inputs, training=training)
-        training = bool(training and self.trainable)
-
-        def filled(values: tf.Tensor, filling: float = 0.0) -> tf.Tensor:
-            return tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[0, missing]], constant_values=filling)
-
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=filled(inputs),
-            scale=filled(self.gamma),
-            offset=filled(self.beta),
-            mean=filled(self.moving_mean),
-            variance=filled(self.moving_variance, 1.0),
-            epsilon=self.epsilon,
-            exponential_avg_factor=1.0 - self.momentum if training else 1.0,
-            is_training=training,
+        updates = bool(training and self.trainable)
+        parameters = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        result = self.kernels.batch_norm(
+            inputs, parameters, epsilon=self.epsilon, momentum=self.momentum, training=updates
         )
-        if training:
-            self.add_update(lambda: self.moving_mean.assign(mean[:-missing]))
-            self.add_update(lambda: self.moving_variance.assign(variance[:-missing]))
-        return tf.slice(outputs, [0] * 4, tf.shape(inputs))
+        if result is None:
+            return super().call(inputs, training=training)
+        outputs, mean, variance = result
+        if updates:
+            self.add_update(lambda: self.moving_mean.assign(mean))
+            self.add_update(lambda: self.moving_variance.assign(variance))
+        return outputs
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "kernels": self.kernels.name}
 
 
 @tf.keras.utils.register_keras_serializable("common")
@@ -56,11 +50,26 @@ class GroupBatchNormalization(tf.keras.layers.BatchNormalization):
     def __init__(self, **options):
         super().__init__(fused=False, **options)
 
-    def _calculate_mean_and_var(self, inputs, reduction_axes, keep_dims, mask=None):
-        inputs = tf.cast(inputs, tf.float32)
-        sums = tf.stack([tf.reduce_mean(inputs, reduction_axes), tf.reduce_mean(tf.square(inputs), reduction_axes)])
-        mean, mean_of_squares = tf.unstack(distributed.average_over_group(sums))
-        variance = tf.maximum(mean_of_squares - tf.square(mean), 0.0)
-        if keep_dims:
-            mean, variance = (tf.reshape(value, [1] * (inputs.shape.rank - 1) + [-1]) for value in (mean, variance))
-        return mean, variance
+    def call(self, inputs, training=None):
+        if not (training and self.trainable):
+            return super().call(inputs, training=training)
+        values = tf.cast(inputs, tf.float32)
+        mean, variance = _group_moments(values)
+        count = tf.cast(tf.size(values) // values.shape[-1] * distributed.group_ranks(), tf.float32)
+        self._move(self.moving_mean, mean)
+        # Over n - 1 of the whole group's values, as one rank with all of them keeps it.
+        self._move(self.moving_variance, variance * (count / tf.maximum(count - 1.0, 1.0)))
+        outputs = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.epsilon)
+        return tf.cast(outputs, inputs.dtype)
+
+    def _move(self, average: tf.Variable, value: tf.Tensor) -> None:
+        self.add_update(lambda: average.assign_sub((average - value) * (1.0 - self.momentum)))
+
+
+def _group_moments(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance of each channel over the group's [batch, height, width, channels] float32; over n, as what
+    normalises a batch."""
+    axes = list(range(values.shape.rank - 1))
+    sums = tf.stack([tf.reduce_mean(values, axes), tf.reduce_mean(tf.square(values), axes)])
+    mean, mean_of_squares = tf.unstack(distributed.average_over_group(sums))
+    return mean, tf.maximum(mean_of_squares - tf.square(mean), 0.0)

@@ -18,8 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError, storage_problem
-from tf_deepcam.network.convolutions import Convolution, Deconvolution, DepthwiseConv2D
-from tf_deepcam.network.deeplab import Affine
+from tf_deepcam.network.layers import Affine, Convolution, Deconvolution, DepthwiseConv2D
 
 # Axes of a Keras kernel in PyTorch's order.
 _TO_TORCH = {

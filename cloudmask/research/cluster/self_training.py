@@ -52,7 +52,7 @@ def train(
 def _round(lesson: Lesson, config: ResearchConfig) -> tuple[tf.keras.Model, float]:
     """A network drawn anew and trained, and the loss of its last update."""
     settings, batch = config.cluster, config.training.local_batch_size
-    network = networks.find(settings.network).build(config.model.model_copy(update={"network": settings.network}))
+    network = networks.find(settings.network).build(layered=config.training.recompute)
     optimizer = optimizers.build(config.optimizer, config.schedule, ranks=1)
     step = TrainingStep(network, optimizer, partial(objective, loss=config.loss), config.training)
     rng = np.random.default_rng(settings.seed)

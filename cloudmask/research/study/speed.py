@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from cloudmask.config import DataSettings, InferenceSettings, ModelSettings
+from cloudmask.config import DataSettings, InferenceSettings
 from cloudmask.data.scenes import CHANNELS
 from cloudmask.network import networks
 from cloudmask.network.tiling import Tiling
@@ -50,7 +50,7 @@ def _measure(names: tuple[str, ...], precisions: tuple[str, ...], passes: int) -
     for precision in precisions:
         tf.keras.mixed_precision.set_global_policy(keras_policy(precision))
         for name in names:
-            built[name, precision] = networks.find(name).build(ModelSettings(network=name))
+            built[name, precision] = networks.find(name).build()
     tf.keras.mixed_precision.set_global_policy("float32")
     compiled = {key: frozen(network) for key, network in built.items()}
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in built}

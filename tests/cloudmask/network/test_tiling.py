@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cloudmask.config import DataSettings, InferenceSettings, ModelSettings
+from cloudmask.config import DataSettings, InferenceSettings
 from cloudmask.data.scenes import read_scene
 from cloudmask.network import tiling
 from cloudmask.network.networks import NETWORKS, Network
@@ -50,7 +50,7 @@ def test_a_scene_s_mask_is_the_reference_s(golden, golden_scene, golden_network,
 @pytest.mark.parametrize(("height", "width", "tile"), [(300, 260, 128), (128, 410, 200)])
 def test_tiles_give_the_whole_scene_s_result(name, height, width, tile):
     tf.keras.utils.set_random_seed(1)  # what rounding comes to depends on the weights
-    network = NETWORKS[name].build(ModelSettings(decoder="layers"))
+    network = NETWORKS[name].build(layered=True)
     tiles, whole = (tiling_of(mode, height, width, tile, NETWORKS[name]) for mode in ("tiles", "whole"))
     top, bottom, left, right = tiles.padding
     image = np.random.default_rng(1).normal(size=(1, height, width, 9)).astype(np.float32)
@@ -60,14 +60,14 @@ def test_tiles_give_the_whole_scene_s_result(name, height, width, tile):
     assert expected.shape == (height, width)
     np.testing.assert_allclose(tiles.mask(compiled, image), expected, rtol=0, atol=2e-6 if ON_2_12 else 1e-6)
     # oneDNN adds up a transposed convolution in an order that depends on the image's size.
-    quick = NETWORKS[name].build(ModelSettings())
+    quick = NETWORKS[name].build()
     quick.set_weights(network.get_weights())
     np.testing.assert_allclose(tiles.mask(forward(quick), image), expected, atol=4e-6)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_pixel_sees_further_than_the_receptive_field(name):
-    network = NETWORKS[name].build(ModelSettings())
+    network = NETWORKS[name].build()
     for weight in network.weights:  # positive kernels: whatever is seen shows
         weight.assign(np.abs(weight) * 0.3 + 1e-3)
     image = np.random.default_rng(2).random((1, 256, 16, 9), dtype=np.float32)

@@ -20,7 +20,7 @@ def small() -> tf.keras.Model:
 
 NETWORKS = {
     "small": (small, (2, 12, 10, 3)),
-    "cloudmask": (lambda: unet("layers"), (2, 16, 24, 9)),
+    "cloudmask": (lambda: unet(layered=True), (2, 16, 24, 9)),
     "deepcam": (lambda: deeplab(width=0.05, middle_blocks=2), (2, 32, 48, 16)),
 }
 

@@ -1,4 +1,4 @@
-"""Run by test_batchnorm.py on 1, 2 and 4 ranks: a grouped batch norm over this rank's part of one batch.
+"""Run by test_normalization.py on 1, 2 and 4 ranks: a grouped batch norm over this rank's part of one batch.
 
 usage: python batchnorm.py GROUP_SIZE OUTPUT.npz
 """
@@ -26,10 +26,17 @@ def main() -> int:
         result = layer(own, training=True)
         loss = tf.reduce_sum(result**3)
     gradient = tape.gradient(loss, own)
-    parts = distributed.gather_objects((result.numpy(), gradient.numpy(), layer.moving_mean.numpy()))
+    statistics = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+    parts = distributed.gather_objects((result.numpy(), gradient.numpy(), *statistics))
     if distributed.is_root():
-        results, gradients, means = zip(*parts)
-        np.savez(output, result=np.concatenate(results), gradient=np.concatenate(gradients), means=np.stack(means))
+        results, gradients, means, variances = zip(*parts)
+        np.savez(
+            output,
+            result=np.concatenate(results),
+            gradient=np.concatenate(gradients),
+            means=np.stack(means),
+            variances=np.stack(variances),
+        )
     return 0
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_deepcam.network import convolutions
+from tf_deepcam.network import layers
+from tf_deepcam.network.kernels import ONEDNN, PLAIN, onednn, plain
 
 
 def draw(shape: tuple, seed: int) -> tf.Tensor:
@@ -29,7 +30,7 @@ def assert_same_gradients(own, plain, inputs: tf.Tensor, kernel, slopes: tf.Tens
 def test_gradients_are_those_of_the_plain_convolution(batch, height, width, rate):
     inputs, kernel = draw((batch, height, width, 5), 1), draw((3, 3, 5, 4), 2)
     slopes = draw((batch, height, width, 4), 3)
-    layer = convolutions.Convolution(4, rate)
+    layer = layers.Convolution(4, rate, kernels=ONEDNN)
     layer.build(inputs.shape)
     layer.kernel.assign(kernel)
     assert_same_gradients(
@@ -40,20 +41,21 @@ def test_gradients_are_those_of_the_plain_convolution(batch, height, width, rate
 @pytest.mark.parametrize("rate", [1, 18])
 def test_gradients_are_the_same_where_height_and_width_are_not_known_beforehand(rate):
     inputs, slopes = draw((2, 12, 24, 5), 1), draw((2, 12, 24, 4), 2)
-    known = convolutions.kernel_gradient(inputs, slopes, rate)
+    known = onednn.kernel_gradient(inputs, slopes, rate)
     unknown = [tf.TensorSpec((2, None, None, channels)) for channels in (5, 4)]
-    function = tf.function(lambda x, y: convolutions.kernel_gradient(x, y, rate), input_signature=unknown)
+    function = tf.function(lambda x, y: onednn.kernel_gradient(x, y, rate), input_signature=unknown)
     np.testing.assert_array_equal(function(inputs, slopes), known)
     inputs, slopes = draw((2, 5, 6, 4), 1), draw((2, 10, 12, 16), 2)
     unknown = [tf.TensorSpec((2, None, None, channels)) for channels in (4, 16)]
-    function = tf.function(convolutions.deconvolution_kernel_gradient, input_signature=unknown)
-    np.testing.assert_array_equal(function(inputs, slopes), convolutions.deconvolution_kernel_gradient(inputs, slopes))
+    function = tf.function(onednn.deconvolution_kernel_gradient, input_signature=unknown)
+    np.testing.assert_array_equal(function(inputs, slopes), onednn.deconvolution_kernel_gradient(inputs, slopes))
 
 
+@pytest.mark.parametrize("kernels", [ONEDNN, PLAIN])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
-def test_a_deconvolution_is_the_definition_s_double_loop(dtype, tolerance):
+def test_a_deconvolution_is_the_definition_s_double_loop(dtype, tolerance, kernels):
     inputs = np.asarray(draw((1, 3, 4, 2), 1))
-    layer = convolutions.Deconvolution(3, dtype=dtype)
+    layer = layers.Deconvolution(3, kernels=kernels, dtype=dtype)
     outputs = layer(inputs)
     kernel = layer.kernel.numpy()  # [3, 3, out, in]
     expected = np.zeros((1, 8, 10, 3), np.float32)  # with the rows and columns that the padding cuts off
@@ -66,30 +68,29 @@ def test_a_deconvolution_is_the_definition_s_double_loop(dtype, tolerance):
 @pytest.mark.parametrize("batch", [1, 2])
 def test_gradients_are_those_of_the_plain_deconvolution(batch):
     inputs, slopes = draw((batch, 5, 6, 4), 1), draw((batch, 10, 12, 16), 2)
-    layer = convolutions.Deconvolution(16)
+    layer = layers.Deconvolution(16, kernels=ONEDNN)
     layer.build(inputs.shape)
-    assert_same_gradients(
-        layer, lambda x: convolutions._plain_deconvolution(x, layer.kernel), inputs, layer.kernel, slopes
-    )
+    assert_same_gradients(layer, lambda x: plain.deconvolution(x, layer.kernel), inputs, layer.kernel, slopes)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_gradients_are_those_of_the_plain_halving_depthwise_convolution(batch):
     inputs, kernel, slopes = draw((batch, 6, 10, 5), 1), draw((3, 3, 5, 1), 2), draw((batch, 3, 5, 5), 3)
     assert_same_gradients(
-        lambda x: convolutions._halving_depthwise(x, kernel),
-        lambda x: convolutions._plain_halving_depthwise(x, kernel),
+        lambda x: onednn.halving_depthwise_apart(x, kernel),
+        lambda x: plain.halving_depthwise(x, kernel),
         inputs,
         kernel,
         slopes,
     )
 
 
+@pytest.mark.parametrize("kernels", [ONEDNN, PLAIN])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("mixed_bfloat16", 0.02)])
-def test_a_halving_depthwise_convolution_pads_one_pixel_on_every_side(dtype, tolerance):
+def test_a_halving_depthwise_convolution_pads_one_pixel_on_every_side(dtype, tolerance, kernels):
     inputs, layer = (
         draw((1, 6, 4, 3), 1),
-        convolutions.DepthwiseConv2D(3, 2, padding="same", use_bias=False, dtype=dtype),
+        layers.DepthwiseConv2D(3, 2, padding="same", use_bias=False, kernels=kernels, dtype=dtype),
     )
     plain = tf.keras.Sequential(
         [tf.keras.layers.ZeroPadding2D(1), tf.keras.layers.DepthwiseConv2D(3, 2, use_bias=False)]

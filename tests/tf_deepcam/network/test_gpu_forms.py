@@ -1,27 +1,29 @@
-"""The network as it is built where there is a GPU, which is only pretended here: the same function in plain operations.
+"""The network of plain operations, as GPUs take it, and that of oneDNN's forms: one function, whose form stays chosen.
 
 Traced, and run forward only: TensorFlow's gradient of a strided 1 x 1 convolution writes outside its memory on a CPU.
 """
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from common.distributed import devices
-from tf_deepcam.network import convolutions, deeplab
+from common.inference import folded
+from tf_deepcam.network import deeplab
+from tf_deepcam.network.builder import Builder
+from tf_deepcam.network.kernels import ONEDNN, PLAIN, Kernels, for_this_device
+from tf_deepcam.network.layers import Convolution, Deconvolution, DepthwiseConv2D
+from tf_deepcam.network.normalization import BatchNormalization
 
 SHAPE = (2, 32, 48, 16)
 
 
-def pretend(monkeypatch, gpu: bool) -> None:
-    monkeypatch.setattr(devices, "on_gpu", lambda: gpu)
-
-
-def build() -> tf.keras.Model:
+def build(kernels: Kernels) -> tf.keras.Model:
     tf.keras.utils.set_random_seed(3)
-    return deeplab.deeplab(width=0.1, middle_blocks=0)
+    return deeplab.deeplab(width=0.1, middle_blocks=0, kernels=kernels)
 
 
 def operations(network: tf.keras.layers.Layer, shape: tuple = SHAPE) -> Counter:
@@ -39,13 +41,16 @@ def operations(network: tf.keras.layers.Layer, shape: tuple = SHAPE) -> Counter:
 @pytest.fixture(scope="module")
 def built() -> tuple:
     """(network, its operations) as for a CPU and as for a GPU."""
-    with pytest.MonkeyPatch.context() as patch:
-        result = []
-        for gpu in (False, True):
-            pretend(patch, gpu)
-            network = build()
-            result.append((network, operations(network)))
-    return tuple(result)
+    networks = [build(kernels) for kernels in (ONEDNN, PLAIN)]
+    return tuple((network, operations(network)) for network in networks)
+
+
+@pytest.mark.parametrize(("gpu", "kernels"), [(False, ONEDNN), (True, PLAIN)])
+def test_the_device_chooses_where_nothing_else_does(monkeypatch, gpu, kernels):
+    monkeypatch.setattr(devices, "on_gpu", lambda: gpu)
+    assert for_this_device() is kernels
+    network = deeplab.deeplab(width=0.05, middle_blocks=0)
+    assert {layer.kernels for layer in network.layers if hasattr(layer, "kernels")} == {kernels}
 
 
 def test_both_forms_are_one_function_of_the_same_arrays(built):
@@ -70,22 +75,48 @@ def test_on_a_gpu_every_convolution_is_the_plain_one(built):
     assert gpu["Conv2DBackpropFilter"] > cpu["Conv2DBackpropFilter"]
 
 
-@pytest.mark.parametrize(("gpu", "products"), [(False, 9), (True, 0)])
-def test_a_layer_is_traced_for_what_runs_it_wherever_it_was_built(monkeypatch, gpu, products):
-    layer = convolutions.Deconvolution(16, dtype="mixed_float16")
+@pytest.mark.parametrize(("kernels", "products"), [(ONEDNN, 9), (PLAIN, 0)])
+def test_a_layer_computes_by_its_own_kernels(kernels, products):
+    layer = Deconvolution(16, kernels=kernels, dtype="mixed_float16")
     layer.build((1, 4, 6, 8))
-    pretend(monkeypatch, gpu)
     found = operations(layer, (1, 4, 6, 8))
     assert found["MatMul"] == products
-    assert (found["Slice"] > 0) == (not gpu)  # a CPU cuts the padding off, a GPU never makes it
+    assert (found["Slice"] > 0) == (kernels is ONEDNN)  # a CPU cuts the padding off, a GPU never makes it
 
 
-@pytest.mark.parametrize("gpu", [True, False])
-def test_norms_compute_in_half_precision_whatever_their_channels(monkeypatch, gpu):
-    pretend(monkeypatch, gpu)
+@pytest.mark.parametrize("kernels", [ONEDNN, PLAIN])
+@pytest.mark.parametrize("make", [partial(Convolution, 8), partial(DepthwiseConv2D, 3), partial(Deconvolution, 8)])
+def test_a_copy_of_a_layer_keeps_its_kernels(make, kernels):
+    layer = make(kernels=kernels)
+    settings = layer.get_config()
+    assert settings["kernels"] == kernels.name
+    assert type(layer).from_config(settings).kernels is kernels
+
+
+@pytest.mark.parametrize("kernels", [ONEDNN, PLAIN])
+def test_a_copy_of_the_network_keeps_its_kernels(kernels):
     tf.keras.mixed_precision.set_global_policy("mixed_float16")
     try:
-        normed = deeplab._Builder(1).norm(tf.keras.layers.Input((4, 4, 24)), "n")
+        network = deeplab.deeplab(width=0.05, middle_blocks=0, kernels=kernels)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    for copy in (tf.keras.models.clone_model(network), folded(network)):
+        layers = [layer for layer in copy.layers if hasattr(layer, "kernels")]
+        assert {layer.kernels for layer in layers} == {kernels}
+        assert any(isinstance(layer, BatchNormalization) for layer in layers)
+
+
+def test_settings_of_a_file_that_names_no_kernels_take_those_for_the_device():
+    settings = Convolution(8).get_config()
+    del settings["kernels"]
+    assert Convolution.from_config(settings).kernels is for_this_device()
+
+
+@pytest.mark.parametrize("kernels", [ONEDNN, PLAIN])
+def test_norms_compute_in_half_precision_whatever_their_channels(kernels):
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        normed = Builder(1.0, 1, kernels).norm(tf.keras.layers.Input((4, 4, 24)), "n")
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert normed.dtype == "float16"

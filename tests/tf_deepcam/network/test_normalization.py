@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tests.helpers import errors, run
-from tf_deepcam.network.normalization import BatchNormalization
+from tf_deepcam.network.kernels import ONEDNN, PLAIN, Kernels
+from tf_deepcam.network.normalization import BatchNormalization, GroupBatchNormalization
 
 PROGRAM = Path(__file__).with_name("batchnorm.py")
 
@@ -16,6 +17,13 @@ def result(folder: Path, ranks: int, group: int) -> dict:
     output = run(PROGRAM, group, folder / "out.npz", ranks=ranks)
     assert output.returncode == 0, output.stdout
     return dict(np.load(folder / "out.npz"))
+
+
+def batch() -> np.ndarray:
+    """What the ranks of batchnorm.py share."""
+    values = np.random.default_rng(3).normal(2.0, 3.0, (8, 4, 5, 3)).astype(np.float32)
+    values[4:] += 5.0
+    return values
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +37,32 @@ def test_a_group_of_all_ranks_is_one_rank_with_the_whole_batch(alone, tmp_path):
     np.testing.assert_allclose(two["result"], alone["result"], atol=1e-5)
     np.testing.assert_allclose(two["gradient"], alone["gradient"], atol=1e-4)
     np.testing.assert_allclose(two["means"], np.repeat(alone["means"], 2, 0), atol=1e-6)
+    np.testing.assert_allclose(two["variances"], np.repeat(alone["variances"], 2, 0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [BatchNormalization, GroupBatchNormalization])
+def test_the_running_variance_is_over_n_less_one_as_pytorch_s(layer):
+    x = np.random.default_rng(0).normal(size=(4, 1, 1, 16)).astype(np.float32)
+    norm = layer(momentum=0.9, epsilon=1e-5)
+    outputs = norm(x, training=True)
+    np.testing.assert_allclose(norm.moving_variance, 0.9 + 0.1 * x.var((0, 1, 2), ddof=1), rtol=1e-5)
+    # What normalises the batch itself is over n, in PyTorch too.
+    np.testing.assert_allclose(np.var(outputs, (0, 1, 2)), 1.0, rtol=0.02)
+
+
+def test_the_running_variance_is_over_n_less_one_of_the_whole_group_s(alone):
+    expected = 0.5 + 0.5 * batch().var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(alone["variances"], [expected], rtol=1e-5)
 
 
 @pytest.mark.slow
 def test_groups_of_two_of_four_ranks_keep_to_themselves(alone, tmp_path):
     four = result(tmp_path, 4, 2)
-    values = np.random.default_rng(3).normal(2.0, 3.0, (8, 4, 5, 3)).astype(np.float32)
-    values[4:] += 5.0
-    for place in (np.s_[:4], np.s_[4:]):
+    values = batch()
+    for group, place in enumerate((np.s_[:4], np.s_[4:])):
         half = values[place]
+        variances = four["variances"][2 * group : 2 * group + 2]
+        np.testing.assert_allclose(variances, [0.5 + 0.5 * half.var((0, 1, 2), ddof=1)] * 2, rtol=1e-5)
         expected = (half - half.mean((0, 1, 2))) / np.sqrt(half.var((0, 1, 2)) + 1e-5)
         np.testing.assert_allclose(four["result"][place], expected, atol=1e-4)
     assert np.abs(four["result"] - alone["result"]).max() > 0.1
@@ -63,7 +88,7 @@ def with_weights(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
 @pytest.mark.parametrize(("policy", "last_bit"), [("mixed_bfloat16", 2**-7), ("mixed_float16", 2**-10)])
 def test_with_channels_filled_up_it_is_keras_own_layer(policy, last_bit, training, trainable):
     options = {"momentum": 0.9, "epsilon": 1e-5}
-    own = with_weights(BatchNormalization(dtype=policy, **options))
+    own = with_weights(BatchNormalization(kernels=ONEDNN, dtype=policy, **options))
     plain = with_weights(tf.keras.layers.BatchNormalization(**options))
     half = tf.as_dtype(own.compute_dtype)
     inputs = tf.cast(tf.random.stateless_normal((2, 6, 5, 24), (1, 0), 2.0, 3.0), half)
@@ -87,15 +112,14 @@ def test_with_channels_filled_up_it_is_keras_own_layer(policy, last_bit, trainin
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-def test_channels_are_filled_up_only_for_cpus_in_half_precision(monkeypatch):
-    def paddings(policy: str, channels: int, gpu: bool) -> int:
-        monkeypatch.setattr("common.distributed.devices.on_gpu", lambda: gpu)
-        layer = BatchNormalization(dtype=policy)
+def test_channels_are_filled_up_only_by_onednn_in_half_precision():
+    def paddings(policy: str, channels: int, kernels: Kernels) -> int:
+        layer = BatchNormalization(kernels=kernels, dtype=policy)
         function = tf.function(lambda x: layer(x, training=True), autograph=False)
         graph = function.get_concrete_function(tf.TensorSpec((1, 4, 4, channels), layer.compute_dtype)).graph
         return sum(operation.type.startswith("Pad") for operation in graph.get_operations())
 
-    assert paddings("mixed_bfloat16", 24, gpu=False) == 5  # values, scale, offset, two moving statistics
-    assert paddings("mixed_bfloat16", 24, gpu=True) == 0
-    assert paddings("mixed_bfloat16", 32, gpu=False) == 0
-    assert paddings("float32", 24, gpu=False) == 0
+    assert paddings("mixed_bfloat16", 24, ONEDNN) == 5  # values, scale, offset, two moving statistics
+    assert paddings("mixed_bfloat16", 24, PLAIN) == 0
+    assert paddings("mixed_bfloat16", 32, ONEDNN) == 0
+    assert paddings("float32", 24, ONEDNN) == 0

@@ -1,14 +1,78 @@
-"""The network's three convolutions of 3 x 3, in the forms that TensorFlow computes fastest on CPUs; the same functions.
+"""The same functions in the forms that TensorFlow computes fastest on CPUs, with oneDNN.
 
-Measured on the benchmark's full-size sample (`python -m tests.bench deepcam`, 2 cores of an AMD EPYC, oneDNN). GPUs
-take TensorFlow's own form of everything.
+Measured on the benchmark's full-size sample (`python -m tests.bench deepcam`, 2 cores of an AMD EPYC). Gradients of
+their own are for training, where the batch is known beforehand; without it, as in inference, the plain forms are taken.
+Shapes as in tf_deepcam.network.kernels.Kernels.
 """
+
+from typing import Callable, Optional
 
 import tensorflow as tf
 
-from common.distributed import devices
+from tf_deepcam.network.kernels import plain
 
-_AROUND = [[0, 0], [1, 1], [1, 1], [0, 0]]  # one row or column of zeros on every side of an image
+_FEW_FILTERS = 16  # a deconvolution of fewer, as the last one to the classes, keeps the plain gradient
+_QUICK = 16  # oneDNN's own bfloat16 batch norm takes multiples of so many channels
+
+
+def convolution(inputs: tf.Tensor, kernel: tf.Tensor, rate: int) -> tf.Tensor:
+    if inputs.shape[0] is None:
+        return plain.convolution(inputs, kernel, rate)
+    return _with_product_gradient(rate)(inputs, tf.convert_to_tensor(kernel))
+
+
+def halving_depthwise(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    if inputs.shape[0] is None or inputs.dtype == tf.float32:
+        return plain.halving_depthwise(inputs, kernel)
+    return halving_depthwise_apart(inputs, tf.convert_to_tensor(kernel))
+
+
+def deconvolution(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    if inputs.shape[0] is None or kernel.shape[2] < _FEW_FILTERS:
+        return _deconvolution_forward(inputs, kernel)
+    return _deconvolution(inputs, tf.convert_to_tensor(kernel))
+
+
+def pointwise(x: tf.Tensor, stride: int, **options) -> tf.Tensor:
+    """Averages of one pixel, then a convolution of stride 1.
+
+    The gradient of a 1 x 1 convolution of a larger stride on a CPU (TensorFlow 2.15.1 with oneDNN, batch 1, few
+    channels) writes outside its memory: a test in tests/tf_deepcam/network/. The averages take a tenth of the time of
+    x[:, ::stride, ::stride], both ways.
+    """
+    if stride > 1:
+        x = tf.keras.layers.AveragePooling2D(1, stride)(x)
+    return plain.pointwise(x, 1, **options)
+
+
+def batch_norm(
+    inputs: tf.Tensor, parameters: tuple, *, epsilon: float, momentum: float, training: bool
+) -> Optional[tuple]:
+    """In half precision, with channels filled up with zeros to a multiple of 16.
+
+    With 728 channels oneDNN's bfloat16 batch norm takes seven times as long as its float32 one, both ways together;
+    filled up, the middle blocks' training step is 1.11 times as fast as with float32 ones and casts around them, and
+    gives the same bits, since both compute in float32 and round at the end (2 cores of an AMD EPYC).
+    """
+    missing = -inputs.shape[-1] % _QUICK
+    if not missing or inputs.dtype == tf.float32:
+        return None
+
+    def filled(values: tf.Tensor, filling: float = 0.0) -> tf.Tensor:
+        return tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[0, missing]], constant_values=filling)
+
+    scale, offset, mean, variance = parameters
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=filled(inputs),
+        scale=filled(scale),
+        offset=filled(offset),
+        mean=filled(mean),
+        variance=filled(variance, 1.0),
+        epsilon=epsilon,
+        exponential_avg_factor=1.0 - momentum if training else 1.0,
+        is_training=training,
+    )
+    return tf.slice(outputs, [0] * 4, tf.shape(inputs)), mean[:-missing], variance[:-missing]
 
 
 def kernel_gradient(inputs: tf.Tensor, gradient: tf.Tensor, rate: int) -> tf.Tensor:
@@ -37,7 +101,7 @@ def kernel_gradient(inputs: tf.Tensor, gradient: tf.Tensor, rate: int) -> tf.Ten
 
 
 def deconvolution_kernel_gradient(inputs: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Gradient of `Deconvolution` for its kernel, [3, 3, filters, channels], in the same way.
+    """Gradient of a deconvolution for its kernel, [3, 3, filters, channels], in the same way.
 
     inputs: [batch, height, width, channels]; gradient: [batch, 2 height, 2 width, filters]. Kernel rows 0 and 2 meet
     the odd output rows (of the input row before, and of the same), kernel row 1 the even ones; columns likewise.
@@ -82,10 +146,10 @@ def _sum_of_products(left: list, left_start, right: list, right_start, count) ->
     return tf.add_n(products) if len(products) > 1 else products[0]
 
 
-def _convolution(rate: int):
+def _with_product_gradient(rate: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     @tf.custom_gradient
     def function(inputs, kernel):
-        outputs = tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=rate)
+        outputs = plain.convolution(inputs, kernel, rate)
 
         def gradients(slopes):
             for_inputs = tf.raw_ops.Conv2DBackpropInput(
@@ -105,7 +169,7 @@ def _convolution(rate: int):
 
 @tf.custom_gradient
 def _deconvolution(inputs, kernel):
-    outputs = _plain_deconvolution(inputs, kernel)
+    outputs = _deconvolution_forward(inputs, kernel)
 
     def gradients(slopes):
         # The first row and column, which the padding cuts off, have no gradient.
@@ -116,21 +180,20 @@ def _deconvolution(inputs, kernel):
     return outputs, gradients
 
 
-def _plain_deconvolution(inputs, kernel):
-    batch, height, width = tf.unstack(tf.shape(inputs)[:3])
-    filters = kernel.shape[2]
-    if inputs.dtype == tf.float32 or devices.on_gpu():
-        whole, padding = (batch, 2 * height, 2 * width, filters), [[0, 0], [1, 0], [1, 0], [0, 0]]
-        return tf.nn.conv2d_transpose(inputs, kernel, whole, 2, padding)
+def _deconvolution_forward(inputs, kernel):
+    if inputs.dtype == tf.float32:
+        return plain.deconvolution(inputs, kernel)
     # oneDNN has no quick bfloat16 routine for uneven padding (8.8 s where this takes 0.17), so the row is cut off.
     # By tf.slice, whose gradient is a padding; that of x[:, 1:, 1:] takes several times longer.
-    outputs = tf.nn.conv2d_transpose(inputs, kernel, (batch, 2 * height + 1, 2 * width + 1, filters), 2, "VALID")
-    return tf.slice(outputs, (0, 1, 1, 0), (batch, 2 * height, 2 * width, filters))
+    batch, height, width = tf.unstack(tf.shape(inputs)[:3])
+    shape = (batch, 2 * height + 1, 2 * width + 1, kernel.shape[2])
+    outputs = tf.nn.conv2d_transpose(inputs, kernel, shape, 2, "VALID")
+    return tf.slice(outputs, (0, 1, 1, 0), (batch, 2 * height, 2 * width, kernel.shape[2]))
 
 
 @tf.custom_gradient
-def _halving_depthwise(inputs, kernel):
-    outputs = _plain_halving_depthwise(inputs, kernel)
+def halving_depthwise_apart(inputs, kernel):
+    outputs = plain.halving_depthwise(inputs, kernel)
 
     def gradients(slopes):
         # oneDNN's bfloat16 routine takes 7 to 19 times as long as a depthwise convolution of the slopes with zeros
@@ -141,7 +204,7 @@ def _halving_depthwise(inputs, kernel):
         apart = tf.reshape(apart, (slopes.shape[0], 2 * rows, 2 * columns, slopes.shape[-1]))
         for_inputs = tf.nn.depthwise_conv2d(apart, kernel[::-1, ::-1], [1] * 4, "SAME")
         for_kernel = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
-            input=tf.pad(inputs, _AROUND),
+            input=tf.pad(inputs, plain.AROUND),
             filter_sizes=tf.shape(kernel),
             out_backprop=slopes,
             strides=[1, 2, 2, 1],
@@ -150,60 +213,3 @@ def _halving_depthwise(inputs, kernel):
         return for_inputs, for_kernel
 
     return outputs, gradients
-
-
-def _plain_halving_depthwise(inputs, kernel):
-    return tf.nn.depthwise_conv2d(tf.pad(inputs, _AROUND), kernel, [1, 2, 2, 1], "VALID")
-
-
-@tf.keras.utils.register_keras_serializable("tf_deepcam")
-class Convolution(tf.keras.layers.Conv2D):
-    """A 3 x 3 convolution of stride 1 with as many rows and columns as its input."""
-
-    def __init__(self, filters: int, rate: int = 1, **options):
-        # The options are also what Keras saves; none of them is a choice.
-        options.update(kernel_size=3, strides=1, padding="same", use_bias=False, dilation_rate=rate)
-        super().__init__(filters, **options)
-        self.rate = rate
-
-    def call(self, inputs):
-        if inputs.shape[0] is None or devices.on_gpu():
-            return tf.nn.conv2d(inputs, self.kernel, 1, "SAME", dilations=self.rate)
-        return _convolution(self.rate)(inputs, tf.convert_to_tensor(self.kernel))
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "rate": self.rate}
-
-
-@tf.keras.utils.register_keras_serializable("tf_deepcam")
-class DepthwiseConv2D(tf.keras.layers.DepthwiseConv2D):
-    """A 3 x 3 convolution of each channel, without bias and with padding "same". Of stride 2, for even heights and
-    widths, that is one pixel of zeros on every side.
-
-    It has the name of Keras' own because .keras files name a layer's arrays by its class.
-    """
-
-    def call(self, inputs):
-        if self.strides == (1, 1):
-            return super().call(inputs)
-        if inputs.shape[0] is None or inputs.dtype == tf.float32 or devices.on_gpu():
-            return _plain_halving_depthwise(inputs, self.depthwise_kernel)
-        return _halving_depthwise(inputs, tf.convert_to_tensor(self.depthwise_kernel))
-
-
-@tf.keras.utils.register_keras_serializable("tf_deepcam")
-class Deconvolution(tf.keras.layers.Conv2DTranspose):
-    """A transposed 3 x 3 convolution of stride 2 to twice the height and width.
-
-    That is PyTorch's ConvTranspose2d with padding 1 and output padding 1: output row o is fed by input row i through
-    kernel row o - 2 i + 1, TensorFlow's result without padding less its first row and column.
-    """
-
-    def __init__(self, filters: int, **options):
-        options.update(kernel_size=3, strides=2, padding="valid", use_bias=False)
-        super().__init__(filters, **options)
-
-    def call(self, inputs):
-        if inputs.shape[0] is None or self.filters < 16 or devices.on_gpu():
-            return _plain_deconvolution(inputs, self.kernel)
-        return _deconvolution(inputs, tf.convert_to_tensor(self.kernel))
