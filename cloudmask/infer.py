@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from cloudmask import baseline, masks, pictures, reference_log, scoring
 from cloudmask.config import Config
+from cloudmask.data.listing import list_scenes
 from cloudmask.data.reader import CHANNELS
-from cloudmask.data.scenes import list_scenes, split
+from cloudmask.data.scenes import split
 from cloudmask.masking import Job, Result, mask_all
 from cloudmask.network import networks
 from cloudmask.network.tiling import Tiling

@@ -16,6 +16,7 @@ from cloudmask.config import Config
 from cloudmask.data import ancillary
 from cloudmask.data.scenes import read_scene
 from cloudmask.masks import netcdf_name, reference_name, stored_probability
+from cloudmask.sen3.coordinates import degrees
 from common.data.files import DataFile
 from common.report.disagreement import PICTURE as DISAGREEMENT
 from common.runs.folder import Run
@@ -93,7 +94,8 @@ def _draw_errors(axis: Any, predicted: np.ndarray, cloud: np.ndarray, counted: n
 def _overlay(axis: Any, mask: np.ndarray, threshold: float, beside: ancillary.Ancillary) -> None:
     """The mask's outline, and where there are coordinates every fifth degree."""
     axis.contour(np.nan_to_num(mask), [threshold], colors="#ffb000", linewidths=0.7)
-    for values in (beside.latitude, beside.longitude):
+    for packed in (beside.latitude, beside.longitude):
+        values = None if packed is None else degrees(packed)
         if values is not None and np.nanmax(values) - np.nanmin(values) < 180:  # not across the date line
             levels = np.arange(np.floor(np.nanmin(values) / 5) * 5, np.nanmax(values) + 5, 5)
             lines = axis.contour(values, levels, colors="white", linewidths=0.5, linestyles="dotted")

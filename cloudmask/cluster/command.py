@@ -12,8 +12,9 @@ from cloudmask import baseline
 from cloudmask.cluster import figures, kmeans, rule, self_training
 from cloudmask.config import Config
 from cloudmask.data import ancillary
+from cloudmask.data.listing import list_scenes
 from cloudmask.data.patches import read_patches
-from cloudmask.data.scenes import Scene, list_scenes, read_scene, split
+from cloudmask.data.scenes import Scene, read_scene, split
 from cloudmask.network import networks
 from cloudmask.network.tiling import Tiling
 from cloudmask.scores import BinaryCounts
@@ -43,7 +44,7 @@ def main(config: Config, session: Session) -> None:
     methods = _fit(config, scenes.training, session)
     counts: dict[tuple[str, str], BinaryCounts] = defaultdict(BinaryCounts)
     for number, file in enumerate(scenes.held_out, 1):
-        scene = read_scene(file.path, config.data, _tiling(config).padding)
+        scene = read_scene(file.path, config.data, lambda shape: _tiling(config, shape).padding)
         beside = ancillary.read(file.path, scene.measured.shape)
         masks = {name: mask(scene) for name, mask in methods.masks.items()}
         if beside.summary is not None:
@@ -92,21 +93,22 @@ def _fit(config: Config, scenes: list[DataFile], session: Session) -> Methods:
     return Methods(masks, clusters)
 
 
-def _tiling(config: Config) -> Tiling:
+def _tiling(config: Config, shape: tuple[int, ...]) -> Tiling:
     """Whole pooling cells for the reference do for every network: the others' are as large or smaller."""
-    return Tiling.of(config.data, config.inference, networks.find("reference"))
+    return Tiling.of(config.data, config.inference, networks.find("reference")).fitting(shape)
 
 
 def _inner(config: Config, scene: Scene) -> np.ndarray:
     """[H, W, 9], the scene without its padding."""
-    above, _, left, _ = _tiling(config).padding
+    above, _, left, _ = _tiling(config, scene.measured.shape).padding
     height, width = scene.measured.shape
     return scene.image[0, above : above + height, left : left + width]
 
 
 def _network(config: Config, network: tf.keras.Model) -> Callable[[Scene], np.ndarray]:
     compiled = frozen(network)
-    return lambda scene: _tiling(config).mask(compiled, scene.image) > config.inference.threshold
+    threshold = config.inference.threshold
+    return lambda scene: _tiling(config, scene.measured.shape).mask(compiled, scene.image) > threshold
 
 
 def _count(counts: dict, masks: dict[str, np.ndarray], scene: Scene, truth: Optional[np.ndarray]) -> None:
