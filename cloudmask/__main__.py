@@ -7,6 +7,7 @@ grid        mask scenes with each combination of modes, threads and precisions, 
 cluster     mask scenes without labels, by clusters and by self-training, and score them beside those that had some
 download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
 convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
+inspect     FOLDER...                            what scenes and products there are, and what would be refused
 synthesize  make scenes in the real format and size
 study       train networks and losses on labels of several errors, and compare; goes on where it was stopped
 
@@ -136,6 +137,18 @@ def _convert(options: argparse.Namespace) -> int:
     return convert.main(options.products, options.target, options.like)
 
 
+def _inspect(options: argparse.Namespace) -> int:
+    from cloudmask.tools import inspect
+
+    return inspect.main(options)
+
+
+def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    from cloudmask.tools import inspect
+
+    inspect.arguments(parser)
+
+
 def _synthesize(options: argparse.Namespace) -> int:
     config = settings.load(options.config, options.overrides)
     from cloudmask.tools import synthesize
@@ -158,6 +171,7 @@ COMMANDS = {
     "grid": Command(_config_arguments, _grid),
     "download": Command(_download_arguments, _download),
     "convert": Command(_convert_arguments, _convert),
+    "inspect": Command(_inspect_arguments, _inspect),
     "synthesize": Command(_config_arguments, _synthesize),
     "study": Command(_config_arguments, _study),
 }
