@@ -24,7 +24,6 @@ from common.errors import UserError
 
 _MOST_JSON = 64 << 20  # of a description; a root with all of its arrays' (consolidated) has 1.3 MB
 _MOST_CHUNKS = 10_000
-_TIE_ACROSS = "raster:spatial_resolution"
 
 
 class _Description(NamedTuple):
@@ -74,11 +73,6 @@ class Eopf:
     def baseline(self) -> Optional[int]:
         collection = str(self._stac().get("collection", ""))
         return int(collection) if collection.isdigit() else names.baseline(self._files.where)
-
-    def created(self) -> str:
-        """When it was made, as the product says; empty if it does not."""
-        properties = self._stac().get("properties", {})
-        return str(properties.get("created", "")) if isinstance(properties, dict) else ""
 
     def _where(self, entry: Entry) -> str:
         return f"{self._files.where}/{entry.array}"
@@ -237,20 +231,20 @@ def _separator(value: Any) -> str:
 
 def _check_size(chunk: bytes, packing: str, expected: int, where: str) -> None:
     """Raises UserError for a chunk that says of itself that it unpacks to another size than the array's chunks have."""
-    size = {"": len, "blosc": _blosc_size, "zstd": _zstd_size}[packing](chunk)
+    size = {"": len, "blosc": blosc_size, "zstd": zstd_size}[packing](chunk)
     if size != expected:
         raise UserError(f"{where} unpacks to {size} bytes, {expected} expected: it is damaged; copy it again")
 
 
-def _blosc_size(chunk: bytes) -> int:
+def blosc_size(chunk: bytes) -> int:
     """By the header of 16 bytes (c-blosc, README_CHUNK_FORMAT): uncompressed size at 4, compressed size at 12."""
     whole = len(chunk) >= 16 and int.from_bytes(chunk[12:16], "little") == len(chunk)
     return int.from_bytes(chunk[4:8], "little") if whole else -1
 
 
-def _zstd_size(chunk: bytes) -> int:
+def zstd_size(chunk: bytes) -> int:
     """By the frame's header (RFC 8878, 3.1.1.1); -1 if it does not say."""
-    if len(chunk) < 14 or chunk[:4] != b"\x28\xb5\x2f\xfd":
+    if len(chunk) < 9 or chunk[:4] != b"\x28\xb5\x2f\xfd":
         return -1
     flags = chunk[4]
     single, field = bool(flags & 32), flags >> 6

@@ -22,20 +22,24 @@ GENERATOR = ROOT.parent / "shared" / "real-slstr" / "make_rbt.py"
 UNREAD = ["flags_*", "indices_*", "time_*", "met_*", "viscal*", "S[2-9]*", "F*", "*_f?.nc", "*_bn.nc", "cartesian_*"]
 
 
-@pytest.fixture(scope="module")
-def realistic(tmp_path_factory):
-    """Makes a product with the names, types, attributes and offsets of real ones: 240 rows, its grids `shift` apart."""
+def made_product(folder: Path, seed: int, *options: str) -> Path:
+    """A product with the names, types, attributes and offsets of real ones."""
     if not GENERATOR.is_file():
         pytest.skip(f"no {GENERATOR.name} here, which writes realistic products")
+    subprocess.run([sys.executable, str(GENERATOR), str(seed), str(folder), *options], check=True)
+    return next(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def realistic(tmp_path_factory):
+    """Makes a product of 240 rows, its grids `shift` apart."""
     made: dict[int, Path] = {}
 
     def make(shift: int) -> Path:
         if shift not in made:
-            folder = tmp_path_factory.mktemp(f"shift{shift}")
             drops = [word for pattern in UNREAD for word in ("--drop", pattern)]
             options = ["--nadir", "--rows", "240", "--shift", str(shift)]
-            subprocess.run([sys.executable, str(GENERATOR), "1", str(folder), *options, *drops], check=True)
-            made[shift] = next(folder.iterdir())
+            made[shift] = made_product(tmp_path_factory.mktemp(f"shift{shift}"), 1, *options, *drops)
         return made[shift]
 
     return make
