@@ -125,13 +125,13 @@ def _count(counts: dict, masks: dict[str, np.ndarray], scene: Scene, truth: Opti
 
 def _table(counts: dict[tuple[str, str], BinaryCounts], scenes: int) -> Table:
     judges = [judge for judge in (LABELS, TRUTH) if any(judge == known for _, known in counts)]
-    heads = [f"{score}\nagainst {judge}" for judge in judges for score in ("accuracy", "F1")]
+    heads = [f"{score}\nagainst {judge}" for judge in judges for score in ("accuracy", "F1", "Kuiper skill")]
     made = table("Without labels", "mask", *heads)
     for name in dict.fromkeys(name for name, _ in counts):
         cells = []
         for judge in judges:
             scores = counts[name, judge].scores() if (name, judge) in counts else {}
-            cells += [f"{scores[each]:.4f}" if scores else "" for each in ("pixel_accuracy", "f1")]
+            cells += [f"{scores[each]:.4f}" if scores else "" for each in ("pixel_accuracy", "f1", "kuiper_skill")]
         made.add_row(name, *cells)
     made.caption = (
         f"Measured pixels of {scenes} scenes held out. The threshold baseline is fitted on labels, as is the network; "

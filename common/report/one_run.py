@@ -23,6 +23,7 @@ SCORE_TITLES = {
     "precision": "precision",
     "recall": "recall",
     "iou": "IoU",
+    "kuiper_skill": "Kuiper skill",
     "log_loss": "log loss",
     "accuracy_all_pixels": "accuracy, all pixels",
     "accuracy_measured_pixels": "accuracy, measured pixels",
@@ -184,13 +185,15 @@ def _strata_table(inference: dict) -> Table:
     """By kind of pixel, where flags or geometry tell them apart."""
     strata, truths = inference.get("strata", {}), inference.get("truth", {}).get("strata", {})
     last = [_stacked(_TRUTH)] if truths else []
-    built = table("Scores by kind of pixel", "kind", "mask", "pixels", "pixel\naccuracy", "F1", "IoU", *last)
+    built = table(
+        "Scores by kind of pixel", "kind", "mask", "pixels", "pixel\naccuracy", "F1", "IoU", "Kuiper\nskill", *last
+    )
     for stratum, masks in strata.items():
         truth = truths.get(stratum, {})
         for number, name in enumerate({**masks, **truth}):
             values = masks.get(name, {})
             first = (stratum, f"{values['pixels']:.0f}") if not number else ("", "")
-            scores = [_score(values, each) for each in ("pixel_accuracy", "f1", "iou")]
+            scores = [_score(values, each) for each in ("pixel_accuracy", "f1", "iou", "kuiper_skill")]
             built.add_row(
                 first[0], _MASKS.get(name, name), first[1], *scores, *(_against_truth(truth, name) if truths else [])
             )

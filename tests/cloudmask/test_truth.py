@@ -32,7 +32,7 @@ def test_the_report_has_a_column_against_the_truth(masked):
     (found,) = records(masked, "inference")
     text = (masked / "report.md").read_text()
     labels, network = (found["truth"]["scores"][name]["pixel_accuracy"] for name in ("labels", "network"))
-    assert f"| the labels themselves |  |  |  |  |  |  |  |  | {labels:.4f} |" in text
+    assert f"| the labels themselves |  |  |  |  |  |  |  |  |  | {labels:.4f} |" in text
     row = next(line for line in text.splitlines() if line.startswith("| network |"))
     assert row.endswith(f"| {network:.4f} |")
     tables = run("-m", "common.report", masked, "--format", "markdown").stdout
