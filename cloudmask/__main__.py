@@ -7,6 +7,7 @@ grid        --axis KEY=A,B [--axis ...]        mask scenes with each combination
 cluster     mask scenes without labels, by a rule and by self-training, and score them beside masks that had some
 download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
 convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
+inspect     FOLDER...                            what scenes and products there are, and what would be refused
 synthesize  --folder DIR [--scenes N ...]      make scenes in the real format and size
 study       train networks and losses on labels of several errors, and compare; goes on where it was stopped
 
@@ -171,6 +172,18 @@ def _label_error(text: str) -> float:
     return share
 
 
+def _inspect(options: argparse.Namespace) -> int:
+    from cloudmask.tools import inspect
+
+    return inspect.main(options)
+
+
+def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    from cloudmask.tools import inspect
+
+    inspect.arguments(parser)
+
+
 def _synthesize(options: argparse.Namespace) -> int:
     if options.settings or not options.folder:
         problem = f"synthesize takes no '{options.settings[0]}'" if options.settings else "--folder is missing"
@@ -196,6 +209,7 @@ COMMANDS = {
     "grid": Command(_grid_arguments, _grid),
     "download": Command(_download_arguments, _download),
     "convert": Command(_convert_arguments, _convert),
+    "inspect": Command(_inspect_arguments, _inspect),
     "synthesize": Command(_synthesize_arguments, _synthesize),
     "study": Command(_config_arguments, _study),
 }

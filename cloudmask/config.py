@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
-from cloudmask.sen3 import Conversion
+from cloudmask.sen3 import Calibration, Conversion
 from common.config import settings as config
 from common.config.settings import MAY_CHANGE, Recipe, Settings, refusal
 from common.data.cache import CacheSettings
@@ -26,7 +26,7 @@ SYNTHESIZE = "python -m cloudmask synthesize --folder DIR --scenes 16 --form dat
 
 class DataSettings(CacheSettings):
     train_dir: str = Field(
-        "", description="folder of training scenes: files S3A*.hdf, S3B*.hdf or Sentinel-3 products, at any depth"
+        "", description="folder of training scenes: files S3A*.hdf (S3B to S3D) or Sentinel-3 products, at any depth"
     )
     train_split: float = Field(0.8, gt=0, lt=1, description="share of the scenes to train on; the rest is held out")
     split_seed: int = Field(
@@ -51,6 +51,20 @@ class DataSettings(CacheSettings):
     )
     temperature_range_kelvin: tuple[float, float] = Field(
         (100.0, 400.0), description="brightness temperatures outside are no measurements, as is NaN; 0 K is one of them"
+    )
+    labels: Literal["bayes", "summary", "cloud"] = Field(
+        "bayes",
+        description="what is cloud to train on and to score against: bayes = the Bayesian mask | summary = the "
+        "operational summary mask | cloud = tests of the operational mask (cloud_in); a scene without is masked, not "
+        "scored, and refused in training; products in Zarr have no Bayesian mask",
+    )
+    cloud_tests: tuple[str, ...] = Field(
+        (), description="labels: cloud: tests of which any says cloud, such as [gross_cloud, thin_cirrus]; none is all"
+    )
+    calibration: Calibration = Field(
+        "notice",
+        description="sen3: physical: notice = EUMETSAT's factors for baselines before 005 (S3.PN-SLSTR-L1.08, .10) | "
+        "none | six factors on the radiances S1 to S6",
     )
     sen3: Conversion = Field(
         "dataset",

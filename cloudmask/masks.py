@@ -16,6 +16,7 @@ import h5netcdf
 import numpy as np
 
 from cloudmask.data.ancillary import COORDINATES, Ancillary
+from cloudmask.sen3 import coordinates, names
 from common.data import hdf5
 
 # CF 1.8 knows no unsigned types. `_Unsigned`, by which netCDF's own libraries and xarray read bytes, makes cloud_mask
@@ -34,7 +35,7 @@ def reference_name(path: str) -> str:
 
 
 def netcdf_name(path: str) -> str:
-    return Path(path).stem + ".nc"
+    return f"{names.stem(path)}.nc"
 
 
 def write_reference(path: Path, mask: np.ndarray, attributes: dict) -> None:
@@ -89,15 +90,8 @@ def write_netcdf(
             **where,
         )
         for name, values in located.items():
-            _variable(
-                file,
-                name,
-                np.asarray(values, np.float32),
-                np.nan,
-                standard_name=name,
-                long_name=name,
-                units=_UNITS[name],
-            )
+            packing = {**coordinates.ATTRIBUTES, "units": _UNITS[name]}
+            _variable(file, name, values, coordinates.UNKNOWN, standard_name=name, long_name=name, **packing)
 
 
 def stored_probability(path: Path) -> np.ndarray:

@@ -63,7 +63,11 @@ class BinaryCounts:
         return float(self.as_array()[:4].sum())
 
     def scores(self) -> dict:
-        """Pixel accuracy, F1, precision, recall, IoU and log loss. NaN where nothing was counted."""
+        """Pixel accuracy, F1, precision, recall, IoU, Kuiper skill and log loss. NaN where nothing was counted.
+
+        Kuiper skill is the hit rate less the rate of false alarms, by which masks are compared with lidar (Poulsen et
+        al., Remote Sensing 2020): 0 of a mask that says the same everywhere, whatever the share of cloud.
+        """
         tp, fp, fn, tn, loss = self.as_array()
         return {
             "pixel_accuracy": _ratio(tp + tn, self.pixels),
@@ -71,6 +75,7 @@ class BinaryCounts:
             "precision": _ratio(tp, tp + fp),
             "recall": _ratio(tp, tp + fn),
             "iou": _ratio(tp, tp + fp + fn),
+            "kuiper_skill": _ratio(tp, tp + fn) - _ratio(fp, fp + tn),
             "log_loss": _ratio(loss, self.pixels),
         }
 

@@ -80,12 +80,12 @@ class Scores:
         }
 
     def by_stratum(self) -> dict[str, dict[str, dict[str, float]]]:
-        """{stratum: {mask: accuracy, F1, IoU and pixels}}, strata without pixels left out."""
+        """{stratum: {mask: accuracy, F1, IoU, Kuiper skill and pixels}}, strata without pixels left out."""
         result: dict[str, dict[str, dict[str, float]]] = {}
         for (stratum, name), counts in self.strata.items():
             if counts.pixels:
                 scores = counts.scores()
-                shown = {key: scores[key] for key in ("pixel_accuracy", "f1", "iou")}
+                shown = {key: scores[key] for key in ("pixel_accuracy", "f1", "iou", "kuiper_skill")}
                 result.setdefault(stratum, {})[name] = {**shown, "pixels": counts.pixels}
         return result
 

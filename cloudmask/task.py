@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from cloudmask.config import Config, LossSettings
 from cloudmask.data import scenes
+from cloudmask.data.listing import list_scenes
 from cloudmask.data.patches import evaluation_patches, training_patches
 from cloudmask.losses import pixel_loss
 from cloudmask.network import networks
@@ -38,7 +39,7 @@ class TrainingData(NamedTuple):
 
 def training_data(config: Config, sizes: BatchSizes, threads: int) -> TrainingData:
     """Raises UserError if there are too few scenes. A collective call."""
-    found = scenes.list_scenes(config.data.train_dir, config.data.max_scenes)
+    found = list_scenes(config.data.train_dir, config.data.max_scenes)
     training, held_out = scenes.split(found, config.data)
     if len(training) < distributed.size():
         raise UserError(

@@ -8,7 +8,8 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from cloudmask.data.reader import is_product
+from cloudmask.sen3 import coordinates
+from cloudmask.sen3.names import is_product
 from cloudmask.sen3.product import Flags, Product, flags_of
 from common.data import hdf5
 
@@ -19,23 +20,24 @@ class Ancillary(NamedTuple):
     """Arrays [H, W], each None where the source lacks it. summary: the operational mask, true where cloud; truth:
     where the clouds are, which only those who made a scene up can know."""
 
-    latitude: Optional[np.ndarray] = None
+    latitude: Optional[np.ndarray] = None  # int32, microdegrees (cloudmask.sen3.coordinates)
     longitude: Optional[np.ndarray] = None
     solar_zenith: Optional[np.ndarray] = None  # degrees
     confidence: Optional[Flags] = None
+    cloud: Optional[Flags] = None  # the operational mask's tests
     summary: Optional[np.ndarray] = None
     truth: Optional[np.ndarray] = None
     folder: str = ""  # the scene's own: the data set keeps its scenes in day/ and night/
 
 
-def read(path: str, shape: tuple[int, ...]) -> Ancillary:
-    """What a scene of `shape` pixels has. Arrays of another shape, such as those of a product of 1198 rows whose
-    channels were resized, belong to other pixels and are left out. Raises UserError."""
+def read(path: str, shape: Optional[tuple[int, ...]] = None) -> Ancillary:
+    """What a scene of `shape` pixels has; without a shape, all. Arrays of another shape, such as those of a product of
+    1198 rows whose channels were resized, belong to other pixels and are left out. Raises UserError."""
     found = _of_product(path) if is_product(path) else _of_file(path)
     fitting = {
         name: value
         for name, value in found.items()
-        if (value.values if isinstance(value, Flags) else value).shape == shape
+        if shape in (None, (value.values if isinstance(value, Flags) else value).shape)
     }
     confidence, summary = fitting.get("confidence"), fitting.get("summary")
     if summary is None and confidence is not None and "summary_cloud" in confidence.meanings:
@@ -44,27 +46,32 @@ def read(path: str, shape: tuple[int, ...]) -> Ancillary:
 
 
 def _of_product(path: str) -> dict:
-    product, found = Product(path), {}
-    for name in COORDINATES:
-        if product.has("geodetic_in.nc"):
-            found[name] = product.variable("geodetic_in.nc", f"{name}_in", np.float32).values
-    if product.has("geometry_tn.nc") and product.has("S8_BT_in.nc"):
-        found["solar_zenith"] = product.solar_zenith("S8_BT_in.nc", "S8_BT_in").astype(np.float32)
-    if product.has("truth_in.nc"):
-        found["truth"] = product.numbers("truth_in.nc", "truth_in")[0] > 0
-    flags = product.flags("confidence_in")
-    return {**found, **({"confidence": flags} if flags is not None else {})}
+    product = Product(path)
+    found: dict = {name: product.coordinate(name) for name in COORDINATES if product.has(name)}
+    if product.has("solar_zenith") and product.has("S8_BT"):
+        found["solar_zenith"] = product.solar_zenith("S8_BT").astype(np.float32)
+    if product.has("truth"):
+        found["truth"] = product.numbers("truth").values > 0
+    for name in ("confidence", "cloud"):
+        flags = product.flags(name)
+        if flags is not None:
+            found[name] = flags
+    return found
 
 
 def _of_file(path: str) -> dict:
     found: dict = {}
     with hdf5.open_file(path) as file:
-        for name in (*COORDINATES, "solar_zenith"):
+        for name in COORDINATES:
             if file.has(name):
-                found[name] = file.dataset(name, "f").read()
-        if file.has("confidence"):
-            dataset = file.dataset("confidence", "iu")
-            found["confidence"] = flags_of(dataset.read(), dataset.attributes(), dataset.where)
+                values = file.dataset(name, "fi").read()
+                found[name] = values if values.dtype == np.int32 else coordinates.microdegrees(values)
+        if file.has("solar_zenith"):
+            found["solar_zenith"] = file.dataset("solar_zenith", "f").read()
+        for name in ("confidence", "cloud"):
+            if file.has(name):
+                dataset = file.dataset(name, "iu")
+                found[name] = flags_of(dataset.read(), dataset.attributes(), dataset.where)
         for name in ("summary", "truth"):
             if file.has(name):
                 found[name] = file.dataset(name, "fiu").read()[..., 0] > 0

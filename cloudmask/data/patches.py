@@ -1,31 +1,16 @@
 """The patches of scenes that networks are trained on, cut as the reference program cuts them."""
 
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import numpy as np
 
 from cloudmask.config import DataSettings
+from cloudmask.data.patch_grid import check_fits, patch_grid
 from cloudmask.data.reader import CHANNELS, ROWS, open_scene
 from common.data.batches import Batches, Reading, evaluation_batches, training_batches
 from common.data.cache import Arrays
 from common.data.files import DataFile
 from common.data.sources import ArraySpec, FileFormat
-
-
-class Grid(NamedTuple):
-    """Patches down and across a scene, and its first row and column that is in one."""
-
-    down: int
-    across: int
-    top: int
-    left: int
-
-
-def patch_grid(settings: DataSettings) -> Grid:
-    """As many whole patches as fit, from the middle of the scene."""
-    size = settings.patch_size
-    down, across = settings.image_h // size, settings.image_w // size
-    return Grid(down, across, settings.image_h % size // 2, settings.image_w % size // 2)
 
 
 def read_patches(path: str, settings: DataSettings, out: Optional[Arrays] = None) -> Arrays:
@@ -41,6 +26,8 @@ def read_patches(path: str, settings: DataSettings, out: Optional[Arrays] = None
     images = out[0].reshape(down, across, size, size, CHANNELS)
     cloud, measured = (array.reshape(down, across, size, size) for array in out[1:])
     with open_scene(path, settings) as scene:
+        check_fits(scene, settings, path)
+        top += (scene.height - settings.image_h) // 2
         for band in range(down):
             for row in range(0, size, ROWS):
                 place = np.s_[:, row : row + ROWS]

@@ -16,7 +16,9 @@ import numpy as np
 
 from cloudmask.config import DataSettings
 from cloudmask.data.normalize import REFLECTANCES, TEMPERATURES, normalize
-from cloudmask.sen3.conversion import convert
+from cloudmask.sen3.conversion import cloudy, convert
+from cloudmask.sen3.names import is_product
+from cloudmask.sen3.product import flags_of
 from common.data import hdf5
 from common.data.buffers import pool
 from common.errors import UserError
@@ -27,23 +29,40 @@ CHANNELS = REFLECTANCES + TEMPERATURES
 ROWS = 32
 
 
-def is_product(path: str) -> bool:
-    """Whether it is a Sentinel-3 product rather than one of the data set's files."""
-    return path.endswith(".SEN3")
+# What a scene lacks whose labels are these.
+_UNLABELLED = {
+    "bayes": "dataset 'bayes' is missing; of a product bayes_in is, or is 255 in every pixel",
+    "summary": "dataset 'summary' is missing; of a product confidence_in",
+    "cloud": "dataset 'cloud' is missing; of a product cloud_in",
+}
 
 
 @contextmanager
 def open_scene(path: str, settings: DataSettings) -> Iterator["SceneReader"]:
     """A scene's file, or a Sentinel-3 product converted on the way (data.sen3). Raises UserError."""
     if is_product(path):
-        made = convert(path, settings.sen3, (settings.image_h, settings.image_w), np.float32)
+        shape = settings.image_h, settings.image_w
+        tests, factors = settings.cloud_tests, settings.calibration
+        made = convert(path, settings.sen3, shape, np.float32, calibration=factors, cloud_tests=tests)
         refs, bts = hdf5.ArrayRows(f"{path}: refs", made.refs), hdf5.ArrayRows(f"{path}: bts", made.bts)
-        flags = hdf5.ArrayRows(f"{path}: bayes", made.bayes) if made.bayes is not None else None
+        masks = {"bayes": made.bayes, "summary": made.summary, "cloud": made.cloud}
+        labels = masks[settings.labels]
+        flags = None if labels is None else hdf5.ArrayRows(f"{path}: {settings.labels}", labels)
         yield SceneReader(refs, bts, flags, settings)
         return
     with hdf5.open_file(path) as file:
-        bayes = _rows(file, "bayes", "fiu") if file.has("bayes") else None
-        yield SceneReader(_rows(file, "refs", "f"), _rows(file, "bts", "f"), bayes, settings)
+        yield SceneReader(_rows(file, "refs", "f"), _rows(file, "bts", "f"), _labels(file, settings), settings)
+
+
+def _labels(file: hdf5.Reader, settings: DataSettings) -> Optional[hdf5.Rows]:
+    if not file.has(settings.labels):
+        return None
+    if settings.labels != "cloud":
+        return _rows(file, settings.labels, "fiu")
+    dataset = file.dataset("cloud", "iu")
+    flags = flags_of(dataset.read(), dataset.attributes(), dataset.where)
+    cloud = cloudy(flags, settings.cloud_tests, dataset.where)
+    return hdf5.ArrayRows(dataset.where, cloud[..., np.newaxis].view(np.uint8))
 
 
 def _rows(file: hdf5.Reader, name: str, kind: str) -> hdf5.Rows:
@@ -53,30 +72,47 @@ def _rows(file: hdf5.Reader, name: str, kind: str) -> hdf5.Rows:
 
 
 class SceneReader:
-    """Reflectances, temperatures and labels of one scene, their shapes checked against each other and the settings."""
+    """Reflectances, temperatures and labels of one scene, their shapes checked against each other."""
 
     def __init__(
-        self, reflectances: hdf5.Rows, temperatures: hdf5.Rows, bayes: Optional[hdf5.Rows], settings: DataSettings
+        self, reflectances: hdf5.Rows, temperatures: hdf5.Rows, labels: Optional[hdf5.Rows], settings: DataSettings
     ):
-        """bayes: None if the scene has no labels."""
-        self._reflectances, self._temperatures, self._bayes = reflectances, temperatures, bayes
+        """labels: None if the scene has none."""
+        self.reflectances, self.temperatures, self.labels = reflectances, temperatures, labels
         self._settings = settings
-        height, width = self.height, self.width = settings.image_h, settings.image_w
+        if len(temperatures.shape) != 3:
+            _check_shape(temperatures, (settings.image_h, settings.image_w, TEMPERATURES))
+        height, width = self.height, self.width = temperatures.shape[:2]
         coarse, fine = (height, width, REFLECTANCES), (2 * height, 2 * width, REFLECTANCES)
-        _check_shape(temperatures, (height, width, TEMPERATURES), "(data.image_h, data.image_w)")
+        _check_shape(temperatures, (height, width, TEMPERATURES))
         if reflectances.shape not in (coarse, fine):
             raise UserError(
                 f"{reflectances.where} has shape {reflectances.shape}, {coarse} (1 km grid) or {fine} (0.5 km grid) "
                 "expected"
             )
-        if bayes is not None:
-            _check_shape(bayes, (height, width, 1))
+        if labels is not None:
+            _check_shape(labels, (height, width, 1))
         self._factor = 1 if reflectances.shape == coarse else 2
         self._scratch: dict = {}
 
     @property
     def has_labels(self) -> bool:
-        return self._bayes is not None
+        return self.labels is not None
+
+    def check_size(self, rows_off: int) -> None:
+        """Raises UserError unless the scene has the settings' columns and, but for so many, their rows."""
+        expected = (self._settings.image_h, self._settings.image_w, TEMPERATURES)
+        if abs(self.height - expected[0]) > rows_off or self.width != expected[1]:
+            _check_shape(self.temperatures, expected, "(data.image_h, data.image_w)")
+
+    def check_labels(self) -> None:
+        """Raises UserError for a scene without labels."""
+        if self.labels is None:
+            where, labels = self.temperatures.where.split(": ")[0], self._settings.labels
+            raise UserError(
+                f"{where}: has no labels for data.labels: {labels} ({_UNLABELLED[labels]}): without labels it can only "
+                "be masked; leave it out, or choose others"
+            )
 
     def image_rows(self, first: int, rows: int, left: int, image: np.ndarray, measured: np.ndarray) -> None:
         """Normalised pixels of a block of `rows` rows from `first`, columns from `left` on.
@@ -85,8 +121,8 @@ class SceneReader:
         measured: to fill, [rows, parts, columns] uint8: 1 where there is any brightness temperature.
         """
         settings, factor = self._settings, self._factor
-        temperature = self._raw(self._temperatures, first, rows)
-        reflectance = self._raw(self._reflectances, first * factor, rows * factor)
+        temperature = self._raw(self.temperatures, first, rows)
+        reflectance = self._raw(self.reflectances, first * factor, rows * factor)
         as_it_comes = settings.missing == "reference"
         if factor == 2:
             reflectance = _average_2x2(reflectance, None if as_it_comes else settings.reflectance_range)
@@ -94,7 +130,7 @@ class SceneReader:
         if not normalize(reflectance, temperature, left, as_it_comes, ranges, image, measured):
             names = " or ".join(
                 source.where
-                for source, values in ((self._reflectances, reflectance), (self._temperatures, temperature))
+                for source, values in ((self.reflectances, reflectance), (self.temperatures, temperature))
                 if not np.isfinite(values.astype(np.float32)).all()
             )
             raise UserError(
@@ -103,15 +139,16 @@ class SceneReader:
             )
 
     def cloud_rows(self, first: int, rows: int, left: int, cloud: np.ndarray) -> None:
-        """1 where the Bayesian mask says cloud (> 0), into `cloud` (uint8, shaped as `measured` above)."""
-        if self._bayes is None:
-            where = self._temperatures.where.split(": ")[0]
+        """1 where the labels say cloud (> 0), into `cloud` (uint8, shaped as `measured` above)."""
+        if self.labels is None:
+            where, labels = self.temperatures.where.split(": ")[0], self._settings.labels
             raise UserError(
-                f"{where}: dataset 'bayes' is missing (of a product flags_in.nc): without labels it can only be masked"
+                f"{where}: has no labels for data.labels: {labels} ({_UNLABELLED[labels]}): without labels it can only "
+                "be masked; leave it out, or choose others"
             )
-        flags = self._raw(self._bayes, first, rows)
+        flags = self._raw(self.labels, first, rows)
         if flags.dtype.kind == "f" and not np.isfinite(flags).all():
-            raise UserError(f"{self._bayes.where} holds NaN or infinite labels")
+            raise UserError(f"{self.labels.where} holds NaN or infinite labels")
         columns = cloud.shape[1] * cloud.shape[2]
         cloud[...] = (flags[:, left : left + columns, 0] > 0).reshape(cloud.shape)
 

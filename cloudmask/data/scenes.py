@@ -1,25 +1,21 @@
-"""SLSTR scenes: which there are, how they are split, and whole ones for inference.
+"""SLSTR scenes: how they are split, and whole ones for inference.
 
 A file of the benchmark's data set holds `refs` [1200, 1500, 6] float64, reflectance; `bts` [1200, 1500, 3] float32,
 kelvin; `bayes` [1200, 1500, 1] float64, the Bayesian mask's flags, above 0 = cloud; other datasets are passed over.
 Any floating-point type is taken, for labels any numeric one. `refs` may be on the instrument's own 0.5 km grid, [2400,
-3000, 6]: then 2 x 2 pixels are averaged onto the 1 km grid. A scene may also be a Sentinel-3 product, a folder *.SEN3
-(cloudmask.sen3).
+3000, 6]: then 2 x 2 pixels are averaged onto the 1 km grid. A scene may also be a Sentinel-3 product (cloudmask.sen3).
 """
 
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Union
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
 from cloudmask.config import DataSettings
 from cloudmask.data.reader import CHANNELS, ROWS, open_scene
-from cloudmask.sen3.product import PRODUCTS
 from common.data.buffers import pool
-from common.data.files import DataFile, list_files
+from common.data.files import DataFile
 from common.errors import UserError
-
-PATTERN = "S3[AB]*.hdf"
 
 
 class Padding(NamedTuple):
@@ -32,14 +28,6 @@ class Padding(NamedTuple):
 
 
 NO_PADDING = Padding(0, 0, 0, 0)
-
-
-def list_scenes(folder: str, max_scenes: int = 0) -> list[DataFile]:
-    """The scenes at or below a folder, sorted by name. Collective; UserError if there are none."""
-    if not folder:
-        raise UserError("data.train_dir is not set: the folder of scenes S3A*.hdf", on_all_ranks=True)
-    files = list_files(folder, PATTERN, folders=[PRODUCTS])
-    return files[:max_scenes] if max_scenes else files
 
 
 class Split(NamedTuple):
@@ -76,10 +64,16 @@ class Scene(NamedTuple):
         return self.measured if settings.missing == "mask" else np.ones_like(self.measured)
 
 
-def read_scene(path: str, settings: DataSettings, pad: Padding = NO_PADDING) -> Scene:
-    """A whole scene for inference. pad: zeros (after normalisation) around it."""
-    top, bottom, before, after = pad
+PaddingOf = Callable[[tuple[int, int]], Padding]
+
+
+def read_scene(path: str, settings: DataSettings, pad: Union[Padding, PaddingOf] = NO_PADDING) -> Scene:
+    """A whole scene of any size for inference.
+
+    pad: zeros (after normalisation) around it, or a function from the scene's height and width to them.
+    """
     with open_scene(path, settings) as scene:
+        top, bottom, before, after = pad((scene.height, scene.width)) if callable(pad) else pad
         shape = (1, scene.height + top + bottom, scene.width + before + after, CHANNELS)
         image = pool.empty(shape, np.float32)
         image[0, :top], image[0, shape[1] - bottom :] = 0.0, 0.0

@@ -58,7 +58,8 @@ def mask_all(job: Job, scenes: list[DataFile], say: Callable[[str], None]) -> li
                 result.read = found.seconds
                 if job.forward is not None:
                     started = time.perf_counter()
-                    probability = job.tiling.mask(job.forward, found.scene.image)
+                    tiling = job.tiling.fitting(found.scene.measured.shape)
+                    probability = tiling.mask(job.forward, found.scene.image)
                     result.compute = time.perf_counter() - started
                     if len(writes) > 1:  # no more than two scenes behind, or memory would fill up
                         writes[-2].result()
@@ -77,9 +78,11 @@ def _read(job: Job, file: DataFile) -> _Read:
     started = time.perf_counter()
     file.check()
     settings = job.config.data
-    scene = read_scene(file.path, settings, job.tiling.padding)
+    scene = read_scene(file.path, settings, lambda shape: job.tiling.fitting(shape).padding)
     wanted = job.forward is not None and (scene.cloud is not None or job.config.inference.output != "reference")
     beside = ancillary.read(file.path, scene.measured.shape) if wanted else ancillary.Ancillary()
+    if settings.labels == "summary":
+        beside = beside._replace(summary=None)  # it would be judged by itself
     return _Read(scene, beside, time.perf_counter() - started)
 
 
@@ -111,8 +114,9 @@ def _write(job: Job, file: DataFile, probability: np.ndarray, found: _Read) -> N
 
 
 def _score(job: Job, probability: np.ndarray, found: _Read) -> Scores:
-    scene, (above, _, left, _) = found.scene, job.tiling.padding
+    scene = found.scene
     assert scene.cloud is not None
+    above, _, left, _ = job.tiling.fitting(scene.cloud.shape).padding
     others = {}
     if job.rule is not None:
         height, width = scene.cloud.shape

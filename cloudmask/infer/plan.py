@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from cloudmask import baseline, masks, scoring
 from cloudmask.config import Config
+from cloudmask.data.listing import list_scenes
 from cloudmask.data.reader import CHANNELS
-from cloudmask.data.scenes import list_scenes, split
+from cloudmask.data.scenes import split
 from cloudmask.network import networks
 from cloudmask.network.tiling import Forward, Tiling
 from common import distributed, inference

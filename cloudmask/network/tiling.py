@@ -6,7 +6,7 @@ cells (8 x 8 pixels) lie, so the whole-scene pass pads the scene by the few pixe
 reference's are. It differs from the reference only in that no pixel lacks its surroundings.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable
 
 import numpy as np
@@ -70,6 +70,11 @@ class Tiling:
             for length in (data.image_h, data.image_w)
         )
         return cls(rows, columns, network, inference.mode, inference.tile_size)
+
+    def fitting(self, shape: tuple[int, ...]) -> "Tiling":
+        """The same for a scene of another height and width."""
+        rows, columns = replace(self.rows, length=shape[0]), replace(self.columns, length=shape[1])
+        return replace(self, rows=rows, columns=columns)
 
     @property
     def padding(self) -> Padding:

@@ -16,11 +16,12 @@ SCORE_TITLES = {
     "pixel_accuracy": "pixel accuracy",
     "f1": "F1",
     "iou": "IoU",
+    "kuiper_skill": "Kuiper skill",
     "log_loss": "log loss",
     "accuracy_all_pixels": "accuracy, all pixels",
     "accuracy_measured_pixels": "accuracy, measured pixels",
 }
-_SHOWN = ("pixel_accuracy", "f1", "precision", "recall", "iou", "log_loss", *list(SCORE_TITLES)[-2:])
+_SHOWN = ("pixel_accuracy", "f1", "precision", "recall", "iou", "kuiper_skill", "log_loss", *list(SCORE_TITLES)[-2:])
 # As a reader calls them.
 _MASKS = {"baseline": "threshold baseline", "summary": "operational mask", "labels": "the labels themselves"}
 _TRUTH = "accuracy against truth"
@@ -121,13 +122,14 @@ def _strata_table(inference: Inference, truth: Optional[Truth]) -> Table:
     """By kind of pixel, where flags or geometry tell them apart."""
     strata, true_strata = inference.strata, truth.strata if truth else {}
     last = [_stacked(_TRUTH)] if truth else []
-    built = table("Scores by kind of pixel", "kind", "mask", "pixels", "pixel\naccuracy", "F1", "IoU", *last)
+    heads = ["pixels", "pixel\naccuracy", "F1", "IoU", "Kuiper\nskill", *last]
+    built = table("Scores by kind of pixel", "kind", "mask", *heads)
     for stratum, masks in strata.items():
         true_masks = true_strata.get(stratum, {})
         for number, name in enumerate({**masks, **true_masks}):
             values = masks.get(name, {})
             first = (stratum, f"{values.get('pixels', float('nan')):.0f}") if not number else ("", "")
-            scores = [_score(values, each) for each in ("pixel_accuracy", "f1", "iou")]
+            scores = [_score(values, each) for each in ("pixel_accuracy", "f1", "iou", "kuiper_skill")]
             against = [_score(true_masks.get(name, {}), "pixel_accuracy")] if truth else []
             built.add_row(first[0], _MASKS.get(name, name), first[1], *scores, *against)
     if strata:

@@ -1,6 +1,8 @@
 """Sentinel-3 SLSTR level 1 products: reading them, and making scenes of them."""
 
-from typing import Literal
+from typing import Literal, Union
 
 Conversion = Literal["dataset", "dataset_last_row", "physical"]
+# Factors on the radiances S1 to S6.
+Calibration = Union[Literal["notice", "none"], tuple[float, float, float, float, float, float]]
 NIGHT_DEGREES = 90.0  # zenith angle of the sun from which on there is none

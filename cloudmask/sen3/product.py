@@ -1,46 +1,27 @@
-"""The files of a Sentinel-3 SLSTR level 1 product: variables unpacked, flags as they are, errors that name the file."""
+"""A Sentinel-3 SLSTR level 1 product, in whichever of its forms it comes: variables unpacked, flags as they are."""
 
-import re
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
 
-from common.data import hdf5
+from cloudmask.sen3 import coordinates
+from cloudmask.sen3.eopf import Eopf
+from cloudmask.sen3.files import Archive, Array, Container, Folder, Reader
+from cloudmask.sen3.netcdf import Sen3
+from cloudmask.sen3.sun import Grid, grid_of, interpolate
+from cloudmask.sen3.table import TABLE
 from common.errors import UserError
 
-PRODUCTS = "S3[AB]_SL_1_*.SEN3"
-# Tie points by which an image may reach over their edge. Granules differ by a row or two from their tie points.
-_OUTSIDE = 4
+NO_LABEL = 255  # in every pixel of bayes_in where the Bayesian module did not run; real bits end at 8
 
 
 class Variable(NamedTuple):
-    """A variable of a product's file, unpacked: NaN where nothing was measured. grid: the file's."""
+    """A variable of a product, unpacked: NaN where nothing was measured. grid: its file's."""
 
     where: str
     values: np.ndarray
-    attributes: dict
-    grid: "Grid"
-
-
-class Grid(NamedTuple):
-    """Where a file's pixels lie: metres between them across and along the track, the column of the track, and the row
-    number of the first row. Rows are counted along the orbit, so that only differences between grids mean something."""
-
-    across: float
-    along: float
-    track_offset: float
-    start_offset: float
-
-    def rows_on(self, other: "Grid", count: int) -> np.ndarray:
-        """Row numbers, [count] with fractions, that this grid's rows 0, 1, 2, ... have on `other`."""
-        return (np.arange(count) + self.start_offset) * self.along / other.along - other.start_offset
-
-    def columns_on(self, other: "Grid", count: int) -> np.ndarray:
-        """The same for columns."""
-        return (np.arange(count) - self.track_offset) * self.across / other.across + other.track_offset
+    grid: Grid
 
 
 class Flags(NamedTuple):
@@ -55,97 +36,120 @@ class Flags(NamedTuple):
 
 
 class Product:
-    """One *.SEN3 folder. Everything is read when it is asked for; every error names the file."""
+    """One product. Everything is read when it is asked for, by the names of cloudmask.sen3.table; every error is a
+    UserError that names file and variable."""
 
-    def __init__(self, folder: str):
-        self.folder = Path(folder)
-        if not self.folder.is_dir():
-            raise UserError(f"{folder}: is not a product's folder; unpack it first")
+    def __init__(self, path: str):
+        """path: a folder X.SEN3 or X.zarr, or a zip archive of one."""
+        place = Path(path)
+        container: Container
+        if place.suffix == ".zip" and place.is_file():
+            container = Archive(place)
+        elif place.is_dir():
+            container = Folder(place)
+        else:
+            raise UserError(f"{path}: is not a product's folder; unpack it first")
+        self.where = container.where
+        self.is_zarr = self.where.rstrip("/").endswith(".zarr")
+        self._reader: Reader = Eopf(container) if self.is_zarr else Sen3(container)
 
-    def has(self, file: str) -> bool:
-        return (self.folder / file).is_file()
+    def has(self, name: str) -> bool:
+        return self._reader.has(TABLE[name])
 
-    def variable(self, file: str, name: str, dtype=np.float64) -> Variable:
-        """`name` of `file`, packed integers or floats. Raises UserError."""
-        with ExitStack() as stack:
-            opened, dataset = self._open(stack, file, name)
-            attributes, raw = dataset.attributes(), dataset.read()
-            grid = _grid(opened.attributes(), f"{self.folder / file}")
-        return Variable(dataset.where, _unpack(raw, attributes, dtype, dataset.where), attributes, grid)
+    def variable(self, name: str, dtype=np.float64) -> Variable:
+        """Packed integers or floats as numbers of their unit."""
+        array = self._reader.read(TABLE[name], "fiu")
+        return Variable(array.where, _unpack(array, dtype), grid_of(array.grid, _file_of(array.where)))
 
-    def numbers(self, file: str, name: str) -> tuple[np.ndarray, dict]:
-        """Integers as they are in the file, its _FillValue with them, and the attributes."""
-        with ExitStack() as stack:
-            _, dataset = self._open(stack, file, name, "iu")
-            return dataset.read(), dataset.attributes()
+    def numbers(self, name: str) -> Array:
+        """Integers as they are stored, those that stand for no data with them."""
+        return self._reader.read(TABLE[name], "iu")
 
-    def _open(self, stack: ExitStack, file: str, name: str, kind: str = "fiu") -> tuple[hdf5.Reader, hdf5.Dataset]:
-        if not self.has(file):
-            raise UserError(f"{self.folder}: {file} is missing: the product is not whole; download it again")
-        opened = stack.enter_context(hdf5.open_file(self.folder / file))
-        return opened, opened.dataset(name, kind)
+    def coordinate(self, name: str) -> np.ndarray:
+        """latitude or longitude, [H, W] int32 in microdegrees."""
+        array = self._reader.read(TABLE[name], "fiu")
+        scale, offset = (array.attributes.get(each) for each in ("scale_factor", "add_offset"))
+        packed = array.values.dtype == np.int32 and scale == coordinates.SCALE and not offset
+        if packed and array.fill in (None, coordinates.UNKNOWN):
+            return array.values
+        return coordinates.microdegrees(_unpack(array, np.float64))
 
     def flags(self, name: str) -> Optional[Flags]:
-        """A variable of flags_in.nc, raw: bayes_in's _FillValue is 0 from baseline 005 on, which would turn clear sky
-        into missing values. None if the product has no such file."""
-        if not self.has("flags_in.nc"):
+        """Flags, raw: bayes_in's _FillValue is 0 from baseline 005 on, which would turn clear sky into missing values.
+        None if the product does not have them."""
+        if not self.has(name):
             return None
-        values, attributes = self.numbers("flags_in.nc", name)
-        return flags_of(values, attributes, f"{self.folder / 'flags_in.nc'}: '{name}'")
+        array = self.numbers(name)
+        return flags_of(array.values, array.attributes, array.where)
+
+    def labels(self) -> Optional[Flags]:
+        """The Bayesian mask's flags; None where it was not made: the module can be switched off, and in products of
+        2017 all of its bits are set in every pixel."""
+        bayes = self.flags("bayes")
+        return None if bayes is None or (bayes.values == NO_LABEL).all() else bayes
+
+    def irradiances(self, band: str) -> np.ndarray:
+        """The sun's by detector, in the radiance's unit times steradian: from the band's own file, else viscal.nc."""
+        name = (
+            f"{band}_irradiance"
+            if self.has(f"{band}_irradiance") or not self.has(f"{band}_viscal")
+            else f"{band}_viscal"
+        )
+        array = self._reader.read(TABLE[name], "fiu")
+        values = _unpack(array, np.float64)
+        values = (values[:, 0] if values.ndim == 2 and name.endswith("viscal") else values).reshape(-1)
+        if not (np.isfinite(values).all() and (values > 0).all() and 0 < len(values) < 256):
+            raise UserError(f"{array.where} holds {values[:8]}: positive numbers expected")
+        return values
 
     def tie_points(self) -> Variable:
         """Zenith angle of the sun in degrees, every 16 km across the track and every kilometre along it. Raises
         UserError for too few to lay a bicubic spline through."""
-        tie = self.variable("geometry_tn.nc", "solar_zenith_tn")
+        tie = self.variable("solar_zenith")
         if tie.values.ndim != 2 or min(tie.values.shape) < 4:
             raise UserError(f"{tie.where} has shape {tie.values.shape}: a grid of at least 4 x 4 tie points expected")
         return tie
 
-    def solar_zenith(self, file: str, name: str) -> np.ndarray:
-        """The same at each pixel of the image `name` of `file`."""
-        with ExitStack() as stack:
-            opened, dataset = self._open(stack, file, name)
-            grid = _grid(opened.attributes(), f"{self.folder / file}")
-        if len(dataset.shape) != 2:
-            raise UserError(f"{dataset.where} has shape {dataset.shape}: two axes expected")
-        tie, (height, width) = self.tie_points(), dataset.shape
-        return interpolate(tie, grid.rows_on(tie.grid, height), grid.columns_on(tie.grid, width))
+    def solar_zenith(self, name: str) -> np.ndarray:
+        """The same at each pixel of an image."""
+        layout = self._reader.layout(TABLE[name])
+        if len(layout.shape) != 2:
+            raise UserError(f"{layout.where} has shape {layout.shape}: two axes expected")
+        grid, tie, (height, width) = grid_of(layout.grid, _file_of(layout.where)), self.tie_points(), layout.shape
+        return interpolate(tie.values, grid.rows_on(tie.grid, height), grid.columns_on(tie.grid, width), tie.where)
+
+    def known_baseline(self) -> Optional[int]:
+        """The processing baseline, None if the product does not say."""
+        return self._reader.baseline()
 
     def baseline(self) -> int:
-        """The processing baseline, by the product's name. Raises UserError if the name does not say."""
-        found = re.search(r"_(\d{3})\.SEN3/?$", self.folder.name)
-        if not found:
+        """The processing baseline. Raises UserError if the product does not say."""
+        number = self.known_baseline()
+        if number is None:
             raise UserError(
-                f"{self.folder}: the name does not end in a processing baseline such as _004.SEN3, on which "
+                f"{self.where}: the name does not end in a processing baseline such as _004.SEN3, on which "
                 "the calibration depends: give the folder its own name again"
             )
-        return int(found.group(1))
+        return number
 
 
-def _grid(attributes: dict, where: str) -> Grid:
-    try:
-        across, along = (float(word) for word in str(attributes["resolution"]).strip("[] ").split())
-        grid = Grid(across, along, float(attributes["track_offset"]), float(attributes["start_offset"]))
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{where}: has no usable resolution, track_offset and start_offset ({error})") from None
-    if not (across > 0 and along > 0 and np.isfinite(grid).all()):
-        raise UserError(f"{where}: resolution {attributes['resolution']} or its offsets cannot be")
-    return grid
+def _file_of(where: str) -> str:
+    return where.split(": dataset")[0]
 
 
-def _unpack(raw: np.ndarray, attributes: dict, dtype, where: str) -> np.ndarray:
+def _unpack(array: Array, dtype) -> np.ndarray:
+    raw, attributes = array.values, array.attributes
     try:
         scale, offset = float(attributes.get("scale_factor", 1.0)), float(attributes.get("add_offset", 0.0))
-        fill = attributes.get("_FillValue")
         values = raw.astype(dtype)
         if scale != 1.0:
             values *= dtype(scale)
         if offset:
             values += dtype(offset)
-        if fill is not None:
-            np.putmask(values, raw == raw.dtype.type(fill), np.nan)
+        if array.fill is not None:
+            np.putmask(values, raw == raw.dtype.type(array.fill), np.nan)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{where}: cannot be unpacked ({error})") from None
+        raise UserError(f"{array.where}: cannot be unpacked ({error})") from None
     return values
 
 
@@ -158,25 +162,5 @@ def flags_of(values: np.ndarray, attributes: dict, where: str) -> Flags:
             f"{where} has shape {values.shape}, {len(masks)} flag_masks, {len(meanings)} flag_meanings: no flags of "
             "an image"
         )
-    return Flags(values.view(f"u{values.itemsize}"), dict(zip(meanings, map(int, masks))))
-
-
-def interpolate(tie: Variable, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Tie points at these row and column numbers of theirs: a bicubic spline over the numbers, with missing tie points
-    as 0, which is what the benchmark's converter does. Outside the tie points the nearest one's value holds.
-
-    Raises UserError where the numbers lie so far outside that the files' offsets cannot be right.
-    """
-    for name, numbers, count in zip(("rows", "columns"), (rows, columns), tie.values.shape):
-        if numbers[0] < -_OUTSIDE or numbers[-1] > count - 1 + _OUTSIDE:
-            raise UserError(
-                f"{tie.where}: the image lies at {name} {numbers[0]:.1f} to {numbers[-1]:.1f} of {count} {name} of tie "
-                "points: start_offset, track_offset or resolution of one of the files cannot be right"
-            )
-    return spline(tie, rows, columns)
-
-
-def spline(tie: Variable, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """What `interpolate` gives, wherever the rows and columns lie."""
-    values = np.nan_to_num(tie.values, nan=0.0)
-    return RectBivariateSpline(*map(np.arange, values.shape), values)(rows, columns)
+    bits = 256**values.itemsize - 1  # SNAP writes the highest bit of unsigned flags as a negative number
+    return Flags(values.view(f"u{values.itemsize}"), {name: int(mask) & bits for name, mask in zip(meanings, masks)})

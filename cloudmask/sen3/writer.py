@@ -11,7 +11,7 @@ import h5netcdf
 import numpy as np
 
 from cloudmask.sen3 import NIGHT_DEGREES
-from cloudmask.sen3.product import PRODUCTS
+from cloudmask.sen3.names import PRODUCTS
 from common.data import hdf5
 from common.errors import UserError, storage_problem
 

@@ -2,23 +2,25 @@
 
 like dataset    refs, bts, rads, bayes and summary in the types and with the values of the benchmark's own converter
                 (dataset_last_row: of its earlier version, see cloudmask.sen3.conversion)
-like physical   refs and bts float32 with NaN, bayes and confidence with all their bits, and what the masks and scores
-                of real measurements need besides: latitude, longitude, solar_zenith
+like physical   refs and bts float32 with NaN, bayes, cloud and confidence with all their bits, and what the masks and
+                scores of real measurements need besides: latitude and longitude in microdegrees, solar_zenith
 """
 
 import time
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
 from cloudmask.config import DataSettings
 from cloudmask.data import ancillary
-from cloudmask.sen3 import Conversion
+from cloudmask.data.listing import list_products
+from cloudmask.sen3 import Conversion, coordinates, names
 from cloudmask.sen3.conversion import Converted, convert
-from cloudmask.sen3.product import PRODUCTS
+from cloudmask.sen3.product import Flags
 from common import distributed
 from common.data import hdf5
-from common.data.files import DataFile, list_files, make_folder
+from common.data.files import DataFile, make_folder
 from common.data.order import share
 from common.errors import UserError
 
@@ -28,13 +30,12 @@ def main(sources: list[str], target_folder: str, like: Conversion) -> int:
 
     sources: products, or folders of them at any depth. Raises UserError if one could not be converted, the others done.
     """
-    found = {product.path: product for source in sources for product in list_files(source, folders=[PRODUCTS])}
-    products, target = list(found.values()), Path(target_folder).expanduser()
+    products, target = list_products(sources), Path(target_folder).expanduser()
     distributed.on_root(lambda: make_folder(target))
     first, last = share(len(products), distributed.rank(), distributed.size())
     started, done, kept, failed = time.perf_counter(), 0, 0, []
     for number, product in enumerate(products[first:last], 1):
-        path = target / f"{Path(product.path).stem}.hdf"
+        path = target / f"{names.stem(product.path)}.hdf"
         try:
             if path.exists():
                 kept += 1
@@ -92,12 +93,15 @@ def _with_what_lies_beside(made: Converted, product: str) -> tuple[dict, dict]:
     beside = ancillary.read(product, made.bts.shape[:2])
     arrays = {"refs": made.refs, "bts": made.bts, "bayes": made.bayes, "summary": made.summary}
     arrays |= {name: getattr(beside, name) for name in (*ancillary.COORDINATES, "solar_zenith")}
-    attributes: dict[str, dict] = {}
-    if beside.confidence is not None:
-        arrays["confidence"] = beside.confidence.values
-        meanings = beside.confidence.meanings
-        attributes["confidence"] = {
-            "flag_masks": np.array(list(meanings.values()), beside.confidence.values.dtype),
-            "flag_meanings": " ".join(meanings),
-        }
+    packing = {**coordinates.ATTRIBUTES, "_FillValue": coordinates.UNKNOWN}
+    attributes: dict[str, dict] = {name: packing for name in ancillary.COORDINATES}
+    for name in ("confidence", "cloud"):
+        flags: Optional[Flags] = getattr(beside, name)
+        if flags is not None:
+            arrays[name], attributes[name] = flags.values, _attributes(flags)
     return {name: array for name, array in arrays.items() if array is not None}, attributes
+
+
+def _attributes(flags: Flags) -> dict:
+    masks = np.array(list(flags.meanings.values()), flags.values.dtype)
+    return {"flag_masks": masks, "flag_meanings": " ".join(flags.meanings)}

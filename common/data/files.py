@@ -9,8 +9,9 @@ import socket
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Optional
+from typing import Callable, NamedTuple, Optional
 
 from common import distributed
 from common.errors import UserError
@@ -43,7 +44,7 @@ def _state(path: str) -> tuple[int, int]:
     found = os.stat(path)
     if not stat.S_ISDIR(found.st_mode):
         return found.st_size, found.st_mtime_ns
-    inside = [entry.stat() for entry in os.scandir(path) if entry.is_file()]
+    inside = [os.stat(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names]
     return sum(each.st_size for each in inside), max((each.st_mtime_ns for each in inside), default=0)
 
 
@@ -55,45 +56,78 @@ def make_folder(path: Path) -> None:
         raise UserError(f"{path}: cannot be made ({error.strerror})") from error
 
 
-def list_files(folder: str, *patterns: str, folders: Sequence[str] = ()) -> list[DataFile]:
-    """The files below `folder` (any depth) that match one of `patterns`, and the folders that match one of `folders`,
-    sorted by name. `folder` may also be such a sample itself. Rank 0 looks, all receive.
+def list_files(
+    folder: str,
+    *patterns: str,
+    folders: Sequence[str] = (),
+    related: Sequence[str] = (),
+    tell: Callable[[str], object] = print,
+) -> list[DataFile]:
+    """The files below `folder` (any depth) whose names match one of `patterns`, and the folders that match one of
+    `folders`, sorted by name. `folder` may also be such a sample itself. Rank 0 looks, all receive.
 
-    Raises UserError on every rank if the folder is missing, nothing matches, what matches a pattern is not a regular
-    file (for `folders`: a folder), or two samples have one name.
+    related: patterns of what is not taken but could be meant; rank 0 says in one line, to `tell`, that it was passed
+    over. Raises UserError on every rank if the folder is missing, nothing matches, what matches a pattern is not a
+    regular file (for `folders`: a folder), or two samples have one name.
     """
 
     def look() -> list[DataFile]:
         root = Path(folder).expanduser()
         try:
-            found = _matching(root, patterns, folders)
+            listing = _matching(root, patterns, folders, related)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise UserError(f"{str(root)!r:.200}: cannot be searched ({error})") from error
-        if not found:
-            wanted = " or ".join(f"'{pattern}'" for pattern in (*patterns, *folders))
-            raise UserError(f"{root}: no file matches {wanted} in this folder or below it")
-        paths = sorted(found, key=lambda path: (path.name, str(path)))
+        paths = sorted(listing.samples, key=lambda path: (path.name, str(path)))
+        passed_over = _in_words(root, listing.passed_over)
+        if not paths:
+            known = " or ".join(f"'{pattern}'" for pattern in (*patterns, *folders))
+            raise UserError(
+                f"{root}: no file matches {known} in this folder or below it{passed_over and '; '}{passed_over}"
+            )
+        if passed_over:
+            tell(f"{root}: {passed_over}")
         for earlier, later in zip(paths, paths[1:]):
             if earlier.name == later.name:
                 raise UserError(f"{later}: has the same name as {earlier}: names of samples must differ")
-        return [_examine(path, folder_expected=any(path.match(each) for each in folders)) for path in paths]
+        return [_examine(path, folder_expected=_matches(path.name, folders)) for path in paths]
 
     files = distributed.on_root(look)
     distributed.raise_together(_seen_otherwise(files))
     return files
 
 
-def _matching(root: Path, patterns: Sequence[str], folders: Sequence[str]) -> list[Path]:
-    """Samples at or below `root`; those inside a sample that is a folder are part of it."""
-    if root.is_file() and any(root.match(each) for each in patterns):
-        return [root]
+class _Listing(NamedTuple):
+    samples: list[Path]
+    passed_over: list[Path]
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, each) for each in patterns)
+
+
+def _matching(root: Path, patterns: Sequence[str], folders: Sequence[str], related: Sequence[str]) -> _Listing:
+    """Samples at or below `root`; what lies inside a sample that is a folder is part of it."""
+    if (root.is_file() and _matches(root.name, patterns)) or (root.is_dir() and _matches(root.name, folders)):
+        return _Listing([root], [])
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
-    if any(root.match(each) for each in folders):
-        return [root]
-    found = [path for each in (*patterns, *folders) for path in root.rglob(each)]
-    whole = {path for path in found if any(path.match(each) for each in folders)}
-    return [path for path in found if whole.isdisjoint(path.parents)]
+    samples, passed_over = [], []
+    for above, inner, files in os.walk(root):
+        for name in sorted(inner) + sorted(files):
+            if _matches(name, (*patterns, *folders)):
+                samples.append(Path(above, name))
+            elif _matches(name, related):
+                passed_over.append(Path(above, name))
+        inner[:] = [name for name in inner if not _matches(name, (*folders, *related))]
+    return _Listing(samples, passed_over)
+
+
+def _in_words(root: Path, passed_over: list[Path]) -> str:
+    """Empty if there is none."""
+    if not passed_over:
+        return ""
+    more = f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else ""
+    return f"passed over {passed_over[0].relative_to(root)}{more}, which are not of this kind"
 
 
 def _examine(path: Path, folder_expected: bool) -> DataFile:

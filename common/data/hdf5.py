@@ -61,7 +61,7 @@ def _damage_named(where: str) -> Iterator[None]:
 
 
 _KINDS = {"f": "floating point", "iu": "integer"}
-_MOST_BYTES = psutil.virtual_memory().total // 2  # of one dataset
+MOST_BYTES = psutil.virtual_memory().total // 2  # of one dataset
 
 
 def _own_dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
@@ -89,7 +89,7 @@ def _check_storage(item: h5py.Dataset, where: str) -> None:
         raise UserError(f"{where} is empty (shape {item.shape})")
     if item.is_virtual or item.external:
         raise UserError(f"{where} keeps its values in other files (virtual or external storage): refused; copy them in")
-    if item.nbytes > _MOST_BYTES:
+    if item.nbytes > MOST_BYTES:
         raise UserError(f"{where} has shape {item.shape}, {item.nbytes / 2**30:.0f} GiB: too large for a sample")
     if item.id.get_storage_size() == 0:
         raise UserError(f"{where} was never written: it has a shape, {item.shape}, but no values")
@@ -136,8 +136,9 @@ class Dataset:
                 raise UserError(f"{where} holds {item.dtype}, but {needed} is needed")
             self.shape, self.dtype = item.shape, item.dtype.newbyteorder("=")
             self._item = item
-            # None for a chunked or compressed dataset.
-            self._offset: Optional[int] = item.id.get_offset() if item.dtype.isnative else None
+            # None for a chunked or compressed dataset, and for a file in memory.
+            in_a_file = file.driver != "core"
+            self._offset: Optional[int] = item.id.get_offset() if item.dtype.isnative and in_a_file else None
             self._descriptor = file.id.get_vfd_handle() if self._offset is not None else -1
 
     @property
@@ -199,6 +200,17 @@ def open_file(path: Union[str, Path]) -> Iterator[Reader]:
         raise UserError(f"{path}: cannot be read as HDF5 ({reason}; {size} bytes): copy it again") from error
     with file:
         yield Reader(file, path)
+
+
+@contextlib.contextmanager
+def open_bytes(content: bytes, where: str) -> Iterator[Reader]:
+    """The same of a file's content, such as that of a member of an archive. where: its name for messages."""
+    try:
+        file = h5py.File.in_memory(content)
+    except _DAMAGED as error:
+        raise UserError(f"{where}: cannot be read as HDF5 ({error}; {len(content)} bytes): copy it again") from error
+    with file:
+        yield Reader(file, Path(where))
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ def tiling_modes() -> None:
 
 def scenes(folder: Path, count: int, form: str = "dataset") -> list:
     """Paths of `count` made-up scenes; by day, so that nothing is missing from them."""
-    from cloudmask.data.scenes import list_scenes
+    from cloudmask.data.listing import list_scenes
     from cloudmask.tools import synthesize
 
     synthesize.main(synthesize.Collection(str(folder), count, form))
@@ -127,8 +127,9 @@ def reading() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from cloudmask.config import DataSettings
+    from cloudmask.data.listing import list_scenes
     from cloudmask.data.patches import training_patches
-    from cloudmask.data.scenes import list_scenes, read_scene
+    from cloudmask.data.scenes import read_scene
     from common.data.batches import Reading
 
     count = 16

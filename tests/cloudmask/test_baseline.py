@@ -6,7 +6,7 @@ import pytest
 from cloudmask import baseline
 from cloudmask.config import DataSettings
 from cloudmask.data import patches
-from cloudmask.data import scenes as data
+from cloudmask.data.listing import list_scenes
 from common.errors import UserError
 from tests.helpers import HEIGHT, PATCH, WIDTH, scene_arrays, write_hdf, write_scenes
 
@@ -15,14 +15,14 @@ SETTINGS = DataSettings(image_h=HEIGHT, image_w=WIDTH, patch_size=PATCH)
 
 def test_the_rule_that_made_the_labels_is_found(tmp_path):
     write_scenes(tmp_path, 3)  # cloud where S8 is below 265 K
-    rule = baseline.fit(data.list_scenes(str(tmp_path)), SETTINGS)
+    rule = baseline.fit(list_scenes(str(tmp_path)), SETTINGS)
     assert str(rule).startswith("S8 <= 265.0 K")
     assert rule.training_accuracy > 0.999
 
 
 def test_it_predicts_as_it_was_fitted(tmp_path):
     write_scenes(tmp_path, 1)
-    scenes = data.list_scenes(str(tmp_path))
+    scenes = list_scenes(str(tmp_path))
     rule = baseline.fit(scenes, SETTINGS)
     images, cloud, _ = patches.read_patches(scenes[0].path, SETTINGS)
     assert np.mean(rule.is_cloud(images) == cloud[..., 0]) == pytest.approx(rule.training_accuracy, abs=2e-3)
@@ -52,8 +52,8 @@ def test_scenes_without_a_measurement_are_said_and_if_all_are_it_is_an_error(tmp
     empty["bts"][:] = np.nan
     write_hdf(tmp_path / "S3A_900.hdf", empty)
     said: list = []
-    baseline.fit(data.list_scenes(str(tmp_path)), SETTINGS, said.append)
+    baseline.fit(list_scenes(str(tmp_path)), SETTINGS, said.append)
     assert len(said) == 1
     assert "S3A_900.hdf: nothing was measured in its patches" in said[0]
     with pytest.raises(UserError, match="there is nothing to train on"):
-        baseline.fit(data.list_scenes(str(tmp_path))[2:], SETTINGS, said.append)
+        baseline.fit(list_scenes(str(tmp_path))[2:], SETTINGS, said.append)

@@ -12,6 +12,7 @@ import pytest
 
 from cloudmask.config import DataSettings
 from cloudmask.data import scenes as data
+from cloudmask.data.listing import list_scenes
 from tests.cloudmask.sen3.products import NAME, product
 from tests.helpers import (
     HEIGHT,
@@ -331,7 +332,7 @@ def test_a_file_that_vanishes_in_the_middle_ends_the_run(trained, tmp_path):
     """A later epoch reads the files again; one is gone by then. The checkpoints stay."""
     scenes = tmp_path / "scenes"
     shutil.copytree(trained[0] / "train", scenes)
-    training_scenes, _ = data.split(data.list_scenes(str(scenes)), DataSettings())
+    training_scenes, _ = data.split(list_scenes(str(scenes)), DataSettings())
     victim = training_scenes[0].path
     many = ["training.epochs=100", "data.shuffle_files=1", f"data.train_dir={scenes}", f"output.folder={tmp_path}/runs"]
     with subprocess.Popen(

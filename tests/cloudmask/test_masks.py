@@ -10,6 +10,7 @@ import pytest
 
 from cloudmask import masks
 from cloudmask.data.ancillary import Ancillary
+from cloudmask.sen3.coordinates import microdegrees
 from common.errors import UserError
 
 SHAPE = (700, 40)  # more than one chunk
@@ -23,7 +24,7 @@ def written(tmp_path_factory):
     probability[0, :3] = 0.0, 0.5, 1.0
     measured[0, :3] = 1
     latitude = np.linspace(50, 40, SHAPE[0])[:, np.newaxis] + np.zeros(SHAPE)
-    beside = Ancillary(latitude=latitude, longitude=latitude / 2)
+    beside = Ancillary(latitude=microdegrees(latitude), longitude=microdegrees(latitude / 2))
     path = tmp_path_factory.mktemp("masks") / masks.netcdf_name("/x/S3A_SL_1_RBT.SEN3")
     attributes = {"model": "m.keras", "model_sha256": "0" * 64, "version": "1", "product": "S3A_SL_1_RBT.SEN3"}
     masks.write_netcdf(path, probability, measured, beside, 0.5, attributes)
@@ -38,7 +39,7 @@ def test_xarray_opens_the_mask_with_its_coordinates(written, engine):
     with xarray.open_dataset(path, engine=engine) as file:
         mask, likely = file["cloud_mask"], file["cloud_probability"]
         assert set(mask.coords) == set(likely.coords) == {"latitude", "longitude"}
-        np.testing.assert_allclose(file["latitude"], latitude, atol=1e-5)
+        np.testing.assert_allclose(file["latitude"], latitude, atol=1e-6)
         seen = measured > 0
         np.testing.assert_array_equal(np.isnan(mask), ~seen)
         np.testing.assert_array_equal(np.isnan(likely), ~seen)

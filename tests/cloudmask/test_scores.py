@@ -28,6 +28,15 @@ def test_scores_are_scikit_learn_s(example):
     assert scores["log_loss"] == pytest.approx(sklearn_metrics.log_loss(y, p))
 
 
+@pytest.mark.parametrize("always", [True, False])
+def test_a_mask_that_says_the_same_everywhere_has_no_skill(example, always):
+    _, truth, weight = example
+    counts = BinaryCounts.of_certain(np.full(truth.shape, always), truth, weight > 0)
+    assert counts.scores()["kuiper_skill"] == 0
+    assert BinaryCounts.of_certain(truth, truth, weight > 0).scores()["kuiper_skill"] == 1
+    assert np.isnan(BinaryCounts.of_certain(truth, truth & False, weight > 0).scores()["kuiper_skill"])
+
+
 def test_halves_add_up_to_the_whole(example):
     whole = BinaryCounts.of(*example, 0.5)
     left, right = (BinaryCounts.of(*(x[:, part] for x in example), 0.5) for part in (np.s_[:13], np.s_[13:]))
@@ -72,6 +81,7 @@ def test_by_hand():
     assert scores["recall"] == 2 / 6
     assert scores["f1"] == 4 / 9
     assert scores["iou"] == 2 / 7
+    assert scores["kuiper_skill"] == pytest.approx(2 / 6 - 1 / 6)
     assert scores["log_loss"] == pytest.approx(-expected / 12)
     assert BinaryCounts.from_array(counts.as_array()) == counts
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from common.report import forms, one_run
+from cloudmask.records import Inference
+from cloudmask.report import one_run
+from common.runs.kinds import as_json
 from tests.cloudmask.conftest import scenes_with_wrong_labels
 from tests.helpers import records, run
 
@@ -32,16 +34,11 @@ def test_the_report_has_a_column_against_the_truth(masked):
     (found,) = records(masked, "inference")
     text = (masked / "report.md").read_text()
     labels, network = (found["truth"]["scores"][name]["pixel_accuracy"] for name in ("labels", "network"))
-    assert f"| the labels themselves |  |  |  |  |  |  |  |  | {labels:.4f} |" in text
+    assert f"| the labels themselves |  |  |  |  |  |  |  |  |  | {labels:.4f} |" in text
     row = next(line for line in text.splitlines() if line.startswith("| network |"))
     assert row.endswith(f"| {network:.4f} |")
     tables = run("-m", "common.report", masked, "--format", "markdown").stdout
     assert f"| {found['scores']['network']['pixel_accuracy']:.4f} | {network:.4f} |" in tables
-
-
-def test_a_record_without_truth_has_no_such_column():
-    known = forms.Inference.of({"scores": {"network": {"pixel_accuracy": 0.5}}, "truth": "a stranger's"})
-    assert known == forms.Inference(None, 0.5, None)
 
 
 def test_the_report_lists_where_network_and_labels_differ_most(masked):
@@ -62,9 +59,16 @@ def test_the_report_lists_where_network_and_labels_differ_most(masked):
     assert (masked / "pictures" / "disagreement-2.png").stat().st_size > 5000
 
 
-def test_labels_that_are_the_truth_are_not_judged_by_it():
+@pytest.mark.parametrize(("labels", "columns"), [(1.0, 0), (0.999, 1)])
+def test_labels_that_are_the_truth_are_not_judged_by_it(labels, columns):
     scores = {"network": {"pixel_accuracy": 0.9}}
-    record = {"scores": scores, "truth": {"scores": {**scores, "labels": {"pixel_accuracy": 1.0}}}}
-    assert one_run._where_labels_err(record) == {"scores": scores}
-    record["truth"]["scores"]["labels"]["pixel_accuracy"] = 0.999
-    assert one_run._where_labels_err(record) == record
+    inference = Inference(
+        "whole",
+        *("float32", False, 1, 1, [], 1, 1.0, 1.0, 1.0, 1.0),
+        scores=scores,
+        truth={"scores": {**scores, "labels": {"pixel_accuracy": labels}}},
+    )
+    table = next(
+        each for each in one_run.tables([as_json(inference)]) if str(each.title) == "Scores against the labels"
+    )
+    assert sum("truth" in str(column.header) for column in table.columns) == columns

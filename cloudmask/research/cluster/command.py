@@ -10,8 +10,9 @@ from rich.table import Table
 
 from cloudmask import baseline, records
 from cloudmask.data import ancillary
+from cloudmask.data.listing import list_scenes
 from cloudmask.data.patches import read_patches
-from cloudmask.data.scenes import Scene, list_scenes, read_scene, split
+from cloudmask.data.scenes import Scene, read_scene, split
 from cloudmask.network import networks
 from cloudmask.network.tiling import Tiling
 from cloudmask.research.cluster import figures, rule, self_training
@@ -39,7 +40,7 @@ def main(config: ResearchConfig, session: Session) -> None:
     methods = _fit(config, scenes.training, session.run.say)
     counts: dict[tuple[str, str], BinaryCounts] = defaultdict(BinaryCounts)
     for number, file in enumerate(scenes.held_out, 1):
-        scene = read_scene(file.path, config.data, _tiling(config).padding)
+        scene = read_scene(file.path, config.data, lambda shape: _tiling(config, shape).padding)
         beside = ancillary.read(file.path, scene.measured.shape)
         masks = {name: mask(scene) for name, mask in methods.items()}
         if beside.summary is not None:
@@ -80,21 +81,22 @@ def _fit(config: ResearchConfig, scenes: list[DataFile], say: Callable[[str], No
     return masks
 
 
-def _tiling(config: ResearchConfig) -> Tiling:
+def _tiling(config: ResearchConfig, shape: tuple[int, ...]) -> Tiling:
     """Whole pooling cells for the reference do for every network: the others' are as large or smaller."""
-    return Tiling.of(config.data, config.inference, networks.find("reference"))
+    return Tiling.of(config.data, config.inference, networks.find("reference")).fitting(shape)
 
 
 def _inner(config: ResearchConfig, scene: Scene) -> np.ndarray:
     """[H, W, 9], the scene without its padding."""
-    above, _, left, _ = _tiling(config).padding
+    above, _, left, _ = _tiling(config, scene.measured.shape).padding
     height, width = scene.measured.shape
     return scene.image[0, above : above + height, left : left + width]
 
 
 def _network(config: ResearchConfig, network: tf.keras.Model) -> Callable[[Scene], np.ndarray]:
     compiled = frozen(network)
-    return lambda scene: _tiling(config).mask(compiled, scene.image) > config.inference.threshold
+    threshold = config.inference.threshold
+    return lambda scene: _tiling(config, scene.measured.shape).mask(compiled, scene.image) > threshold
 
 
 def _count(counts: dict, masks: dict[str, np.ndarray], scene: Scene, truth: Optional[np.ndarray]) -> None:
@@ -111,13 +113,13 @@ def _count(counts: dict, masks: dict[str, np.ndarray], scene: Scene, truth: Opti
 
 def _table(counts: dict[tuple[str, str], BinaryCounts], scenes: int) -> Table:
     judges = [judge for judge in (LABELS, TRUTH) if any(judge == known for _, known in counts)]
-    heads = [f"{score}\nagainst {judge}" for judge in judges for score in ("accuracy", "F1")]
+    heads = [f"{score}\nagainst {judge}" for judge in judges for score in ("accuracy", "F1", "Kuiper skill")]
     made = table("Without labels", "mask", *heads)
     for name in dict.fromkeys(name for name, _ in counts):
         cells = []
         for judge in judges:
             scores = counts[name, judge].scores() if (name, judge) in counts else {}
-            cells += [f"{scores[each]:.4f}" if scores else "" for each in ("pixel_accuracy", "f1")]
+            cells += [f"{scores[each]:.4f}" if scores else "" for each in ("pixel_accuracy", "f1", "kuiper_skill")]
         made.add_row(name, *cells)
     made.caption = (
         f"Measured pixels of {scenes} scenes held out. The threshold baseline is fitted on labels, as is the network; "

@@ -22,26 +22,30 @@ GENERATOR = ROOT.parent / "shared" / "real-slstr" / "make_rbt.py"
 UNREAD = ["flags_*", "indices_*", "time_*", "met_*", "viscal*", "S[2-9]*", "F*", "*_f?.nc", "*_bn.nc", "cartesian_*"]
 
 
-@pytest.fixture(scope="module")
-def realistic(tmp_path_factory):
-    """Makes a product with the names, types, attributes and offsets of real ones: 240 rows, its grids `shift` apart."""
+def made_product(folder: Path, seed: int, *options: str) -> Path:
+    """A product with the names, types, attributes and offsets of real ones."""
     if not GENERATOR.is_file():
         pytest.skip(f"no {GENERATOR.name} here, which writes realistic products")
+    subprocess.run([sys.executable, str(GENERATOR), str(seed), str(folder), *options], check=True)
+    return next(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def realistic(tmp_path_factory):
+    """Makes a product of 240 rows, its grids `shift` apart."""
     made: dict[int, Path] = {}
 
     def make(shift: int) -> Path:
         if shift not in made:
-            folder = tmp_path_factory.mktemp(f"shift{shift}")
             drops = [word for pattern in UNREAD for word in ("--drop", pattern)]
             options = ["--nadir", "--rows", "240", "--shift", str(shift)]
-            subprocess.run([sys.executable, str(GENERATOR), "1", str(folder), *options, *drops], check=True)
-            made[shift] = next(folder.iterdir())
+            made[shift] = made_product(tmp_path_factory.mktemp(f"shift{shift}"), 1, *options, *drops)
         return made[shift]
 
     return make
 
 
-FILES = {500: ("S1_radiance_an.nc", "S1_radiance_an"), 1000: ("geodetic_in.nc", "latitude_in")}
+NAMES = {500: "S1_radiance", 1000: "latitude"}
 
 
 @pytest.mark.parametrize("metres", [500, 1000])
@@ -50,7 +54,7 @@ def test_the_sun_stands_where_satpy_has_it(realistic, shift, metres):
     """tests/golden/satpy_sun.npz: satpy 0.60.0's solar_zenith_angle, [::37, ::211], which it interpolates by the x and
     y of the cartesian files, not by row numbers."""
     golden = np.load(GOLDEN / "satpy_sun.npz")[f"shift{shift}_{metres}"]
-    ours = Product(str(realistic(shift))).solar_zenith(*FILES[metres])[::37, ::211]
+    ours = Product(str(realistic(shift))).solar_zenith(NAMES[metres])[::37, ::211]
     # At the edge of the tie points our spline holds the last value, where satpy's goes on.
     inner = slice(1, -1) if metres == 500 else slice(None)
     np.testing.assert_allclose(ours[inner], golden[inner], atol=0.01)
@@ -58,7 +62,7 @@ def test_the_sun_stands_where_satpy_has_it(realistic, shift, metres):
 
 def test_the_sun_rises_along_the_track_as_its_tie_points_do(realistic):
     """By the generator's rule: 15 degrees from the first row to the last."""
-    column = Product(str(realistic(1))).solar_zenith(*FILES[1000])[:, 700]
+    column = Product(str(realistic(1))).solar_zenith(NAMES[1000])[:, 700]
     np.testing.assert_allclose(column[[0, -1]], [40.80, 55.78], atol=0.01)
     assert (np.diff(column) > 0).all()
 

@@ -7,6 +7,8 @@ import pytest
 from cloudmask import baseline
 from cloudmask.config import DataSettings
 from cloudmask.data import scenes as data
+from cloudmask.data.listing import list_scenes
+from cloudmask.sen3.names import SCENES
 from cloudmask.tools import made_scenes, synthesize
 from common.errors import UserError
 from tests.helpers import errors, run
@@ -24,7 +26,7 @@ def test_files_have_the_archive_s_names_and_datasets(folder):
     assert len(paths) == 6
     assert {path.parent.name for path in paths} <= {"day", "night"}
     for path in paths:
-        assert path.match(data.PATTERN)
+        assert path.match(SCENES)
         with h5py.File(path) as file:
             assert {name: (item.shape, item.dtype.str) for name, item in file.items()} == {
                 "refs": ((300, 375, 6), "<f8"),
@@ -105,7 +107,7 @@ def test_a_scene_depends_on_seed_and_number_only():
 
 def test_a_threshold_cannot_solve_them(folder):
     settings = DataSettings(image_h=300, image_w=375, patch_size=64)
-    rule = baseline.fit(data.list_scenes(str(folder)), settings)
+    rule = baseline.fit(list_scenes(str(folder)), settings)
     assert 0.5 < rule.training_accuracy < 0.9
 
 

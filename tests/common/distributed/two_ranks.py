@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from cloudmask import config, task
+from cloudmask.data.listing import list_scenes
 from cloudmask.data.patches import evaluation_patches
-from cloudmask.data.scenes import list_scenes
 from common import distributed
 from common.cli.program import run_program
 from common.data.batches import Reading

@@ -1,0 +1,81 @@
+"""Names of scenes and products: which there are, and which of them are one acquisition.
+
+X.SEN3         S3A_SL_1_RBT____START_END_CREATED_DURATION_CYCLE_ORBIT_FRAME_CENTRE_CLASS_TIMELINESS_BASELINE, a folder
+X.zip          one X.SEN3 or X.zarr, as archives serve them; also X.SEN3.zip
+X.zarr         the same in ESA's EOPF form: S03SLSRBT_START_DURATION_PLATFORM+ORBIT_SUFFIX, or a name as above
+X.hdf          a scene in the form of the benchmark's data set, with a product's name
+
+Sentinel-3A and B fly; C and D are named alike (Sentinel-3 PUG, "SLSTR product naming convention").
+"""
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+PRODUCTS = "S3[A-D]_SL_1_*.SEN3"
+ZARR_PRODUCTS = ("S03SLSRBT_*.zarr", "S3[A-D]_SL_1_*.zarr")
+ARCHIVES = ("S3[A-D]_SL_1_*.zip", "S03SLSRBT_*.zip")
+SCENES = "S3[A-D]*.hdf"
+FOLDERS = (PRODUCTS, *ZARR_PRODUCTS)
+# What is named like a product of some satellite: it is said if it is passed over.
+RELATED = ("*.SEN3", "*.SEN3.zip", "*.zarr", "*.SAFE", "S0*.zip", "S[0-9][A-Z]*.zip", "*.hdf", "*.h5", "*.nc")
+
+_SEN3 = re.compile(r"S3([A-D])_SL_1_RBT____(\d{8}T\d{6})_\d{8}T\d{6}_(\d{8}T\d{6})_")
+_EOPF = re.compile(r"S03SLSRBT_(\d{8}T\d{6})_\d+_([A-D])\d+_")
+_BASELINE = re.compile(r"_(\d{3})(?:\.SEN3|\.zarr|\.zip|\.hdf)*$")
+_ENDINGS = (".zip", ".SEN3", ".zarr", ".hdf")
+_KINDS = (".zarr", ".zip", ".hdf", ".SEN3")  # of one acquisition made at one time, the last goes first
+
+
+class Acquisition(NamedTuple):
+    """platform: A to D; start: of sensing, YYYYMMDDThhmmss. Two products of one acquisition are one sample."""
+
+    platform: str
+    start: str
+
+
+def is_product(path: str) -> bool:
+    """Whether it is a Sentinel-3 product rather than one of the data set's files."""
+    return path.rstrip("/").endswith((".SEN3", ".zarr", ".zip"))
+
+
+def stem(path: str) -> str:
+    """A product's or scene's name without its endings."""
+    name = Path(path).name
+    for ending in _ENDINGS:
+        name = name.removesuffix(ending)
+    return name
+
+
+def acquisition(path: str) -> Optional[Acquisition]:
+    """None for a name that does not tell."""
+    name = Path(path).name
+    if match := _SEN3.match(name):
+        return Acquisition(match.group(1), match.group(2))
+    if match := _EOPF.match(name):
+        return Acquisition(match.group(2), match.group(1))
+    return None
+
+
+def baseline(path: str) -> Optional[int]:
+    """The processing baseline, None for a name that does not end in one."""
+    match = _BASELINE.search(Path(path).name)
+    return int(match.group(1)) if match else None
+
+
+def age(path: str) -> tuple:
+    """What sorts the products of one acquisition, the newest last: by when they were made, then by baseline. EOPF's own
+    names tell neither: such a product comes before all others, which hold the Bayesian mask besides."""
+    match = _SEN3.match(Path(path).name)
+    kind = next((number for number, ending in enumerate(_KINDS) if path.endswith(ending)), -1)
+    return match.group(3) if match else "", baseline(path) or 0, kind, Path(path).name
+
+
+def product_of(path: str) -> str:
+    """The product that a path lies in, such as X.SEN3 of X.SEN3/xfdumanifest.xml; other paths as they are."""
+    for parent in Path(path).parents:
+        if any(fnmatchcase(parent.name, each) for each in FOLDERS):
+            outer = parent.parent  # some tools leave X.SEN3/X.SEN3
+            return str(outer if outer.name == parent.name else parent)
+    return path
