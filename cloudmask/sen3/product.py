@@ -137,7 +137,7 @@ def _unpack(raw: np.ndarray, attributes: dict, dtype, where: str) -> np.ndarray:
     try:
         scale, offset = float(attributes.get("scale_factor", 1.0)), float(attributes.get("add_offset", 0.0))
         fill = attributes.get("_FillValue")
-        values = raw.astype(dtype)
+        values: np.ndarray = raw.astype(dtype)
         if scale != 1.0:
             values *= dtype(scale)
         if offset:
