@@ -179,3 +179,12 @@ def test_only_one_room_imports_horovod():
             names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
             if any(str(name).startswith("horovod") for name in names):
                 assert room(module(path)) == "distributed", path
+
+
+def test_keras_is_tensorflow_s_everywhere():
+    """tf.keras is Keras 2 by whatever name it has there; a module `keras` of its own is Keras 3 from 2.16 on."""
+    for path in [*sources(), *(ROOT / "tests").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            assert {str(name).split(".")[0] for name in names}.isdisjoint({"keras", "tf_keras"}), path
