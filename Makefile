@@ -1,9 +1,10 @@
 # The whole project in a few words: `make demo` and `make test` need nothing typed or installed before them
-# but git, make, a C++ compiler and Python 3.9 to 3.11.
+# but git, make, a C++ compiler and Python 3.9 to 3.13.
 VENV ?= .venv
 GPU ?=
+TENSORFLOW ?=
 PYTHON := $(VENV)/bin/python
-INSTALLED := $(VENV)/.installed-$(if $(GPU),gpu,cpu)
+INSTALLED := $(VENV)/.installed-$(if $(GPU),gpu,cpu)$(if $(TENSORFLOW),-$(TENSORFLOW))
 
 .PHONY: help demo test test-cluster fuzz test-slow lint bench venv clean
 help:
@@ -14,12 +15,13 @@ help:
 	@echo "make test-slow  the tests that 'make test' leaves out: trainings on several ranks, and what takes long"
 	@echo "make bench      measure speeds, each beside this machine's limit (an hour; writes bench/)"
 	@echo "make venv       install only, into $(VENV); 'make venv GPU=1' for NVIDIA GPUs with NCCL,"
+	@echo "                'make venv TENSORFLOW=2.15' (or 2.21) for that one instead of 2.20,"
 	@echo "                'make venv SYSTEM_TENSORFLOW=1' on the TensorFlow that python has"
 	@echo "make clean      remove $(VENV) and what demo and bench wrote"
 
 venv: $(INSTALLED)
-$(INSTALLED): requirements.txt requirements-dev.txt jobs/cuda-compiler.txt jobs/install.sh
-	@bash jobs/install.sh "$(VENV)" "$(GPU)"
+$(INSTALLED): requirements.txt requirements-dev.txt $(wildcard jobs/*.txt) jobs/install.sh jobs/horovod.sh jobs/horovod_edits.py
+	@TENSORFLOW="$(TENSORFLOW)" bash jobs/install.sh "$(VENV)" "$(GPU)"
 
 demo: $(INSTALLED)
 	@PATH="$(abspath $(VENV))/bin:$$PATH" bash jobs/demo.sh

@@ -118,7 +118,7 @@ def composite(image: np.ndarray, weight: np.ndarray) -> tuple:
         # Snow and ice clouds turn cyan, low clouds white, vegetation green, desert brown.
         rgb, title = np.clip((image[..., [4, 2, 1]] + 0.5) / 0.8, 0, 1) ** 0.7, "scene: S5, S3, S2 as red, green, blue"
     else:
-        kelvin = image[..., 7] * 22 + 270
+        kelvin: np.ndarray = image[..., 7] * 22 + 270
         grey = np.clip((300 - kelvin) / 80, 0, 1)
         rgb, title = np.repeat(grey[..., np.newaxis], 3, axis=-1), "scene: S8, cold is bright (night)"
     return np.where((weight > 0)[..., np.newaxis], rgb, 0.0), title

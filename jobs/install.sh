@@ -3,6 +3,8 @@
 #
 # `make venv` calls it; on a cluster run it once on a login node, with the site's compiler and MPI modules loaded.
 # BASE_PYTHON=python3.10 in the environment prefers that Python to the newest fitting one.
+# TENSORFLOW=2.15 takes that TensorFlow with the packages that fit it (jobs/tensorflow-2.15.txt, in place of the same
+# packages' lines in requirements.txt); likewise each other file of that name.
 # A second argument that is not empty asks for NVIDIA GPUs: TensorFlow with its CUDA libraries, Horovod with NCCL. The
 # CUDA compiler is CUDA_HOME's or the nvcc on PATH, else PyPI's (CUDA_FROM_PYPI=1: PyPI's in any case).
 # HOROVOD_BUILD_CUDA_CC_LIST=70,80 names the GPUs' compute capabilities; HOROVOD_WITHOUT_MPI=1 leaves MPI out.
@@ -10,10 +12,9 @@
 # its NumPy and its protobuf stay as they are, and so does a Horovod that works with it.
 # Why each step is as it is:
 #   TensorFlow comes before Horovod, which compiles against the TensorFlow that it finds.
-#   --no-build-isolation lets that compilation see it; --no-cache-dir keeps pip from handing over a Horovod
-#   that was compiled for another TensorFlow.
 #   cmake comes from PyPI: cmake 4 no longer takes Horovod's bundled libraries, and the machine's own may be too old.
-#   Horovod lacks some standard headers, which gcc 13 and newer do not include by themselves: hence -include.
+#   setuptools stays below 81 because Horovod's launcher imports distutils, which Python has not had since 3.12.
+#   jobs/horovod.sh compiles Horovod, or takes the wheel that it compiled for such an environment before.
 #   NCCL is TensorFlow's in any case, found again by an rpath: two of them in one process would be a lottery.
 set -euo pipefail
 
@@ -25,18 +26,45 @@ fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
 export TF_CPP_MIN_LOG_LEVEL=3
 
+packages() {  # the lines that pip reads: requirements.txt, with those of the set's file in place of its own
+    local replaced
+    replaced=$(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' "$set_file" | paste -sd'|')
+    cat "$set_file"
+    grep -vE "^(${replaced:-none})==" requirements.txt
+}
+
+pinned() { packages | grep -E "^($1)=="; }  # pinned "A|B": the lines of these packages
+
+set_of() {  # set_of VERSION: prints the file whose TensorFlow is that, the whole version or its first two numbers
+    local file tested
+    for file in requirements.txt jobs/tensorflow-*.txt; do
+        tested=$(sed -n 's/^tensorflow==//p' "$file")
+        case $tested in "$1" | "$1".*) echo "$file"; return ;; esac
+    done
+    fail "TENSORFLOW=$1 is none of those that were tested, $(sed -n 's/^tensorflow==//p' requirements.txt jobs/tensorflow-*.txt | paste -sd' '): take one of these, or SYSTEM_TENSORFLOW=1 in an environment that has it"
+}
+
+use_set() {  # use_set FILE; its first line says "Python 3.9 to 3.13"
+    set_file=${1/#requirements.txt//dev/null}
+    read -r oldest newest < <(sed -n '1s/.* Python 3\.\([0-9]*\) to 3\.\([0-9]*\).*/\1 \2/p' "$1")
+}
+
 fitting_python() {
-    local candidate
-    for candidate in ${BASE_PYTHON:-} python3.11 python3.10 python3.9 python3; do
+    local candidate minor
+    for candidate in ${BASE_PYTHON:-} $(for ((minor = newest; minor >= oldest; minor--)); do echo "python3.$minor"; done) python3; do
         # Some names are only wrappers that refuse to run, hence the trial.
-        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 11))' \
+        if "$candidate" -c "import sys, venv, ensurepip; sys.exit(not (3, $oldest) <= sys.version_info[:2] <= (3, $newest))" \
             >/dev/null 2>&1; then
             command -v "$candidate"
             return
         fi
     done
-    if command -v uv >/dev/null 2>&1; then uv python find '>=3.9,<3.12' 2>/dev/null && return; fi
+    if command -v uv >/dev/null 2>&1; then uv python find ">=3.$oldest,<3.$((newest + 1))" 2>/dev/null && return; fi
     return 1
+}
+
+misfit() {  # prints the version of python3, if there is one that does not fit
+    python3 -c "import sys; v = sys.version_info; v[:2] > (3, $newest) and print(f' (python3 is 3.{v[1]}, newer than TensorFlow $(pinned tensorflow | cut -d= -f3) has packages for)')" 2>/dev/null || true
 }
 
 system_python() {  # prints the Python whose TensorFlow is to be used
@@ -44,7 +72,7 @@ system_python() {  # prints the Python whose TensorFlow is to be used
     command -v "$python" >/dev/null 2>&1 || fail "SYSTEM_TENSORFLOW: there is no '$python' on PATH: name one in BASE_PYTHON"
     "$python" -c 'import tensorflow' >/dev/null 2>&1 ||
         fail "SYSTEM_TENSORFLOW: $(command -v "$python") has no TensorFlow that can be imported: load the site's module, activate its environment, or name its Python in BASE_PYTHON"
-    problem=$("$python" -c 'from common.distributed.tensorflow_version import check; check()' 2>&1) ||
+    problem=$("$python" -c 'from common.distributed.tensorflow_version import check_version; import tensorflow as tf; check_version(tf.__version__)' 2>&1) ||
         fail "${problem##*UserError: }"
     command -v "$python"
 }
@@ -60,7 +88,10 @@ system_venv() {  # a virtual environment that sees what the system's Python sees
     fi
 }
 
-pinned() { grep -E "^$1==" requirements.txt; }  # the line of a package
+beside_system() {  # the lines for a TensorFlow that is there: Keras 2 of its version, and whatever fits its NumPy
+    [ "${system#*.}" -lt 16 ] || echo "tf-keras==$system.*"
+    packages | sed -E '/^tf-keras==/d; s/^(numba|scipy)==[^;]*/\1/'
+}
 
 step() {  # step "what it does" command...: one line with the seconds it took; the log's end if it fails
     local title=$1 started=$SECONDS
@@ -117,9 +148,13 @@ command -v "${CXX:-c++}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 ||
     fail "no C++ compiler found, and Horovod needs one: install g++ (Debian, Ubuntu: apt-get install g++; clusters: load a gcc module)"
 if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then
     python=$(system_python) || exit 1
+    system=$("$python" -c 'import tensorflow as tf; print(*tf.__version__.split(".")[:2], sep=".")')
+    if [ "${system#*.}" -ge 16 ]; then use_set requirements.txt; else use_set jobs/tensorflow-2.15.txt; fi
 else
+    file=$(set_of "${TENSORFLOW:-$(sed -n 's/^tensorflow==//p' requirements.txt)}") || exit 1
+    use_set "$file"
     python=$(fitting_python) ||
-        fail "no Python 3.9, 3.10 or 3.11 with venv found: install one (Debian, Ubuntu: apt-get install python3-venv; or: uv python install 3.11)"
+        fail "no Python 3.$oldest to 3.$newest with venv found$(misfit): install one (Debian, Ubuntu: apt-get install python3-venv; or: uv python install 3.$newest)"
 fi
 
 site_cuda=
@@ -132,21 +167,13 @@ log=$venv/install.log
 PATH=$(cd "$venv" && pwd)/bin:$PATH
 export PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
-tensorflow=$(pinned tensorflow)
-download="475 MB"
-if [ -n "$gpu" ]; then
-    tensorflow=${tensorflow/tensorflow==/tensorflow[and-cuda]==}
-    download="2.5 GB"
-fi
+download="650 MB" extra=
+if [ -n "$gpu" ]; then download="3 GB" extra='[and-cuda]'; fi
 
-export HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITH_GLOO=1
 if [ $mpi = 1 ]; then export HOROVOD_WITH_MPI=1; else export HOROVOD_WITHOUT_MPI=1; fi
-export CXXFLAGS="${CXXFLAGS:-} -include cstdint -include stdexcept -include string"
-export MAKEFLAGS=${MAKEFLAGS_HOROVOD:--j$(nproc)}
-export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 
 echo "Installing into $venv with $("$python" --version) ($python); the log is $log"
-step "build tools" pip install --upgrade "pip<26" "setuptools<81" wheel "cmake<4"
+step "build tools" pip install --upgrade "pip<26" "$(pinned setuptools)" wheel "cmake<4"
 [ $mpi = 1 ] ||
     echo "  no MPI (mpicxx, or CC and cc of a Cray): Horovod gets Gloo only, so start it with horovodrun, not with srun or mpirun"
 if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then
@@ -164,10 +191,11 @@ print(f"numpy=={numpy.__version__}\nprotobuf=={google.protobuf.__version__}")' >
 else
     : >"$venv/system.txt"
     theirs=""
-    step "TensorFlow ($download to download)" pip install "$tensorflow" "$(pinned numpy)" "$(pinned protobuf)"
+    step "TensorFlow ($download to download)" pip install -r /dev/stdin \
+        < <(pinned "tensorflow|tf-keras|numpy|protobuf" | sed "s/^tensorflow==/tensorflow$extra==/")
 fi
-step "the other packages" bash -c "grep -Ev '^(horovod|$theirs)==' requirements.txt |
-    pip install -c '$venv/system.txt' -r /dev/stdin -r requirements-dev.txt"
+step "the other packages" pip install -c "$venv/system.txt" -r /dev/stdin -r requirements-dev.txt \
+    < <(if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then beside_system; else packages; fi | grep -Ev "^(horovod|${theirs:-none})==")
 if [ -n "$gpu" ] && [ -n "$compile" ]; then
     if [ -n "$site_cuda" ]; then
         cuda=$site_cuda
@@ -185,8 +213,7 @@ if [ -n "$gpu" ] && [ -n "$compile" ]; then
     export PATH=$cuda/bin:$PATH LDFLAGS="${LDFLAGS:-} -Wl,-rpath,$nccl/lib"
     export HOROVOD_GPU_OPERATIONS=NCCL HOROVOD_CUDA_HOME=$cuda HOROVOD_NCCL_HOME=$nccl HOROVOD_NCCL_LINK=SHARED
 fi
-[ -z "$compile" ] || step "Horovod, compiled (2 to 4 minutes on 2 cores)" pip install --no-build-isolation --no-cache-dir \
-    "$(pinned horovod)"
+[ -z "$compile" ] || step "Horovod, compiled (2 to 4 minutes on 2 cores)" bash jobs/horovod.sh
 [ ! -d "$venv/cuda" ] || rm -r "$venv/cuda"  # only the compilation needs it
 
 echo
@@ -197,4 +224,6 @@ require TensorFlow
 require Gloo
 [ $mpi = 0 ] || require MPI
 [ -z "$gpu" ] || require NCCL
-touch "$venv/.installed-$([ -z "$gpu" ] && echo cpu || echo gpu)"
+kind=$([ -z "$gpu" ] && echo cpu || echo gpu)
+touch "$venv/.installed-$kind"
+[ -z "${TENSORFLOW:-}" ] || touch "$venv/.installed-$kind-$TENSORFLOW"

@@ -17,6 +17,7 @@ PACKAGES = ("common", "cloudmask", "tf_deepcam")
 # From the ground up: a room imports rooms that stand before it, and files of its own.
 COMMON = [
     "errors",
+    "startup",
     "distributed",
     "cli",
     "config",
@@ -103,9 +104,9 @@ def test_rooms_import_downwards_only(package):
     order = COMMON if package == "common" else BENCHMARK
     for path in (path for path in sources() if module(path).split(".")[0] == package):
         own = room(module(path))
-        assert not own or own in order, f"{path}: {own} has no place in the order of rooms"
+        assert not own or own in order, f"{path}: {own} has no place in the order of rooms"  # a package itself has none
         for name in imports(path):
-            if name.split(".")[0] == package and room(name) and room(name) != own:
+            if own and name.split(".")[0] == package and room(name) and room(name) != own:
                 assert order.index(room(name)) < order.index(own), f"{path} imports {name}, which stands above it"
 
 
@@ -178,3 +179,12 @@ def test_only_one_room_imports_horovod():
             names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
             if any(str(name).startswith("horovod") for name in names):
                 assert room(module(path)) == "distributed", path
+
+
+def test_keras_is_tensorflow_s_everywhere():
+    """tf.keras is Keras 2 by whatever name it has there; a module `keras` of its own is Keras 3 from 2.16 on."""
+    for path in [*sources(), *(ROOT / "tests").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            assert {str(name).split(".")[0] for name in names}.isdisjoint({"keras", "tf_keras"}), path

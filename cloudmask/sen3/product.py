@@ -141,7 +141,7 @@ def _unpack(array: Array, dtype) -> np.ndarray:
     raw, attributes = array.values, array.attributes
     try:
         scale, offset = float(attributes.get("scale_factor", 1.0)), float(attributes.get("add_offset", 0.0))
-        values = raw.astype(dtype)
+        values: np.ndarray = raw.astype(dtype)
         if scale != 1.0:
             values *= dtype(scale)
         if offset:

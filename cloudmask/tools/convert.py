@@ -83,7 +83,8 @@ def _convert(product: DataFile, path: Path, like: Conversion) -> None:
 def _as_the_data_set(made: Converted) -> dict[str, np.ndarray]:
     """In the types of the published files: 180 MB a scene."""
     assert made.rads is not None
-    arrays = {"bayes": made.bayes, "bts": made.bts.astype(np.float32), "rads": made.rads.astype(np.float32)}
+    arrays: dict[str, Optional[np.ndarray]] = {"bayes": made.bayes}
+    arrays |= {"bts": made.bts.astype(np.float32), "rads": made.rads.astype(np.float32)}
     arrays |= {"refs": made.refs, "summary": made.summary}
     return {name: array for name, array in arrays.items() if array is not None}
 

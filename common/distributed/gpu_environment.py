@@ -21,9 +21,9 @@ def prepare(environment: MutableMapping) -> None:
         return
     # Horovod otherwise has a thread wait for NCCL's end before TensorFlow may launch what follows (horovod#2963).
     environment.setdefault("HOROVOD_ENABLE_ASYNC_COMPLETION", "1")
-    # TensorFlow's wheel has machine code for compute capabilities up to 8.0 (tf.sysconfig.get_build_info); on an H100,
-    # 9.0, the driver compiles its kernels at first use, for minutes, and keeps them here: the default place is the
-    # home, which all nodes share, and its default size is too small for them.
+    # TensorFlow's wheels have machine code for compute capabilities up to 8.0 (2.15) or 8.9 (2.20 and 2.21, by
+    # tf.sysconfig.get_build_info); on an H100, 9.0, the driver compiles its kernels at first use, for minutes, and
+    # keeps them here: the default place is the home, which all nodes share, and its default size is too small.
     if "CUDA_CACHE_PATH" not in environment:
         folder = cache_folder(Path(tempfile.gettempdir()))
         if folder is not None:

@@ -5,14 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import ROOT
 
-TOOLS = ("bash", "dirname", "tail", "grep")
-ALL_TOOLS = (*TOOLS, "cp", "env", "ln", "mkdir", "nproc", "rm", "sed", "tee", "touch")
+TOOLS = ("bash", "cat", "cut", "dirname", "grep", "paste", "sed", "tail")
+ALL_TOOLS = (*TOOLS, "cp", "env", "id", "ln", "mkdir", "mktemp", "nproc", "rm", "sha256sum", "sort", "tee", "touch")
+# What jobs/horovod.sh asks its Python: version, headers, and what TensorFlow was compiled from and with.
+TENSORFLOW = "printf '%s\\n' 2.20.0 /include v2.20.0 13.3"
 
 
 def script(path: Path, text: str) -> None:
@@ -30,16 +33,17 @@ def install(folder: Path, programs: dict, *gpu: str, tools: tuple = TOOLS, **env
     for tool in tools:
         os.symlink(shutil.which(tool), path / tool)
     call = [str(path / "bash"), str(ROOT / "jobs" / "install.sh"), str(folder / "venv"), *gpu]
-    return subprocess.run(call, env={"PATH": str(path), **env}, capture_output=True, text=True, timeout=60)
+    env = {"PATH": str(path), "HOROVOD_CACHE": "", **env}
+    return subprocess.run(call, env=env, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(
     ("programs", "message"),
     [
         ({}, "install: no C++ compiler found, and Horovod needs one: install g++"),
-        ({"g++": "exit 0"}, "install: no Python 3.9, 3.10 or 3.11 with venv found: install one"),
+        ({"g++": "exit 0"}, "install: no Python 3.9 to 3.13 with venv found: install one"),
         # a Python that is there but does not fit, and a wrapper that refuses to run
-        ({"c++": "exit 0", "python3": "exit 1", "python3.11": "exit 127"}, "install: no Python 3.9, 3.10 or 3.11"),
+        ({"c++": "exit 0", "python3": "exit 1", "python3.11": "exit 127"}, "install: no Python 3.9 to 3.13 with venv"),
     ],
 )
 def test_what_is_missing_is_one_line(tmp_path, programs, message):
@@ -49,6 +53,20 @@ def test_what_is_missing_is_one_line(tmp_path, programs, message):
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(message)
     assert not (tmp_path / "venv").exists()
+
+
+def test_a_newer_python_than_tensorflow_has_packages_for_is_named(tmp_path):
+    pretend = "import sys; sys.version_info = (3, 14, 0); exec(sys.argv[1])"
+    newer = f'case "$2" in *sys.exit*) exit 1 ;; esac; exec {sys.executable} -c "{pretend}" "$2"'
+    done = install(tmp_path, {"g++": "exit 0", "python3": newer})
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "no Python 3.9 to 3.13 with venv found (python3 is 3.14, newer than TensorFlow 2.20.0 has" in done.stderr
+
+
+def test_a_tensorflow_that_is_in_no_set_is_one_line(tmp_path):
+    done = install(tmp_path, {"g++": "exit 0", "python3": "exit 0"}, TENSORFLOW="2.19")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "TENSORFLOW=2.19 is none of those that were tested, 2.20.0 2.15.1 2.21.0: take one of these" in done.stderr
 
 
 def nvcc(top: Path, release: str, architecture: int) -> str:
@@ -75,13 +93,39 @@ def gpu_install(folder: Path, programs: dict, **env) -> tuple:
         [ ! -e "${{HOROVOD_CUDA_HOME:-}}/lib64/libcudart.so" ] || echo WHOLE=1 >>{folder}/environment
         [ ! -L {nccl}/lib/libnccl.so ] || echo LINKED=1 >>{folder}/environment""",
     )
-    script(folder / "fakes" / "python", f"echo {nccl}")
+    script(folder / "fakes" / "python", f'case "$*" in *tensorflow*) {TENSORFLOW} ;; *) echo {nccl} ;; esac')
     script(folder / "fakes" / "horovodrun", 'for name in TensorFlow Gloo NCCL; do echo "  [X] $name"; done')
     venv = f'[ "$1" != -m ] || {{ mkdir -p "$3/bin" {nccl}/lib; cp {folder}/fakes/* "$3/bin"; rm "$3/bin/nvcc"; }}'
     done = install(folder, {"g++": "exit 0", "python3": venv, **programs}, "1", tools=ALL_TOOLS, **env)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = (folder / "environment").read_text().splitlines()
     return done.stdout, dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("", {"tensorflow==2.20.0", "tf-keras==2.20.1", "protobuf==5.29.6"}),
+        ("2.20", {"tensorflow==2.20.0", "tf-keras==2.20.1", "protobuf==5.29.6"}),
+        ("2.15.1", {"tensorflow==2.15.1", 'tf-keras==2.15.1; python_version < "3"', "protobuf==4.25.8"}),
+        ("2.21", {"tensorflow==2.21.0", "tf-keras==2.21.0", "protobuf==6.33.6"}),
+    ],
+)
+def test_a_set_s_lines_stand_in_place_of_the_usual_ones(tmp_path, version, expected):
+    asked = tmp_path / "asked"
+    script(tmp_path / "fakes" / "pip", f'case "$*" in *stdin*) cat >>{asked}; echo --- >>{asked} ;; esac')
+    script(tmp_path / "fakes" / "python", TENSORFLOW)
+    script(tmp_path / "fakes" / "horovodrun", 'for name in TensorFlow Gloo; do echo "  [X] $name"; done')
+    venv = f'[ "$1" != -m ] || {{ mkdir -p "$3/bin"; cp {tmp_path}/fakes/* "$3/bin"; }}'
+    done = install(tmp_path, {"g++": "exit 0", "python3": venv}, tools=ALL_TOOLS, TENSORFLOW=version)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, others = asked.read_text().split("---\n")[:2]
+    assert expected <= set(first.splitlines())
+    assert {line.split("==")[0] for line in first.splitlines()} == {"tensorflow", "tf-keras", "numpy", "protobuf"}
+    assert expected <= set(others.splitlines())  # again, so that pip keeps to them
+    assert sum(line.startswith("tensorflow==") for line in others.splitlines()) == 1
+    stamps = {path.name for path in (tmp_path / "venv").glob(".installed-*")}
+    assert stamps == ({".installed-cpu", f".installed-cpu-{version}"} if version else {".installed-cpu"})
 
 
 @pytest.mark.parametrize("asked", [{}, {"CUDA_FROM_PYPI": "1", "CUDA_HOME": "/nowhere"}])
@@ -130,7 +174,9 @@ def system_install(folder: Path, version: str, *, has_horovod: bool = False) -> 
     """(what it did, {package: wanted by the last pip}) on a `python` with a stand-in for TensorFlow of that version."""
     library = folder / "library"
     modules = {
-        "tensorflow": f"__version__ = '{version}'",
+        "tensorflow": f"""__version__ = '{version}'
+class sysconfig: get_include = staticmethod(lambda: '/include')
+class version: GIT_VERSION = COMPILER_VERSION = 'known'""",
         "numpy": "__version__ = '1.23.5'; ndarray = None",
         "google/protobuf": "__version__ = '4.25.9'",
         "horovod": "__version__ = '0.28.1'",
@@ -139,13 +185,18 @@ def system_install(folder: Path, version: str, *, has_horovod: bool = False) -> 
     for name, text in modules.items():
         (library / name).mkdir(parents=True)
         (library / name / "__init__.py").write_text(text)
+    with tarfile.open(folder / "horovod-0.28.1.tar.gz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("horovod-0.28.1/setup.py"))
     # Its virtual environment has this Python with that library, and a pip that keeps what it was asked for.
     python = f'PYTHONPATH={library} exec {sys.executable} -S "$@"'
     script(folder / "fakes" / "python", python)
     script(
         folder / "fakes" / "pip",
         f"""echo "pip $*" >>{folder}/asked
-        case "$*" in *"-r /dev/stdin"*) cat >>{folder}/asked ;; esac
+        case "$*" in
+            *"-r /dev/stdin"*) cat >>{folder}/asked ;;
+            download*) cp {folder}/horovod-0.28.1.tar.gz "${{@: -2:1}}" ;;
+        esac
         env >{folder}/environment""",
     )
     script(folder / "fakes" / "horovodrun", 'for name in TensorFlow Gloo MPI; do echo "  [X] $name"; done')
@@ -157,7 +208,7 @@ def system_install(folder: Path, version: str, *, has_horovod: bool = False) -> 
         PYTHONPATH={library} exec {sys.executable} -S "$@"
     fi"""
     programs = {"g++": "exit 0", "python": base, "mpicxx": "exit 0", "horovodrun": "exit 0"}
-    done = install(folder, programs, tools=(*ALL_TOOLS, "cat"), SYSTEM_TENSORFLOW="1")
+    done = install(folder, programs, tools=ALL_TOOLS, SYSTEM_TENSORFLOW="1")
     asked = (folder / "asked").read_text() if (folder / "asked").exists() else ""
     return done, asked
 
@@ -170,9 +221,18 @@ def test_the_machine_s_tensorflow_numpy_and_protobuf_stay(tmp_path):
     assert (tmp_path / "venv" / "system.txt").read_text() == "numpy==1.23.5\nprotobuf==4.25.9\n"
     assert f"-c {tmp_path}/venv/system.txt" in asked
     wanted = [line.split("==")[0] for line in asked.splitlines() if "==" in line and not line.startswith("pip")]
-    assert {"tensorflow", "numpy", "protobuf", "horovod"}.isdisjoint(wanted)
+    assert {"tensorflow", "numpy", "protobuf", "horovod", "tf-keras"}.isdisjoint(wanted)
     assert {"h5py", "pydantic", "tensorflow-addons"} <= set(wanted)
     assert asked.splitlines()[-1].endswith(" horovod==0.28.1")
+
+
+def test_beside_a_tensorflow_with_keras_3_is_the_keras_2_of_its_version(tmp_path):
+    done, asked = system_install(tmp_path, "2.17.0+nv25.2", has_horovod=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = asked.splitlines()
+    assert "tf-keras==2.17.*" in lines
+    assert [line for line in lines if line.startswith(("numba", "scipy"))]  # whatever fits its NumPy
+    assert [line for line in lines if line.startswith(("numba=", "scipy=", "tf-keras==2.20"))] == []
 
 
 def test_a_horovod_that_works_with_it_stays_too(tmp_path):
@@ -182,11 +242,11 @@ def test_a_horovod_that_works_with_it_stays_too(tmp_path):
     assert "horovod==" not in asked.splitlines()[-1]
 
 
-@pytest.mark.parametrize("version", ["2.11.1", "2.16.2"])
+@pytest.mark.parametrize("version", ["2.11.1", "2.22.0"])
 def test_a_tensorflow_out_of_the_range_is_one_line_and_nothing_is_made(tmp_path, version):
     done, asked = system_install(tmp_path, version)
     assert (done.returncode, len(done.stderr.splitlines()), asked) == (1, 1, "")
-    assert done.stderr.startswith(f"install: TensorFlow {version} is not supported, 2.12 to 2.15 are: ")
+    assert done.stderr.startswith(f"install: TensorFlow {version} is not supported, 2.12 to 2.21 are: ")
     assert not (tmp_path / "venv").exists()
 
 
@@ -207,6 +267,7 @@ def test_a_python_without_tensorflow_is_one_line(tmp_path):
 )
 def test_mpi_is_mpicxx_s_or_a_cray_s_wrappers_or_none_and_that_is_said(tmp_path, programs, cray, expected):
     script(tmp_path / "fakes" / "pip", f"env >{tmp_path}/environment")
+    script(tmp_path / "fakes" / "python", TENSORFLOW)
     script(tmp_path / "fakes" / "horovodrun", 'for name in TensorFlow Gloo MPI; do echo "  [X] $name"; done')
     venv = f'[ "$1" != -m ] || {{ mkdir -p "$3/bin"; cp {tmp_path}/fakes/* "$3/bin"; }}'
     given = {"CRAYPE_VERSION": cray} if cray else {}

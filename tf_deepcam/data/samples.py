@@ -63,7 +63,7 @@ def read_normalisation(path: Path, channels: tuple) -> Normalisation:
     with hdf5.open_file(path) as file:
         for name in ("climate/minval", "climate/maxval"):
             dataset = file.dataset(name, "f")
-            array = dataset.read().astype(np.float64).ravel()
+            array: np.ndarray = dataset.read().astype(np.float64).ravel()
             if array.size != CHANNELS:
                 raise UserError(f"{dataset.where} has {array.size} values, {CHANNELS} expected, one a channel")
             for channel in channels:

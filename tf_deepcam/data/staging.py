@@ -66,7 +66,7 @@ class Staging:
     def __init__(self, settings: DataSettings, shape: tuple, reader: Reader, began_on: int = 0):
         """shape: (height, width, channels). began_on: as common.data.batches.training_batches takes it."""
         self.folder = Path(settings.stage_dir).expanduser()
-        self.dtype = np.dtype(settings.stage_dtype)
+        self.dtype: np.dtype = np.dtype(settings.stage_dtype)
         self._shape, self._reader, self._copies = shape, reader, settings.stage_copies
         self._began_on = began_on or distributed.size()
         if self._began_on % self._copies:

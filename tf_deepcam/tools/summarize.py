@@ -35,7 +35,7 @@ def channel_sums(path: str) -> np.ndarray:
             # Over rows first: inner loops of a row's length, then over the columns that are left.
             totals[0] = np.minimum(totals[0], raw.min(0).min(0))
             totals[1] = np.maximum(totals[1], raw.max(0).max(0))
-            values = raw.reshape(-1, channels).astype(np.float64)
+            values: np.ndarray = raw.reshape(-1, channels).astype(np.float64)
             totals[2] += np.ones(len(values)) @ values
             totals[3] += np.einsum("ij,ij->j", values, values)
             totals[4] += len(values)

@@ -38,6 +38,8 @@ def train(
     settings = config.cluster
     tf.keras.utils.set_random_seed(settings.seed)
     verdict = judge(images, settings)
+    cloud: np.ndarray
+    sure: np.ndarray
     cloud, sure = (each[..., np.newaxis].astype(np.uint8) for each in verdict)
     lesson = Lesson(images, cloud, sure * measured)
     for number in range(1, settings.rounds + 1):

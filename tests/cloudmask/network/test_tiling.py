@@ -10,7 +10,7 @@ from cloudmask.network import tiling
 from cloudmask.network.networks import NETWORKS, Network
 from cloudmask.network.tiling import Axis, Tiling
 from common.inference import forward
-from tests.versions import ON_2_12
+from tests.versions import BOUNDS
 
 REFERENCE = NETWORKS["reference"]
 
@@ -58,7 +58,7 @@ def test_tiles_give_the_whole_scene_s_result(name, height, width, tile):
     compiled = forward(network)
     expected = whole.mask(compiled, image)
     assert expected.shape == (height, width)
-    np.testing.assert_allclose(tiles.mask(compiled, image), expected, rtol=0, atol=2e-6 if ON_2_12 else 1e-6)
+    np.testing.assert_allclose(tiles.mask(compiled, image), expected, rtol=0, atol=BOUNDS.tiles)
     # oneDNN adds up a transposed convolution in an order that depends on the image's size.
     quick = NETWORKS[name].build()
     quick.set_weights(network.get_weights())

@@ -1,9 +1,10 @@
 """What the step and the loop do where there is a GPU, which is only pretended here: graphs, devices by name, counts."""
 
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras.src.optimizers import optimizer as keras_optimizer
 
 from common.data import device
 from common.data.device import cast_input, shipped_dtype, to_device
@@ -54,6 +55,7 @@ def test_micro_batches_stay_in_host_memory_until_their_turn():
 
 
 def test_the_optimizer_is_part_of_the_step_s_graph_and_not_compiled_for_each_variable(monkeypatch):
+    keras_optimizer = sys.modules[tf.keras.optimizers.Optimizer.__module__]
     monkeypatch.setattr(keras_optimizer.tf.config, "list_physical_devices", lambda kind=None: ["a GPU"])
     assert tf.keras.optimizers.SGD().jit_compile  # what Keras does there
     for name in optimizers.OPTIMIZERS:
