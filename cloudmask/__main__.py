@@ -56,9 +56,9 @@ def _benchmark(options: argparse.Namespace) -> int:
     config = settings.load(settings_file(options.config, resume), options.overrides)
     placement = distributed.init(config.threads, at_once=1 if options.command == "infer" else 2)
     from cloudmask import infer, train
+    from common.keras import precision
     from common.runs.files import check_writable, deliver
     from common.session import open_session, unrecorded
-    from common.training import precision
 
     command, wanted = options.command, config.report
     if options.dry_run:
@@ -106,7 +106,7 @@ def _grid(options: argparse.Namespace) -> int:
     axes = parse_axes("--axis", options.axis, options.overrides)
     config = settings.load(options.config, options.overrides)
     check_combinations(axes, lambda chosen: settings.load(options.config, [*options.overrides, *chosen]))
-    from common import grid
+    from common.measuring import grid
 
     return grid.main(grid.Program("cloudmask", ("inference.pictures=0",)), config, axes, options)
 

@@ -14,9 +14,10 @@ from common.config import settings as config
 from common.config.settings import MAY_CHANGE, Recipe, Settings, refusal
 from common.data.cache import CacheSettings
 from common.errors import UserError
+from common.keras.names import TF32_IS_A_PRECISION, Precision
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
-from common.training.settings import TF32_IS_A_PRECISION, Precision, TrainingSettings
+from common.training.settings import TrainingSettings
 
 LossName = Literal["bce", "symmetric"]
 LabelError = Annotated[float, Field(ge=0, lt=0.5)]  # share of labels that are wrong

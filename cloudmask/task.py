@@ -17,7 +17,7 @@ from common import distributed
 from common.data.batches import Batches, Reading
 from common.data.files import DataFile
 from common.errors import UserError
-from common.inference import forward
+from common.keras.inference import forward
 from common.runs.environment import code_checksum
 from common.training.evaluate import sum_over_batches
 from common.training.settings import BatchSizes

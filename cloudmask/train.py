@@ -9,7 +9,9 @@ import tensorflow as tf
 from cloudmask import baseline, records, reference_log
 from cloudmask.config import Config
 from cloudmask.task import TrainingData, make_task, training_data
-from common import distributed, keras_files
+from common import distributed
+from common.keras import files as keras_files
+from common.keras.precision import in_words
 from common.runs.files import deliver
 from common.runs.folder import Run
 from common.runs.kinds import Training
@@ -17,7 +19,6 @@ from common.session import Session
 from common.training import dry_run as one_update
 from common.training import loop
 from common.training.assemble import Assembly, assemble
-from common.training.precision import in_words
 
 
 def _assemble(config: Config, session: Session) -> Assembly[Config, TrainingData]:

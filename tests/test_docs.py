@@ -6,7 +6,7 @@ import pytest
 
 from cloudmask.research.config import ClusterSettings, StudySettings
 from common.config.render import as_markdown, setting_rows
-from common.launch import sites
+from common.launching.launch import sites
 from tests.helpers import ROOT, run
 
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "jobs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -92,7 +92,7 @@ def _grid(options: argparse.Namespace) -> int:
     axes = parse_axes("--axis", options.axis, options.overrides)
     config = settings.load(options.config, options.overrides)
     check_combinations(axes, lambda chosen: settings.load(options.config, [*options.overrides, *chosen]))
-    from common import grid
+    from common.measuring import grid
 
     fixed = ("inference.score=false", "inference.predictions=none", "inference.outputfile=''")
     return grid.main(grid.Program("tf_deepcam", fixed), config, axes, options)

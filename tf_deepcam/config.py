@@ -11,9 +11,10 @@ from pydantic import Field, field_validator, model_validator
 from common.config import settings as config
 from common.config.settings import MAY_CHANGE, Recipe, Settings, refusal
 from common.data.cache import CacheSettings
+from common.keras.names import TF32_IS_A_PRECISION, Precision
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
-from common.training.settings import TF32_IS_A_PRECISION, Precision, TrainingSettings
+from common.training.settings import TrainingSettings
 from tf_deepcam.rules import RuleSet, broken, fill_in
 
 CHANNELS = 16  # in a file

@@ -9,13 +9,14 @@ from typing import Any, Callable, Optional
 import numpy as np
 import tensorflow as tf
 
-from common import distributed, inference, timing
+from common import distributed
 from common.errors import UserError, storage_problem
+from common.keras import inference, precision
+from common.keras.names import keras_policy
+from common.measuring import timing
 from common.report.tables import show
 from common.runs.folder import Run
 from common.session import Session
-from common.training import precision
-from common.training.settings import keras_policy
 from tf_deepcam import records
 from tf_deepcam.config import Config
 from tf_deepcam.data import formats

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from common import distributed
 from common.data.batches import Batches
+from common.keras.flops import forward_gflop
 from common.training.assemble import Data
 from common.training.evaluate import sum_over_batches
-from common.training.flops import forward_gflop
 from common.training.task import Goal, Objective, Task
 from common.training.warmup import made_up
 from tf_deepcam.batch_statistics import group_size

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import tensorflow as tf
 
-from common import distributed, keras_files
+from common import distributed
+from common.keras import files as keras_files
+from common.keras.precision import in_words
 from common.runs.folder import Run
 from common.runs.kinds import Training
 from common.session import Session
 from common.training import dry_run as one_update
 from common.training import loop
 from common.training.assemble import Assembly, assemble
-from common.training.precision import in_words
 from common.training.settings import BatchSizes
 from common.training.task import Task
 from tf_deepcam import batch_statistics, pictures, records

@@ -9,10 +9,11 @@ from cloudmask.infer.judge import judge
 from cloudmask.infer.mask import Result, mask_all
 from cloudmask.infer.plan import make_job, scenes_to_mask, warm_up
 from cloudmask.infer.publish import publish
-from common import distributed, timing
+from common import distributed
 from common.data.order import share
+from common.keras import precision
+from common.measuring import timing
 from common.session import Session
-from common.training import precision
 
 
 def infer(config: Config, session: Session, model_file: Optional[str] = None) -> records.Inference:

@@ -11,8 +11,9 @@ from cloudmask import records, scoring
 from cloudmask.infer.mask import Result
 from cloudmask.infer.plan import Job
 from cloudmask.scoring import NETWORK, Scores
-from common import distributed, timing
-from common.training.settings import keras_policy
+from common import distributed
+from common.keras.names import keras_policy
+from common.measuring import timing
 
 
 def judge(job: Job, results: list[Result], passes: list[timing.Measured]) -> records.Inference:

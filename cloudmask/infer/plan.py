@@ -15,9 +15,10 @@ from cloudmask.data.reader import CHANNELS
 from cloudmask.data.scenes import split
 from cloudmask.network import networks
 from cloudmask.network.tiling import Forward, Tiling
-from common import distributed, inference
+from common import distributed
 from common.data.files import DataFile
 from common.errors import UserError
+from common.keras import inference
 from common.runs.environment import commit
 from common.runs.files import move_aside
 from common.session import Session

@@ -5,8 +5,9 @@ from cloudmask.infer.judge import most_disputed, scene_record
 from cloudmask.infer.mask import Result
 from cloudmask.infer.plan import Job
 from cloudmask.scoring import NETWORK
-from common import distributed, timing
+from common import distributed
 from common.data.files import DataFile
+from common.measuring import timing
 from common.report.tables import show
 from common.session import Session
 

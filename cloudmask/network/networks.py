@@ -11,7 +11,7 @@ import tensorflow as tf
 from cloudmask.config import ModelSettings
 from cloudmask.network import pixel, unet
 from common.errors import UserError
-from common.keras_files import load_weights
+from common.keras.files import load_weights
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pydantic import Field
 from cloudmask.config import Config, LabelError, LossName, translate_reference
 from common.config import settings as config
 from common.config.settings import Settings
-from common.training.settings import Precision
+from common.keras.names import Precision
 
 
 class StudySettings(Settings):

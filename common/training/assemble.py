@@ -13,11 +13,12 @@ import tensorflow as tf
 from common import distributed
 from common.data.batches import Batches
 from common.distributed import status
+from common.keras.names import keras_policy
 from common.optim import optimizers
 from common.optim.settings import ScheduleSettings
 from common.session import Session
 from common.training.continuation import as_begun
-from common.training.settings import BatchSizes, TrainingSettings, batch_sizes, keras_policy
+from common.training.settings import BatchSizes, TrainingSettings, batch_sizes
 from common.training.step import prepare
 from common.training.task import Task
 

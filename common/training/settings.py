@@ -6,19 +6,9 @@ from pydantic import Field, model_validator
 
 from common.config.settings import MAY_CHANGE, Settings
 from common.errors import UserError
+from common.keras.names import Precision
 
 SILENCE_SECONDS = 30.0  # without a terminal, the longest time without a line in training and evaluation
-
-# Keras' names, and tf32: float32, but GPUs from A100 on round the factors of products to 10 bits of mantissa.
-Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
-TF32_IS_A_PRECISION = {
-    f"{section}.tf32": f"is a precision: {section}.precision=tf32" for section in ("training", "inference")
-}
-
-
-def keras_policy(precision: str) -> str:
-    """Return Keras' name of a precision, which does not tell TF32 from float32."""
-    return "float32" if precision == "tf32" else precision
 
 
 class TrainingSettings(Settings):

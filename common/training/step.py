@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from common import distributed
 from common.errors import UserError
-from common.training import precision, recompute
+from common.keras import precision
+from common.training import recompute
 from common.training.settings import TrainingSettings
 from common.training.task import Objective
 

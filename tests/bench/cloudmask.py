@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from common.data.hdf5 import read_at
-from common.timing import repeat
+from common.measuring.timing import repeat
 from tests.bench.measure import CORES, alternately, drawn, gemm, in_turn, row, start
 from tests.helpers import ROOT, environment
 
@@ -27,7 +27,7 @@ HEIGHT, WIDTH = 1200, 1500
 def scene_pass(tf):
     """A whole scene in one pass, as the program makes it."""
     from cloudmask.network.unet import unet
-    from common.inference import frozen
+    from common.keras.inference import frozen
 
     image = tf.random.normal((1, HEIGHT, WIDTH + 4, 9))
     compiled = frozen(drawn(unet()))
@@ -78,7 +78,7 @@ def tiling_modes() -> None:
     from cloudmask.config import DataSettings, InferenceSettings
     from cloudmask.network.networks import NETWORKS
     from cloudmask.network.tiling import Tiling
-    from common.inference import frozen
+    from common.keras.inference import frozen
 
     reference = NETWORKS["reference"]
     network = frozen(drawn(reference.build()))
@@ -187,8 +187,8 @@ def end_to_end(output: str) -> None:
         scenes(Path(folder) / "scenes", 8)
         tf = start(trains=False)
         from cloudmask.network.unet import unet
-        from common import keras_files
-        from common.inference import frozen
+        from common.keras import files as keras_files
+        from common.keras.inference import frozen
 
         network = drawn(unet())
         keras_files.save(network, Path(folder) / "model.keras")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.timing import repeat
+from common.measuring.timing import repeat
 from tests.bench.measure import CORES, drawn, gemm, in_turn, row, start
 from tests.helpers import ROOT, environment
 
@@ -22,7 +22,7 @@ SHAPE = (768, 1152, 16)
 
 def sample_pass(tf):
     """One sample's forward pass as the program makes it."""
-    from common.inference import frozen
+    from common.keras.inference import frozen
     from tf_deepcam.network import deeplab
 
     compiled, fields = frozen(drawn(deeplab.deeplab())), tf.random.normal((1, *SHAPE))
@@ -45,7 +45,7 @@ def sample_step(tf, samples: int = 1, recompute: bool = False):
 
 
 def forward_gflop() -> float:
-    from common.training import flops
+    from common.keras import flops
     from tf_deepcam.network import deeplab
 
     return flops.forward_gflop(deeplab.deeplab(), SHAPE)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.timing import repeat
+from common.measuring.timing import repeat
 
 CORES = len(os.sched_getaffinity(0))
 _RESAMPLINGS = 4000

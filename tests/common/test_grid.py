@@ -2,9 +2,9 @@
 
 import pytest
 
-from common import grid
 from common.config.axes import Axis
-from common.grid import Cell
+from common.measuring import grid
+from common.measuring.grid import Cell
 from tests.helpers import errors, run
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common import launch
+from common.launching import launch
 from tests.helpers import ROOT
 
 CONFIG = "config/cloudmask/demo.yaml"

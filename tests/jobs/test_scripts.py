@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from common import launch
 from common.errors import UserError
+from common.launching import launch
 from tests.helpers import ROOT, errors, run
 
 SCRIPTS = sorted(path for ending in ("*.sh", "*.slurm", "*.lsf") for path in (ROOT / "jobs").rglob(ending))

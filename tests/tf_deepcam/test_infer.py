@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import keras_files, timing
 from common.errors import UserError
+from common.keras import files as keras_files
+from common.measuring import timing
 from common.runs import kinds
 from common.training import checkpoints
 from tests.helpers import errors, run

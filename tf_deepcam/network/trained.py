@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from common.errors import UserError
-from common.keras_files import layer_settings, load_weights
+from common.keras.files import layer_settings, load_weights
 from common.runs.records import evaluations_by_step, read_records
 from common.training import checkpoints
 from tf_deepcam import config

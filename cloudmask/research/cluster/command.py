@@ -21,7 +21,7 @@ from cloudmask.scores import BinaryCounts
 from common import distributed
 from common.data.files import DataFile
 from common.errors import UserError
-from common.inference import frozen
+from common.keras.inference import frozen
 from common.report.tables import markdown, show, table
 from common.session import Session
 

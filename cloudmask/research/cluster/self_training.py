@@ -16,7 +16,7 @@ from cloudmask.network import networks
 from cloudmask.research.cluster.rule import judge
 from cloudmask.research.config import ResearchConfig
 from cloudmask.task import objective
-from common.inference import forward
+from common.keras.inference import forward
 from common.optim import optimizers
 from common.training.step import TrainingStep
 

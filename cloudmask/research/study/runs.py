@@ -12,7 +12,7 @@ from cloudmask.research.config import ResearchConfig
 from cloudmask.research.study.plan import Step, overrides, scenes_folder, settings_of, steps
 from cloudmask.tools import synthesize
 from common.errors import UserError
-from common.processes import Job, run_all
+from common.launching.processes import Job, run_all
 from common.runs.files import move_aside
 from common.runs.folder import check_settings
 from common.runs.records import read_records

@@ -15,9 +15,9 @@ from cloudmask.config import DataSettings, InferenceSettings
 from cloudmask.data.scenes import CHANNELS
 from cloudmask.network import networks
 from cloudmask.network.tiling import Tiling
-from common.inference import frozen
-from common.training.flops import forward_gflop
-from common.training.settings import keras_policy
+from common.keras.flops import forward_gflop
+from common.keras.inference import frozen
+from common.keras.names import keras_policy
 
 
 class Cost(NamedTuple):

@@ -7,7 +7,7 @@ both as lines that begin with "> ".
 import importlib
 import sys
 
-from common.timing import repeat
+from common.measuring.timing import repeat
 
 
 def main() -> None:

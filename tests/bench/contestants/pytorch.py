@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from common.timing import repeat
+from common.measuring.timing import repeat
 from tests.bench.contestants.torch_deeplab import DeepLab
 from tests.bench.contestants.torch_unet import UNet
 from tests.bench.contestants.work import PATCHES, SAMPLE, SCENE

@@ -12,9 +12,9 @@ import tensorflow as tf
 from cloudmask import config
 from cloudmask.network import unet, up_sampling
 from cloudmask.network.networks import NETWORKS, find
-from common import keras_files
 from common.errors import UserError
-from common.training.flops import forward_gflop
+from common.keras import files as keras_files
+from common.keras.flops import forward_gflop
 from tests.helpers import ROOT
 from tests.versions import OWN_KERAS_FILES
 

@@ -9,7 +9,7 @@ from cloudmask.data.scenes import read_scene
 from cloudmask.network import tiling
 from cloudmask.network.networks import NETWORKS, Network
 from cloudmask.network.tiling import Axis, Tiling
-from common.inference import forward
+from common.keras.inference import forward
 from tests.versions import BOUNDS
 
 REFERENCE = NETWORKS["reference"]

@@ -8,8 +8,8 @@ from cloudmask import config, task
 from cloudmask.config import DataSettings, ModelSettings
 from cloudmask.data.patches import read_patches
 from cloudmask.network import decoders, networks, unet, up_sampling
-from common import keras_files
 from common.errors import UserError
+from common.keras import files as keras_files
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.training.settings import TrainingSettings

@@ -15,7 +15,7 @@ from cloudmask.data.patches import evaluation_patches
 from common import distributed
 from common.cli.program import run_program
 from common.data.batches import Reading
-from common.inference import forward
+from common.keras.inference import forward
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.training.settings import TrainingSettings

@@ -10,7 +10,6 @@ import pytest
 from cloudmask import config as cloudmask_config
 from common.config.render import dump
 from common.errors import UserError
-from common.export import export
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.folder import open_run
@@ -19,6 +18,7 @@ from common.runs.records import append
 from common.runs.settings import OutputSettings
 from common.session import Session
 from common.tracking import points
+from common.tracking.export import export
 from common.tracking.live import Live
 from common.training import loop
 from common.training.settings import TrainingSettings

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import keras_files
 from common.errors import UserError
+from common.keras import files as keras_files
 from common.optim import optimizers
 from common.optim.schedules import ScheduleSettings
 from tests.helpers import GOLDEN, run

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from common.distributed import devices
-from common.inference import folded
+from common.keras.inference import folded
 from tf_deepcam.network import deeplab
 from tf_deepcam.network.builder import Builder
 from tf_deepcam.network.kernels import ONEDNN, PLAIN, Kernels, for_this_device

@@ -11,7 +11,7 @@ import h5py
 import pytest
 import tensorflow as tf
 
-from common import keras_files
+from common.keras import files as keras_files
 from tests.helpers import GOLDEN
 from tests.versions import OWN_KERAS_FILES
 from tf_deepcam.network import deeplab

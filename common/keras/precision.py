@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from common import distributed
 from common.errors import UserError
-from common.training.settings import keras_policy
+from common.keras.names import keras_policy
 
 Capability = tuple[int, int]
 

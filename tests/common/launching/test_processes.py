@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from common.processes import Job, run, run_all
+from common.launching.processes import Job, run, run_all
 from tests.helpers import ROOT, processes_with
 
 
@@ -42,7 +42,7 @@ def test_one_alone_gives_its_error(tmp_path):
 def test_a_program_ends_with_a_parent_that_is_killed(tmp_path):
     mark = f"sleeper {tmp_path}"
     text = (
-        "import sys; from pathlib import Path; from common.processes import Job, run; "
+        "import sys; from pathlib import Path; from common.launching.processes import Job, run; "
         f"run(Job('a', [sys.executable, '-c', 'import time; time.sleep(60)', {mark!r}], Path({str(tmp_path)!r}) / 'a'))"
     )
     parent = subprocess.Popen([sys.executable, "-c", text], cwd=ROOT)

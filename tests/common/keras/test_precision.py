@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from common.errors import UserError
-from common.training import precision
+from common.keras import precision
 from tests.helpers import ROOT, command, environment, errors
 
 
@@ -70,7 +70,7 @@ import tensorflow as tf
 from types import SimpleNamespace
 from common import distributed
 from common.cli.program import run_program
-from common.training import precision
+from common.keras import precision
 def main():
     distributed.init()
     tf.config.get_visible_devices = lambda kind: ["gpu"]

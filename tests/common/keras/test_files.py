@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from cloudmask import config as cloudmask_config
 from cloudmask.network import networks, unet
-from common import keras_files
 from common.errors import UserError
-from common.keras_files import layer_settings, load_weights
+from common.keras import files as keras_files
+from common.keras.files import layer_settings, load_weights
 from tests.versions import OWN_KERAS_FILES
 from tf_deepcam.config import ModelSettings
 from tf_deepcam.network import deeplab, trained, weights

@@ -1,4 +1,4 @@
-"""common.recovery: which endings are a loss, on what a program is started again, when it is not, and a killed rank."""
+"""Recovery: which endings are a loss, on what a program is started again, when it is not, and a killed rank."""
 
 import fcntl
 import json
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import recovery
 from common.distributed.status import Ending
 from common.errors import InterruptedTrainingError, UserError
-from common.recovery import Recovery, Start
+from common.launching import recovery
+from common.launching.recovery import Recovery, Start
 from common.training import checkpoints
 from common.training.settings import most_ranks
 from tests.helpers import TINY, command, environment, is_program, processes_with, records, run, write_scenes

@@ -17,7 +17,7 @@ from common.config.axes import Axis, combinations, name_of
 from common.config.settings import apply_overrides
 from common.config.yaml_files import parse
 from common.errors import UserError
-from common.processes import Job, run
+from common.launching.processes import Job, run
 from common.report.tables import markdown, show, table
 from common.runs.folder import Run, open_run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common import run as launcher
+from common.launching import run as launcher
 from tests.helpers import ROOT, TINY, command, environment, is_program, processes_with, run, write_scenes
 
 

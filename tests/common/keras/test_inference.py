@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from cloudmask.network.unet import unet
-from common.inference import folded, forward, frozen
+from common.keras.inference import folded, forward, frozen
 from tf_deepcam.network import deeplab
 
 layers = tf.keras.layers

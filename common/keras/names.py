@@ -1,0 +1,14 @@
+"""The precisions that settings take, without loading TensorFlow."""
+
+from typing import Literal
+
+# Keras' names, and tf32: float32, but GPUs from A100 on round the factors of products to 10 bits of mantissa.
+Precision = Literal["float32", "tf32", "mixed_bfloat16", "mixed_float16"]
+TF32_IS_A_PRECISION = {
+    f"{section}.tf32": f"is a precision: {section}.precision=tf32" for section in ("training", "inference")
+}
+
+
+def keras_policy(precision: str) -> str:
+    """Return Keras' name of a precision, which does not tell TF32 from float32."""
+    return "float32" if precision == "tf32" else precision

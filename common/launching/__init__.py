@@ -1,0 +1,1 @@
+"""Programs on several ranks and on sites: started, started again, submitted."""

@@ -1,0 +1,221 @@
+"""A program on several ranks that ends as it would on one: python -m common.run -np N [-H HOSTS] -- PROGRAM ...
+
+PROGRAM is what stands behind `python -m`, such as `train --config FILE` of a benchmark. It is started by horovodrun,
+whose output is passed on without prefixes and without its own report of a failure; the last line is the program's own,
+and so is the exit code. Ctrl-C says how to resume. With --restarts a training that loses a rank, a host or a link
+resumes from its last checkpoint on what is left (common.launching.recovery).
+
+The ranks tell what they do and how they fail by files (common.distributed.status) in a hidden folder of the current
+one, which has to be on a file system that they share.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Optional
+
+from common.cli.program import Parser
+from common.distributed import status
+from common.errors import UserError
+from common.launching.recovery import (
+    Recovery,
+    Start,
+    answers,
+    cut_slots,
+    explanation,
+    parse_hosts,
+    signal_of,
+    wait_until_free,
+    was_lost,
+)
+
+_PREFIX = re.compile(r"^\[(\d+)\]<(?:stdout|stderr)>:")
+_HOROVODRUN = re.compile(r"^(Process name|Exit code): (-?\d+)")  # of its report: the rank that ended first, and how
+# What Horovod's and Gloo's C++ prints when a peer has gone, and the shell when it was stopped.
+_NOISE = re.compile(r"^\[\d{4}-\d\d-\d\d [\d:. ]+: [EF] /.*horovod|^Terminated$|^Killed$")
+_LAST_LINES = ("error: ", "stopped: ")  # held back, so that one of them is the last
+_RESUMABLE = ("train", "run")
+_PATIENCE_SECONDS = 20  # for the ranks to end after Ctrl-C
+_INTERRUPTED = -signal.SIGINT
+# With --restarts a peer that has gone without a word ends the program (seconds; jobs/common.sh has the same).
+_LIMITS = {
+    "HOROVOD_GLOO_TIMEOUT_SECONDS": "120",
+    "HOROVOD_STALL_CHECK_TIME_SECONDS": "60",
+    "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "300",
+}
+
+
+class Output:
+    """Passes on what the ranks print, but for the lines by which they end."""
+
+    def __init__(self) -> None:
+        self.dead_rank: Optional[int] = None  # the first to end, and its exit code, by horovodrun's report
+        self.dead_code: Optional[int] = None
+        self.last_lines: list[str] = []
+
+    def take(self, line: str) -> None:
+        prefix = _PREFIX.match(line)
+        if not prefix:
+            self._take_report(line)
+            return
+        text = line[prefix.end() :]
+        if text.startswith(_LAST_LINES):
+            self.last_lines.append(text)
+        elif not _NOISE.match(text):
+            print(text, flush=True)
+
+    def _take_report(self, line: str) -> None:
+        report = _HOROVODRUN.match(line)
+        if report and report[1] == "Process name" and self.dead_rank is None:
+            self.dead_rank = int(report[2])
+        elif report and report[1] == "Exit code" and self.dead_code is None:
+            self.dead_code = int(report[2])
+
+
+def dead(rank: int, code: int, hosts: str) -> str:
+    """Says how a rank ended that told nothing. hosts: as -H takes them, `name:slots,...`."""
+    number = signal_of(code)
+    how = f"was killed by {number.name}" if number else f"ended with exit code {code}"
+    names = [host.name for host in parse_hosts(hosts) for _ in range(host.slots)]
+    return f"rank {rank} on {names[rank] if rank < len(names) else socket.gethostname()} {how} without a word"
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = Parser("python -m common.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-np", type=int, required=True, metavar="N", help="ranks")
+    parser.add_argument(
+        "-H",
+        dest="hosts",
+        default="",
+        metavar="HOST:SLOTS,...",
+        help="default: this machine",
+    )
+    parser.add_argument(
+        "--restarts",
+        type=int,
+        default=0,
+        metavar="R",
+        help="how often a training that has lost a rank, a host or a link is started again; default 0",
+    )
+    parser.add_argument(
+        "--min-np", type=int, default=1, metavar="M", help="fewest ranks to go on with; below it ends with exit code 75"
+    )
+    parser.add_argument("program", nargs="+", metavar="PROGRAM", help="after --, such as: PACKAGE train --config FILE")
+    options = parser.parse_args(arguments)
+    if options.np < 1:
+        raise UserError(f"-np {options.np}: at least one rank is needed")
+    if options.restarts < 0 or not 1 <= options.min_np <= options.np:
+        raise UserError(
+            f"--restarts {options.restarts} --min-np {options.min_np}: 0 or more, and 1 to -np {options.np}"
+        )
+    if options.restarts and not _resumable(options.program):
+        raise UserError(
+            f"--restarts {options.restarts}: only {' and '.join(_RESUMABLE)} have checkpoints to go on from"
+        )
+    return options
+
+
+def _resumable(program: list[str]) -> bool:
+    return len(program) > 1 and program[1] in _RESUMABLE
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    launcher = Path(sys.executable).with_name("horovodrun")
+    if not launcher.exists():
+        raise UserError(f"{launcher}: no such program: run `make venv`, and use its Python")
+    with _status_folder() as folder:
+        return _run_with_restarts(options, launcher, folder)
+
+
+@contextmanager
+def _status_folder() -> Iterator[Path]:
+    """Where the ranks tell their state: in the current folder, which ranks on other hosts start in too."""
+    try:
+        folder = tempfile.mkdtemp(prefix=".run-status-", dir=Path.cwd())
+    except OSError:
+        folder = tempfile.mkdtemp(prefix="run-status-")
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run_with_restarts(options: argparse.Namespace, launcher: Path, folder: Path) -> int:
+    """Exit code of the last start."""
+    start, program = Start(options.np, cut_slots(options.hosts, options.np)), options.program
+    recovery = Recovery(options.restarts, start, options.min_np, answers)
+    while True:
+        output = Output()
+        status.clear(folder)
+        code = _run(launcher, start, program, output, folder, _LIMITS if options.restarts else {})
+        if code == 0:
+            return 0
+        state, endings = status.read_status(folder), status.read_endings(folder)
+        if code == _INTERRUPTED:
+            return _interrupted(options, state)
+        explained = explanation(endings)
+        if explained:
+            print(explained.message, file=sys.stderr)
+            return explained.exit_code
+        if output.last_lines and not endings:  # told by ranks that do not share the folder
+            print(output.last_lines[0], file=sys.stderr)
+            return 1
+        what = _what_was_lost(output, endings, start.hosts)
+        if not options.restarts or not was_lost(endings, output.dead_code):
+            line = f"error: {what}; the other ranks were stopped (too little memory?)"
+            lost = output.dead_rank is not None or endings
+            print(line if lost else f"error: horovodrun ended with exit code {code}; start it by hand", file=sys.stderr)
+            return 1
+        start = recovery.again(what, state.run_folder, state.global_batch)
+        if state.run_folder:
+            program = [*options.program, "--resume", state.run_folder]
+            wait_until_free(Path(state.run_folder))
+
+
+def _what_was_lost(output: Output, endings: list[status.Ending], hosts: str) -> str:
+    """In words. A rank that ended because its peers were gone is not the one that was lost."""
+    peers_lost = any(ending.kind == "peer_lost" for ending in endings)
+    if output.dead_rank is None or (peers_lost and not signal_of(output.dead_code or 1)):
+        return "a rank, its host or its link was lost"
+    return dead(output.dead_rank, output.dead_code or 1, hosts)
+
+
+def _run(launcher: Path, start: Start, program: list[str], output: Output, folder: Path, limits: dict[str, str]) -> int:
+    """Exit code of horovodrun, or _INTERRUPTED after Ctrl-C. limits: variables that the user's own go before."""
+    hosts = ["-H", start.hosts] if start.hosts else []
+    words = [str(launcher), "--gloo", "-np", str(start.ranks), *hosts, sys.executable, "-m", *program]
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **limits, **os.environ, "PYTHONUNBUFFERED": "1"}
+    environment[status.VARIABLE] = str(folder)
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                output.take(line.rstrip("\n"))
+            return process.wait()
+        except KeyboardInterrupt:
+            try:  # the ranks got the signal as well; those that are left after a while are stopped
+                process.wait(_PATIENCE_SECONDS)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                process.kill()
+            return _INTERRUPTED
+
+
+def _interrupted(options: argparse.Namespace, state: status.Status) -> int:
+    line, program = "error: stopped by Ctrl-C", options.program
+    if _resumable(program) and any(Path(state.run_folder).glob("checkpoints/step-*")):
+        again = f"python -m common.run -np {options.np} -- {' '.join(program[:2])} --resume {state.run_folder}"
+        line += f"; to resume from its last checkpoint: {again}"
+    print(line, file=sys.stderr)
+    return 130
