@@ -80,7 +80,9 @@ def _benchmark(options: argparse.Namespace) -> int:
         if wanted.mlperf_logfile and distributed.is_root():
             deliver(session.run / "mlperf.log", Path(wanted.mlperf_logfile))
     if failed:
-        raise UserError(f"{failed} of {scenes} scenes could not be masked, as said above; the others are done", True)
+        raise UserError(
+            f"{failed} of {scenes} scenes could not be masked, as said above; the others are done", on_all_ranks=True
+        )
     return 0
 
 

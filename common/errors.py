@@ -20,8 +20,8 @@ def printable(text: str) -> str:
 class UserError(Exception):
     """A mistake in the configuration, the data or the set-up. The message is shown as it is, so it is one line."""
 
-    def __init__(self, message: str, on_all_ranks: bool = False):
-        """`on_all_ranks`: every rank raises this same error, so only rank 0 needs to print it."""
+    def __init__(self, message: str, *, on_all_ranks: bool = False):
+        """on_all_ranks: every rank raises this same error, so only rank 0 needs to print it."""
         super().__init__(printable(" ".join(message.split())))
         self.on_all_ranks = on_all_ranks
 

@@ -123,7 +123,9 @@ def _forward(config: Config, source: formats.SampleSet, local_batch: int) -> Cal
     """Fields to logits [batch, height, width, 3] float32."""
     settings = config.inference
     if not settings.model_file:
-        raise UserError("inference.model_file is not set: give the trained network, or set inference.mode: io", True)
+        raise UserError(
+            "inference.model_file is not set: give the trained network, or set inference.mode: io", on_all_ranks=True
+        )
     precision.apply("inference", settings)
     network = trained.load(settings.model_file, config.model, source.shape[-1])
     if settings.enable_trt:

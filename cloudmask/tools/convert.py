@@ -57,7 +57,9 @@ def main(sources: list[str], target_folder: str, like: Conversion) -> int:
             flush=True,
         )
     if failures:
-        raise UserError(f"{len(failures)} of {len(products)} products could not be converted, as said above", True)
+        raise UserError(
+            f"{len(failures)} of {len(products)} products could not be converted, as said above", on_all_ranks=True
+        )
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import errno
 import os
+import signal
 import sys
 import time
 import traceback
@@ -17,6 +18,7 @@ from common.distributed import status
 from common.errors import InterruptedTrainingError, UserError, storage_problem
 
 _RANK_0_SPEAKS_SECONDS = 20.0  # at most: a launcher that sees rank 0 gone ends the others
+_NOBODY_READS = 128 + signal.SIGPIPE
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # In what Horovod raises on the ranks that are left when one has gone. Gloo has a message for each way in which a peer
 # may go (closed, reset, silent for too long); all but the second one here begin with the file that they were raised in.
@@ -135,15 +137,28 @@ def run_program(main: Callable[[], int]) -> None:
         code = main()
     except UserError as error:
         code = _end_with_error(error)
+    except BrokenPipeError:  # the reader of a pipe has gone, such as `head`
+        code = _NOBODY_READS
     except Exception as error:
         code = _end_with_exception(error)
     except KeyboardInterrupt:
         code = _end("interrupted", "error: stopped by Ctrl-C", 130)
+    code = _flush(code)
     if code == 0:
         sys.exit(0)
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(code)
+
+
+def _flush(code: int) -> int:
+    """Write what is still to be printed; returns the exit code, that of SIGPIPE where nobody reads it any more."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # Python flushes once more as it ends, and would say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or _NOBODY_READS
+    return code
 
 
 def _end(kind: str, line: str, code: int) -> int:

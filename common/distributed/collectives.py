@@ -1,17 +1,17 @@
-"""The collective operations, over Horovod. Without a launcher there is one rank and each is the identity.
+"""The collective operations, on whatever backend is in use; without a launcher there is one rank, and each is the
+identity.
 
 Conventions: rank 0 writes files and speaks; a *local rank* counts the ranks of one node; sums over ranks are made in
 float64 and any division comes after them. Horovod, and TensorFlow with it, is loaded by `connect`, so that a program
 that has only its arguments to check answers at once.
 """
 
-import os
 import socket
-from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
+from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
 import numpy as np
 
-from common.distributed import launchers
+from common.distributed.backends import Backend, HorovodRanks, OneRank
 from common.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,78 +19,51 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_hvd: Any = None  # horovod.tensorflow, once connected
-_group: Any = None  # the Horovod process set of this rank's group, if there are groups
+_backend: Backend = OneRank()
 
 
 def connect(group_size: Optional[Callable[[int], int]] = None) -> None:
-    """Find the other ranks. group_size: from their number to that in a group for average_over_group, a divisor of it.
+    """Find the other ranks, by Horovod.
 
-    Raises UserError if Horovod cannot be used, or sees other ranks than the launcher started.
+    Args:
+        group_size: from their number to that in a group for average_over_group, a divisor of it.
+
+    Raises:
+        UserError: if Horovod cannot be used, or sees other ranks than the launcher started.
     """
-    global _hvd
-    try:
-        import horovod.tensorflow as hvd
-    except ImportError as problem:
-        raise UserError(
-            f"Horovod cannot be used with this TensorFlow ({problem}): it was not compiled against it. "
-            "Run `make venv` again, or install it as docs/install.md says under 'By hand'"
-        ) from problem
-    if group_size:
-        os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"
-    hvd.init()
-    launchers.check_world(os.environ, hvd.size())
-    _hvd = hvd
-    if group_size:
-        _make_groups(group_size(hvd.size()))
-
-
-def _make_groups(size_of_group: int) -> None:
-    global _group
-    if size_of_group == 1:
-        return
-    ranks = size()
-    if ranks % size_of_group:
-        raise UserError(
-            f"{ranks} ranks cannot be divided into groups of {size_of_group}: use a divisor, or 1",
-            on_all_ranks=True,
-        )
-    if size_of_group == ranks:
-        _group = _hvd.global_process_set
-        return
-    for first in range(0, ranks, size_of_group):
-        # A collective call: every rank makes every group, in the same order.
-        group = _hvd.add_process_set(range(first, first + size_of_group))
-        if first <= rank() < first + size_of_group:
-            _group = group
-
-
-def _started() -> bool:
-    return _hvd is not None
+    global _backend
+    ranks = HorovodRanks(group_size)
+    # A single rank needs no exchange, and a graph without one is the same with and without Horovod.
+    _backend = ranks if ranks.size > 1 else OneRank()
 
 
 def rank() -> int:
-    return _hvd.rank() if _started() else 0
+    return _backend.rank
 
 
 def size() -> int:
-    return _hvd.size() if _started() else 1
+    return _backend.size
 
 
 def local_rank() -> int:
-    return _hvd.local_rank() if _started() else 0
+    return _backend.local_rank
 
 
 def local_size() -> int:
-    return _hvd.local_size() if _started() else 1
+    return _backend.local_size
 
 
 def nodes() -> int:
-    return _hvd.cross_size() if _started() else 1
+    return _backend.nodes
 
 
 def is_root() -> bool:
     return rank() == 0
+
+
+def group_ranks() -> int:
+    """How many ranks average_over_group averages over."""
+    return _backend.group_size
 
 
 def barrier() -> None:
@@ -99,27 +72,13 @@ def barrier() -> None:
 
 
 def broadcast_object(value: Result) -> Result:
-    """Rank 0's value (anything that can be pickled), on every rank."""
-    if size() == 1:
-        return value
-    with _on_the_host():
-        return _hvd.broadcast_object(value, root_rank=0)
+    """Return rank 0's value (anything that can be pickled), on every rank."""
+    return _backend.broadcast_object(value)
 
 
-def gather_objects(value: Result) -> list:
-    """Every rank's value, in rank order, on every rank."""
-    if size() == 1:
-        return [value]
-    with _on_the_host():
-        return _hvd.allgather_object(value)
-
-
-def _on_the_host() -> Any:
-    """For what is no tensor of the step: it has no way to make through a GPU, and if two ranks should have one GPU,
-    they can tell each other before NCCL finds out."""
-    import tensorflow as tf
-
-    return tf.device("/CPU:0")
+def gather_objects(value: Result) -> list[Result]:
+    """Return every rank's value, in rank order, on every rank."""
+    return _backend.gather_objects(value)
 
 
 def on_root(function: Callable[[], Result]) -> Result:
@@ -144,46 +103,37 @@ def raise_together(error: Optional[UserError]) -> None:
 
 
 def check_same(what: str, value: str, remedy: str) -> None:
-    """Raises UserError on every rank, naming the first that differs, if `value` is not the same on all. Collective."""
-    found = gather_objects((socket.gethostname(), value))
-    for number, (host, other) in enumerate(found):
-        if other != found[0][1]:
+    """Raise UserError on every rank, naming the first that differs, if `value` is not the same on all. Collective."""
+    everyone = gather_objects((socket.gethostname(), value))
+    first_host, first_value = everyone[0]
+    for number, (host, other) in enumerate(everyone):
+        if other != first_value:
             raise UserError(
-                f"rank {number} on {host} has another {what} than rank 0 on {found[0][0]}: {remedy}", on_all_ranks=True
+                f"rank {number} on {host} has another {what} than rank 0 on {first_host}: {remedy}", on_all_ranks=True
             )
 
 
 def sum_over_ranks(values: np.ndarray) -> np.ndarray:
-    """Element-wise float64 sum of every rank's array of one shape."""
+    """Return the element-wise float64 sum of every rank's array of one shape."""
     values = np.asarray(values, np.float64)
     return np.sum(gather_objects(values), axis=0) if size() > 1 else values
 
 
 def broadcast_variables(variables: list) -> None:
     """Give every rank rank 0's values of these tf.Variables."""
-    if size() > 1:
-        _hvd.broadcast_variables(variables, root_rank=0)
+    _backend.broadcast_variables(variables)
 
 
-def average_over_ranks(tensors: list, compress: bool = False) -> list:
-    """Mean over ranks of each tensor, inside a training step. One operation a tensor, so that the exchange of the
-    last layers' gradients overlaps the backward pass of the first (Sergeev and Del Balso, arXiv:1802.05799).
+def average_over_ranks(tensors: list, *, compress: bool = False) -> list:
+    """Return the mean over ranks of each tensor, inside a training step.
 
-    compress: send float16 instead of float32, divided by the ranks before the sum, which many ranks' would overflow.
+    Args:
+        tensors: of float32.
+        compress: send float16 instead of float32.
     """
-    if size() == 1:
-        return tensors
-    if compress:
-        parts = [tensor / size() for tensor in tensors]
-        return [_hvd.allreduce(part, op=_hvd.Sum, compression=_hvd.Compression.fp16) for part in parts]
-    return [_hvd.allreduce(tensor, op=_hvd.Average) for tensor in tensors]
+    return _backend.average(tensors, compress=compress)
 
 
 def average_over_group(tensor: "tf.Tensor") -> "tf.Tensor":
-    """Mean of a tensor over the ranks of this rank's group, differentiable, inside a training step."""
-    return tensor if _group is None else _hvd.allreduce(tensor, op=_hvd.Average, process_set=_group)
-
-
-def group_ranks() -> int:
-    """How many ranks average_over_group averages over."""
-    return 1 if _group is None else _group.size()
+    """Return a tensor's mean over the ranks of this rank's group, differentiable, inside a training step."""
+    return _backend.average_over_group(tensor)

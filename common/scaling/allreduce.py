@@ -29,7 +29,7 @@ def bench(output: Optional[str]) -> int:
         values = tf.random.normal((size // 4,))
         medians = []
         for compress in (False, True):
-            exchange = tf.function(lambda values, c=compress: distributed.average_over_ranks([values], c)[0])
+            exchange = tf.function(lambda values, c=compress: distributed.average_over_ranks([values], compress=c)[0])
             seconds = []
             for _ in range(7):
                 distributed.barrier()

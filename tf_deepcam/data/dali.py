@@ -33,7 +33,7 @@ class DaliBatches:
             raise UserError(
                 f"inference.reader: dali reads .npy samples of all {CHANNELS} channels, these are {source.form} of "
                 f"{source.shape[-1]}: `python -m tf_deepcam convert` makes them, or set inference.reader: tfdata",
-                True,
+                on_all_ranks=True,
             )
         assert source.read is not None  # as it is of .npy samples
         self._normalisation = source.read.normalisation
@@ -119,5 +119,6 @@ def _installed():
         return importlib.import_module("nvidia.dali")
     except ImportError as error:
         raise UserError(
-            f"inference.reader: dali needs NVIDIA DALI ({error}): pip install nvidia-dali-cuda120", True
+            f"inference.reader: dali needs NVIDIA DALI ({error}): pip install nvidia-dali-cuda120",
+            on_all_ranks=True,
         ) from error

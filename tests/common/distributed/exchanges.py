@@ -12,9 +12,9 @@ import tensorflow as tf
 from cloudmask import task as cloudmask_task
 from cloudmask.network import unet
 from common import distributed
+from common.cli.program import run_program
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
-from common.program import run_program
 from common.training.settings import TrainingSettings
 from common.training.step import TrainingStep
 from tests.tf_deepcam.recompute import small_network

@@ -27,7 +27,7 @@ def test_sums_and_averages_are_the_only_reductions():
         for path in (ROOT / package).rglob("*.py")
     }
     assert {path: names for path, names in used.items() if names} == {
-        "common/distributed/collectives.py": {"Average", "Sum"}
+        "common/distributed/backends.py": {"Average", "Sum"}
     }
 
 
