@@ -51,7 +51,7 @@ def inference_table(runs: list, options: Options) -> Table:
         *(["Accuracy against truth"] if known else []),
     )
     for run in runs:
-        seconds = [whole for _, whole, _ in run.epochs()]
+        seconds = [epoch.seconds for epoch in run.epochs()] if run.counts_epochs else []
         inference = own[run.name]
         accuracy = inference.accuracy
         if accuracy is None and run.evaluations():

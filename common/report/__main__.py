@@ -3,7 +3,8 @@
 python -m common.report PATH... [--html FILE] [--format terminal|markdown|csv] [--target X] [--epochs N]
     [--with published] [--package DIR]
 
-PATH is a run folder, an MLPerf log, ours or another program's, the PyTorch reference's too, or a folder of these.
+PATH is a run folder, an MLPerf log, ours or another program's, the PyTorch reference's too, a folder of these, or the
+folder of a submission, which holds results/ and perhaps pruned_results/.
 Prints tables; --html writes one page for people who would rather look: verdict, charts, pictures and tables by
 benchmark, in one file; --package lays out MLPerf's results folder.
 """
@@ -12,6 +13,7 @@ import argparse
 import csv
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional
 
@@ -24,7 +26,7 @@ from common.report import compliance, logs, published, scaling
 from common.report import package as packages
 from common.report.extension import extension_of
 from common.report.generic import problems_table, runs_table
-from common.report.logs import RUN_LOG, RunLog
+from common.report.logs import PRUNED, RUN_LOG, RunLog
 from common.report.olympic import olympic_table
 from common.report.options import Options
 from common.report.page import is_page, page
@@ -50,13 +52,18 @@ def _logs_of(path: Path) -> list[Path]:
         return [path]
     if (path / RUN_LOG).is_file():
         return [path / RUN_LOG]
+    if (path / "results").is_dir():  # of a submission, with what it pruned
+        return _sorted(log for part in ("results", PRUNED) for log in (path / part).rglob("*.txt") if logs.is_log(log))
     found = [folder / RUN_LOG for folder in path.iterdir() if (folder / RUN_LOG).is_file()]
     found += [file for ending in ("txt", "log") for file in path.glob(f"*.{ending}") if logs.is_log(file)]
     if not found:
         raise UserError(f"{path}: is neither a run folder (it holds no {RUN_LOG}) nor a folder of runs or logs")
-    return sorted(
-        found, key=lambda log: [int(word) if word.isdigit() else word for word in re.split(r"(\d+)", str(log))]
-    )
+    return _sorted(found)
+
+
+def _sorted(paths: Iterable[Path]) -> list[Path]:
+    """By name, numbers in it by their values."""
+    return sorted(paths, key=lambda path: [int(w) if w.isdigit() else w for w in re.split(r"(\d+)", str(path))])
 
 
 def tables(runs: list[RunLog], options: Options) -> list[Table]:
@@ -105,7 +112,7 @@ def main() -> int:
     if target and target.exists() and not is_page(target):
         raise UserError(f"{target}: exists and is no report; choose another --html")
     runs, options = load(arguments.paths), Options(arguments.target, arguments.epochs)
-    verdicts = {run.name: compliance.verdict(run) for run in runs}
+    verdicts = compliance.verdicts(runs)
     checked = compliance.compliance_table(verdicts)
     built = [*tables(runs, options), *([checked] if checked else [])]
     if arguments.beside:

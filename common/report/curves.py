@@ -83,7 +83,7 @@ def _minutes(run: RunLog, event: Event) -> Optional[float]:
 
 
 def _epoch(run: RunLog, event: Event) -> Optional[float]:
-    return event.epoch
+    return event.epoch if run.counts_epochs else None
 
 
 def _update(run: RunLog, event: Event) -> Optional[float]:
@@ -109,9 +109,11 @@ def _rates(runs: list[RunLog]) -> list[Curve]:
     """Of each finished epoch, as the verdict's samples/s: not every program logs a throughput."""
     curves = []
     for number, run in enumerate(runs):
-        samples = run.whole("train_samples")
-        seconds = [(epoch, whole - pause) for epoch, whole, pause in run.epochs() if epoch is not None]
-        points = [(epoch, samples / s / run.ranks) for epoch, s in seconds if s > 0 and samples and run.ranks]
+        points: Points = [
+            (each.epoch, each.samples / (each.seconds - each.evaluation_seconds) / run.ranks)
+            for each in run.epochs()
+            if each.epoch is not None and each.samples and run.ranks and each.seconds > each.evaluation_seconds
+        ]
         curves.append(_curve(printable(run.name), number, points))
     return curves
 

@@ -8,7 +8,7 @@ from typing import Optional
 from rich.table import Table
 
 from common.report.extension import extension_of
-from common.report.logs import RunLog
+from common.report.logs import Event, RunLog
 from common.report.options import Options, show
 from common.report.tables import table
 
@@ -25,17 +25,25 @@ def target_of(run: RunLog, target: Optional[float]) -> Optional[float]:
     return run.number("target_accuracy_reached") or (run.benchmark.target if run.benchmark else None)
 
 
+def reached(run: RunLog, target: Optional[float]) -> Optional[Event]:
+    """The first evaluation at the target. A run that says it was aborted has not reached its own target, whatever it
+    logged; mlperf-logging's checker and summary count it (4.1.68)."""
+    if target is None and run.status not in (None, "success"):
+        return None
+    return run.reached(target_of(run, target))
+
+
 def minutes_to_target(run: RunLog, target: Optional[float]) -> Optional[float]:
     """From run_start to the evaluation that was the first at the target; None for a run that was resumed."""
     if run.resumed:
         return None
-    seconds = run.between(run.first("run_start"), run.reached(target_of(run, target)))
+    seconds = run.between(run.first("run_start"), reached(run, target))
     return None if seconds is None else seconds / 60
 
 
 def epochs_to_target(run: RunLog, target: Optional[float]) -> Optional[int]:
-    event = run.reached(target_of(run, target))
-    return event.epoch if event else None
+    event = reached(run, target)
+    return event.epoch if event and run.counts_epochs else None
 
 
 def best_score(run: RunLog) -> Optional[float]:
@@ -73,7 +81,7 @@ def runs_table(runs: list, options: Options) -> Table:
         "staging, s": lambda r: show(r.interval("staging"), ".1f"),
         "run, s": lambda r: show(r.interval("run"), ".1f"),
         "status": lambda r: show(status[r.name]),
-        "epochs": lambda r: show(len(r.epochs()) or None),
+        "epochs": lambda r: show(len(r.epochs()) or None if r.counts_epochs else None),
         "target": lambda r: show(target_of(r, target), "g"),
         "first epoch at the target": lambda r: show(epochs_to_target(r, target)),
         "time to target, min": lambda r: show(minutes_to_target(r, target), ".3f"),
@@ -90,7 +98,9 @@ def runs_table(runs: list, options: Options) -> Table:
     form = table("Runs", "", *(run.name for run in runs))
     for title, value in rows.items():
         form.add_row(title, *(value(run) for run in runs))
-    form.caption = "samples/s: train_samples by the time of the finished epochs, which the evaluation is part of."
+    form.caption = (
+        "samples/s: updates times their samples by the time of the finished epochs, which the evaluation is part of."
+    )
     return form
 
 

@@ -7,10 +7,11 @@ passed over. A figure whose events are missing is None, never guessed, and what 
 
 import json
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from common.errors import UserError
 from common.runs.records import read_records
 
 RUN_LOG = "mlperf.log"  # of a run folder
+PRUNED = "pruned_results"  # MLPerf's folder of instances that a throughput result leaves out
 _MARK = ":::MLLOG"
 
 
@@ -39,6 +41,15 @@ class Event:
         return _whole(self.metadata.get("step_num", self.metadata.get("step")))
 
 
+class EpochTimes(NamedTuple):
+    """A finished epoch. seconds: with evaluation. samples: trained on in it; None where the log does not say."""
+
+    epoch: Optional[int]
+    seconds: float
+    evaluation_seconds: float
+    samples: Optional[int]
+
+
 @dataclass
 class RunLog:
     """One run of a log file, and its figures. Times in seconds."""
@@ -49,6 +60,9 @@ class RunLog:
     problems: list = field(default_factory=list)
 
     def __post_init__(self):
+        self._by_key: dict[str, list[Event]] = defaultdict(list)
+        for event in self.events:
+            self._by_key[event.key].append(event)
         self._back = [b.line for a, b in zip(self.events, self.events[1:]) if b.ms < a.ms]
         for earlier, later in zip(self.events, self.events[1:]):
             if later.ms < earlier.ms:
@@ -66,12 +80,15 @@ class RunLog:
             self.problems.append(
                 f"begins in epoch {start.epoch} after update {start.step}: resumed, times of the whole are not known"
             )
+        if not self.counts_epochs:
+            numbers = ", ".join(str(each.epoch) for each in self.all("epoch_start")[:3])
+            self.problems.append(f"epoch_num counts no epochs ({numbers} ...): figures by epoch are left out")
 
     def all(self, key: str) -> list:
-        return [event for event in self.events if event.key == key]
+        return list(self._by_key.get(key, ()))
 
     def first(self, key: str) -> Optional[Event]:
-        return next((event for event in self.events if event.key == key), None)
+        return next(iter(self._by_key.get(key, ())), None)
 
     def value(self, *keys: str) -> Any:
         """The value of the first of these keys that the log has."""
@@ -111,10 +128,21 @@ class RunLog:
         return self.nodes * per_node if ranks is None and self.nodes and per_node else ranks
 
     @property
+    def pruned(self) -> bool:
+        """Whether its submitter left it out of a throughput result."""
+        return PRUNED in self.path.parts
+
+    @cached_property
+    def counts_epochs(self) -> bool:
+        """Whether epoch_num counts epochs one by one, rather than samples, as some programs have it."""
+        numbers = [event.epoch for event in self.all("epoch_start")]
+        return all(later == earlier + 1 for earlier, later in zip(numbers, numbers[1:]) if None not in (earlier, later))
+
+    @property
     def resumed(self) -> bool:
         """Whether it goes on with a run that had begun elsewhere."""
         start = self.first("epoch_start")
-        return start is not None and ((start.epoch or 0) > 1 or (start.step or 0) > 0)
+        return start is not None and ((self.counts_epochs and (start.epoch or 0) > 1) or (start.step or 0) > 0)
 
     @property
     def nodes(self) -> Optional[int]:
@@ -154,21 +182,34 @@ class RunLog:
         stop = self.first("run_stop")
         return None if stop is None or stop.metadata.get("status") is None else str(stop.metadata["status"])
 
-    def epochs(self) -> list:
-        """[(epoch, seconds, seconds of it for evaluation)] of the epochs that were finished."""
+    def epochs(self) -> list[EpochTimes]:
+        """The epochs that were finished, the last of them perhaps cut short by the run's end."""
         ends = {event.epoch: event for event in self.all("epoch_stop")}
-        found = []
-        for start in self.all("epoch_start"):
-            seconds = self.between(start, ends.get(start.epoch))
-            if seconds is None:
+        starts = self.all("epoch_start")
+        finished = []
+        for start in starts:
+            end = ends.get(start.epoch)
+            seconds = self.between(start, end)
+            if seconds is None or end is None:
                 continue
             pauses = [
                 self.between(a, next((b for b in self.all("eval_stop") if b.line > a.line), None)) or 0.0
                 for a in self.all("eval_start")
-                if start.line < a.line < ends[start.epoch].line
+                if start.line < a.line < end.line
             ]
-            found.append((start.epoch, seconds, sum(pauses)))
-        return found
+            samples = self._samples(start, end, last=start is starts[-1])
+            finished.append(EpochTimes(start.epoch, seconds, sum(pauses), samples))
+        return finished
+
+    def _samples(self, start: Event, end: Event, *, last: bool) -> Optional[int]:
+        """Trained on between an epoch's start and end: updates times batch, at most the data set; without updates the
+        data set, unless the run may have ended within the epoch."""
+        whole, batch = self.whole("train_samples"), self.samples_per_update
+        steps = [event.step for event in self.events if start.line <= event.line <= end.line and event.step is not None]
+        if start.step is not None and batch and steps:
+            trained = (max(steps) - start.step) * batch
+            return min(trained, whole) if whole and self.counts_epochs else trained
+        return whole if self.counts_epochs and not last else None
 
     def evaluations(self) -> list:
         """Events whose value is a score."""
@@ -180,16 +221,17 @@ class RunLog:
 
     def time_to_epochs(self, count: int) -> Optional[float]:
         """From the start of epoch 1 to the end of epoch `count`."""
-        if self.resumed:
+        if self.resumed or not self.counts_epochs:
             return None
         start = next((event for event in self.all("epoch_start") if event.epoch == 1), None)
         return self.between(start, next((event for event in self.all("epoch_stop") if event.epoch == count), None))
 
     def samples_per_second(self, training_only: bool = False) -> Optional[float]:
-        """Over the finished epochs, from train_samples and their times, with or without evaluation."""
-        samples, epochs = self.whole("train_samples"), self.epochs()
-        seconds = sum(whole - (pause if training_only else 0.0) for _, whole, pause in epochs)
-        return samples * len(epochs) / seconds if samples and seconds > 0 else None
+        """Over the finished epochs whose samples are known, with or without the time of evaluations."""
+        known = [epoch for epoch in self.epochs() if epoch.samples is not None]
+        seconds = sum(each.seconds - (each.evaluation_seconds if training_only else 0.0) for each in known)
+        samples = sum(each.samples or 0 for each in known)
+        return samples / seconds if samples and seconds > 0 else None
 
     def logged_samples_per_second(self) -> Optional[float]:
         """The median of the throughputs that the program itself logged."""

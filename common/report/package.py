@@ -23,6 +23,7 @@ from common.report.logs import RunLog
 from common.report.throughput import is_instance
 from common.runs.records import read_lines
 
+_COMPLAINT = re.compile(r"\bERROR\b|\bFAILED\b|\b[Ff]ailed\b|cannot be accepted")
 # What mlperf_logging.system_desc_checker wants of a system, besides what is known of it.
 _ASKED = (
     "host_processor_vcpu_count",
@@ -170,4 +171,12 @@ def _checker(program: str, *words: str) -> list[str]:
         if (Path(folder) / "summary.csv").is_file():
             summary = (Path(folder) / "summary.csv").read_text(encoding="utf-8")
     lines = [line.rstrip() for line in (done.stdout + summary).splitlines() if line.strip()]
-    return [f"$ python -m mlperf_logging.{program} {' '.join(words)}", *lines, f"exit code {done.returncode}"]
+    return [f"$ python -m mlperf_logging.{program} {' '.join(words)}", *lines, _ending(program, lines, done.returncode)]
+
+
+def _ending(program: str, lines: list[str], code: int) -> str:
+    """How a checker ended. The package checker exits with 0 whatever it has found (mlperf-logging 4.1.68)."""
+    complaints = [line for line in lines if _COMPLAINT.search(line)]
+    if program == "package_checker" and complaints and code == 0:
+        return f"{program} found faults, as {len(complaints)} lines of its output say; its exit code was 0 all the same"
+    return f"exit code {code}"

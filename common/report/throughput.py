@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional
 
 from rich.table import Table
 
-from common.report.generic import gpus, target_of
+from common.report.generic import gpus, reached
 from common.report.logs import RunLog
 from common.report.options import Options, show
 from common.report.tables import table
@@ -75,9 +75,11 @@ def fit(group: list[RunLog], options: Options) -> tuple[list[RunLog], dict[str, 
     seeds: dict[object, str] = {}
     for run in sorted(group, key=lambda run: (_start(run), run.name)):
         seed = run.value("seed")
-        if run.first("run_stop") is None or run.resumed:
+        if run.pruned:
+            pruned[run.name] = "was pruned by its submitter"
+        elif run.first("run_stop") is None or run.resumed:
             pruned[run.name] = "was resumed" if run.resumed else "broke off"
-        elif run.reached(target_of(run, options.target)) is None:
+        elif reached(run, options.target) is None:
             pruned[run.name] = "missed the target"
         elif seed in seeds:
             pruned[run.name] = f"has the seed {seed} of {seeds[seed]}"

@@ -5,7 +5,7 @@ from typing import Optional
 from common.cli.registry import Benchmark
 from common.errors import printable
 from common.report import published
-from common.report.generic import epochs_to_target, minutes_to_target, per_rank, target_of
+from common.report.generic import epochs_to_target, minutes_to_target, per_rank, reached, target_of
 from common.report.logs import RunLog
 from common.report.options import Options, show
 from common.report.tables import HtmlRow, html_table
@@ -52,6 +52,8 @@ def _reached(run: RunLog, options: Options) -> tuple[str, str]:
     target = target_of(run, options.target)
     if target is None or not run.evaluations():
         return ("no target" if target is None else "-"), ""
+    if run.reached(target) is not None and reached(run, options.target) is None:
+        return f"{run.status}, best {max(event.value for event in run.evaluations()):.4f}", "missed"
     if run.reached(target) is None:
         return f"missed, best {max(event.value for event in run.evaluations()):.4f}", "missed"
     minutes = minutes_to_target(run, options.target)

@@ -9,7 +9,7 @@ from typing import Optional
 import numpy as np
 from rich.table import Table
 
-from common.report.generic import best_score, epochs_to_target, gpus, minutes_to_target, target_of
+from common.report.generic import best_score, epochs_to_target, gpus, minutes_to_target, reached
 from common.report.logs import RunLog
 from common.report.options import Options, show
 from common.report.tables import table
@@ -99,7 +99,7 @@ def epcc_table(runs: list, options: Options) -> Table:
         "Converging",
     )
     for run in runs:
-        seconds = [whole for _, whole, _ in run.epochs()]
+        seconds = [epoch.seconds for epoch in run.epochs()] if run.counts_epochs else []
         form.add_row(
             run.name,
             show(gpus(run)),
@@ -115,7 +115,7 @@ def epcc_table(runs: list, options: Options) -> Table:
 
 def _converging(run: RunLog, target: Optional[float]) -> str:
     scores = [event.value for event in run.evaluations()]
-    if run.reached(target_of(run, target)):
+    if reached(run, target):
         return "yes, to the target"
     if len(scores) < 2:
         return "-"

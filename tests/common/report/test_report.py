@@ -77,7 +77,7 @@ def test_figures_of_a_log(tmp_path):
     assert (log.ranks, log.local_batch, log.accumulation) == (4, 4, 2)
     assert (log.global_batch, log.samples_per_update) == (16, 32)
     assert (log.interval("init"), log.interval("run"), log.interval("staging")) == (5.0, 30.0, None)
-    assert log.epochs() == [(1, 10.0, 2.0), (2, 10.0, 2.0), (3, 10.0, 2.0)]
+    assert log.epochs() == [(n, 10.0, 2.0, 100) for n in (1, 2, 3)]
     assert (log.time_to_epochs(2), log.time_to_epochs(16)) == (20.0, None)
     assert log.samples_per_second() == pytest.approx(10.0)
     assert log.samples_per_second(training_only=True) == pytest.approx(12.5)
@@ -101,7 +101,7 @@ def test_other_programs_lines_and_prefixes_are_passed_over(tmp_path):
 def test_a_log_that_breaks_off_is_said_and_not_guessed(tmp_path):
     log = read(write_log(tmp_path / "a.log", change=lambda lines: [*lines[:-3], lines[-3][:70]]))
     assert log.interval("run") is None
-    assert [epoch for epoch, _, _ in log.epochs()] == [1, 2]
+    assert [each.epoch for each in log.epochs()] == [1, 2]
     bad, off = log.problems
     assert bad.startswith(f"line {log.events[-1].line + 1}: is not an MLPerf event: :::MLLOG")
     assert off == f"breaks off: no run_stop; the last event is eval_accuracy in line {log.events[-1].line}"
@@ -142,7 +142,7 @@ def test_a_clock_that_steps_back_leaves_out_the_times_across_it(tmp_path):
 
     log = read(write_log(tmp_path / "a.log", change=turn_back))
     assert log.interval("run") is None
-    assert [epoch for epoch, _, _ in log.epochs()] == [1, 2, 3]
+    assert [each.epoch for each in log.epochs()] == [1, 2, 3]
     assert log.time_to_epochs(2) == 20.0
     assert log.time_to_epochs(3) is None
     assert generic.minutes_to_target(log, None) is None
