@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from common.runs.kinds import BESIDE, Numbers, Record, parse
+from common.runs.kinds import INLINE, Numbers, Record, parse
 
 Masks = dict[str, Numbers]  # scores by mask: network, baseline, summary, labels
 Strata = dict[str, Masks]  # the same by kind of pixel
@@ -34,7 +34,7 @@ class Scene(Record):
     write: float = 0.0
     error: str = ""
     disagreement: dict[str, Any] = field(default_factory=dict)
-    scores: Numbers = field(default_factory=dict, metadata=BESIDE)
+    scores: Numbers = field(default_factory=dict, metadata=INLINE)
 
 
 @dataclass(frozen=True)

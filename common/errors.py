@@ -1,7 +1,7 @@
-"""Mistakes that a user can mend.
+"""Errors that a user can correct, and how they are worded.
 
-A `UserError` says what was found, where (file and line, or dataset), and what to do. Anything else that is raised
-is a fault of ours and keeps its traceback.
+A `UserError` says where the problem is (file and line, or dataset), what was found, and what to do. Any other exception
+is a bug in this project and keeps its traceback.
 """
 
 import os
@@ -10,40 +10,54 @@ from typing import Union
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: control characters and marks of direction, shown as their codes.
+    """Show control characters and text-direction marks as escape codes, which a terminal does not obey.
 
-    Names and values may come from files of strangers.
+    Names and values in messages may come from untrusted files.
     """
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 class UserError(Exception):
-    """A mistake in the configuration, the data or the set-up. The message is shown as it is, so it is one line."""
+    """A mistake in the configuration, the data or the set-up, shown to the user as one line."""
 
     def __init__(self, message: str, *, on_all_ranks: bool = False):
-        """on_all_ranks: every rank raises this same error, so only rank 0 needs to print it."""
+        """Join the message's lines into one and escape what a terminal would obey.
+
+        Args:
+            message: where, what was found, what to do.
+            on_all_ranks: every rank raises this same error, so only rank 0 needs to print it.
+        """
         super().__init__(printable(" ".join(message.split())))
         self.on_all_ranks = on_all_ranks
 
 
 class InterruptedTrainingError(UserError):
-    """Training stopped at a checkpoint because it was asked to; the program ends with exit code 75 ("try again")."""
+    """Training stopped at a checkpoint on request; the program ends with exit code 75 (EX_TEMPFAIL, "try again")."""
 
     exit_code = 75
 
 
 def storage_problem(error: Exception, folder: Union[str, os.PathLike], needed: int = 0) -> str:
-    """Why writing into `folder` failed, with the bytes that are free there and, if known, those that were needed."""
-    said = reason(error)
+    """Say why writing into `folder` failed, and how much space is free there.
+
+    Args:
+        error: what the failed write raised.
+        folder: where the file was to be written.
+        needed: bytes that were to be written; 0 if unknown.
+
+    Returns:
+        Part of a sentence, for a message in parentheses.
+    """
+    cause = reason(error)
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
-        return said
-    return f"{said}; {f'{needed} bytes were needed, ' if needed else ''}{free} bytes are free"
+        return cause
+    return f"{cause}; {f'{needed} bytes were needed, ' if needed else ''}{free} bytes are free"
 
 
 def reason(error: Exception) -> str:
-    """The cause, without names of operations and nodes, of an OSError or a tf.errors.OpError."""
+    """Return the cause that an OSError or a tf.errors.OpError names, without operation and node names."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return (

@@ -1,10 +1,11 @@
-"""What must be so before TensorFlow is imported; `import common` sees to it, and imports no TensorFlow itself.
+"""What has to be set before TensorFlow is imported. `import common` does it, without importing TensorFlow itself.
 
-Keras: networks, optimizers and Horovod 0.28.1 are written for Keras 2. From 2.16 on TensorFlow's own is Keras 3, and
-the package tf_keras is Keras 2; TensorFlow looks at TF_USE_LEGACY_KERAS when it is imported, and at no time later.
+Keras: networks, optimizers and Horovod 0.28.1 are written for Keras 2. From 2.16 on TensorFlow's own Keras is Keras 3,
+and the package tf_keras is Keras 2; TensorFlow reads TF_USE_LEGACY_KERAS once, when it is imported.
 
-Messages: TensorFlow's C++ start-up messages (missing CUDA libraries, oneDNN) are no news to users. TF_CPP_MIN_LOG_LEVEL
-keeps them out, but 2.21 writes some before it reads that. Those are filtered while it is imported, and errors are not.
+Messages: users need not see TensorFlow's C++ start-up messages (missing CUDA libraries, oneDNN). TF_CPP_MIN_LOG_LEVEL
+hides them, but TensorFlow 2.21 writes some before it reads that variable. These are filtered out during the import;
+error messages pass.
 """
 
 import contextlib
@@ -21,15 +22,15 @@ from common.errors import UserError
 
 KERAS_3_SINCE, NOISY_SINCE = (2, 16), (2, 21)
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly", "tensorflow-rocm")
-# Information in absl's format, and what absl says before the first line of any kind.
-_NEWS = r"^(WARNING: All log messages before absl::InitializeLog\(\)|I0000 )"
+# Informational lines in absl's format, and absl's own warning before the first line of any kind.
+_STARTUP_MESSAGES = r"^(WARNING: All log messages before absl::InitializeLog\(\)|I0000 )"
 
 
 def prepare() -> None:
-    """Set the variables that TensorFlow reads while it is imported; call before that.
+    """Set the environment variables that TensorFlow reads while it is imported.
 
     Raises:
-        UserError: TensorFlow with Keras 3 has been imported already.
+        UserError: if TensorFlow has already been imported with Keras 3.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     numbers = tensorflow_version()
@@ -46,7 +47,7 @@ def prepare() -> None:
 
 
 def tensorflow_version() -> Optional[tuple]:
-    """The first two numbers of the TensorFlow that is installed, by its package's records; None if there is none."""
+    """Return the installed TensorFlow's (major, minor) from its package metadata; None if there is none."""
     for name in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             return tuple(map(int, version(name).split(".")[:2]))
@@ -54,7 +55,7 @@ def tensorflow_version() -> Optional[tuple]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds TensorFlow where Python finds it, once, and has its import filtered."""
+    """Finds TensorFlow where Python does, once, and filters the messages of its import."""
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
         if fullname != "tensorflow":
@@ -67,7 +68,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(Loader):
-    """Loads as `loader` does, without news on standard error."""
+    """Loads as `loader` does, without start-up messages on standard error."""
 
     def __init__(self, loader: Any):
         self.loader = loader
@@ -77,19 +78,21 @@ class _Loader(Loader):
 
     def exec_module(self, module: Any) -> None:
         module.__loader__ = module.__spec__.loader = self.loader
-        with _without_news():
+        with _without_startup_messages():
             self.loader.exec_module(module)
 
 
 @contextlib.contextmanager
-def _without_news() -> Iterator[None]:
-    """Filter standard error by grep, a process of its own: the last words of an import that dies still come out."""
+def _without_startup_messages() -> Iterator[None]:
+    """Filter standard error through grep, in a process of its own, so that the last lines of a crash still appear."""
     import subprocess  # here, so that `import common` stays quick
 
     try:
         error = os.dup(2)
-        grep = subprocess.Popen(["grep", "--line-buffered", "-vE", _NEWS], stdin=subprocess.PIPE, stdout=error)
-    except OSError:  # no standard error, or no grep: better news than none of it
+        grep = subprocess.Popen(
+            ["grep", "--line-buffered", "-vE", _STARTUP_MESSAGES], stdin=subprocess.PIPE, stdout=error
+        )
+    except OSError:  # no standard error, or no grep: unfiltered messages do no harm
         yield
         return
     assert grep.stdin is not None

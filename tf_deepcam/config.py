@@ -120,7 +120,7 @@ class DeepcamTrainingSettings(TrainingSettings):
 class DeepcamOptimizerSettings(OptimizerSettings):
     eps_form: ClassVar[Literal["keras", "pytorch"]] = "pytorch"
 
-    eps: float = Field(1e-6, gt=0, description="added to the root of the second moment")
+    eps: float = Field(1e-6, gt=0, description="added to the square root of the second moment")
     weight_decay: float = Field(
         1e-6,
         ge=0,

@@ -1,5 +1,6 @@
-"""How a program starts and ends: its commands and shared arguments; one line of error, an exit code that is not 0, and
-all ranks stopped.
+"""How a program starts and ends: its commands, the arguments that they share, and its exit code.
+
+A program that fails prints one line, exits with a code other than 0, and all ranks stop.
 """
 
 import argparse
@@ -17,30 +18,41 @@ from common import distributed
 from common.distributed import status
 from common.errors import InterruptedTrainingError, UserError, storage_problem
 
-_RANK_0_SPEAKS_SECONDS = 20.0  # at most: a launcher that sees rank 0 gone ends the others
-_NOBODY_READS = 128 + signal.SIGPIPE
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-# In what Horovod raises on the ranks that are left when one has gone. Gloo has a message for each way in which a peer
-# may go (closed, reset, silent for too long); all but the second one here begin with the file that they were raised in.
+_WAIT_FOR_RANK_0_SECONDS = 20.0  # at most: a launcher that sees rank 0 end stops the others
+_PIPE_CLOSED = 128 + signal.SIGPIPE
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Parts of the errors that Horovod raises on the other ranks when one has ended. Gloo has a message for each way in
+# which a peer may be lost (closed, reset, silent for too long); all but the second one here name Gloo's source file.
 _PEER_GONE = ("Horovod has been shut down", "Application timeout caused pair closure", "/gloo/transport/")
 
 
 class Parser(argparse.ArgumentParser):
-    """Mistakes on the command line end as all others do: with one line."""
+    """A parser whose errors are a `UserError`, and so one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; `{self.prog} --help` says what it takes")
+        raise UserError(f"{message}; see `{self.prog} --help`")
 
 
 class Command(NamedTuple):
-    """arguments: adds its own to a parser. run: does it, returns the exit code."""
+    """A command of a benchmark.
+
+    Attributes:
+        arguments: adds the command's arguments to a parser.
+        run: runs the command and returns the exit code.
+    """
 
     arguments: Callable[[argparse.ArgumentParser], object]
     run: Callable[[argparse.Namespace], int]
 
 
 def run_commands(package: str, text: Optional[str], commands: dict[str, Command]) -> None:
-    """`python -m PACKAGE COMMAND ...`; leaves the process. text: what --help says of all."""
+    """Run the command that the command line names, `python -m PACKAGE COMMAND ...`, and exit the process.
+
+    Args:
+        package: name of the package, for usage lines.
+        text: what `--help` without a command prints.
+        commands: by name.
+    """
 
     def main() -> int:
         words = sys.argv[1:]
@@ -50,7 +62,7 @@ def run_commands(package: str, text: Optional[str], commands: dict[str, Command]
         name = words[0]
         if name not in commands:
             near = difflib.get_close_matches(name, commands, 1, 0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(commands)}"
+            hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(commands)}"
             raise UserError(f"there is no command '{name}': {hint}")
         parser = Parser(f"python -m {package} {name}")
         commands[name].arguments(parser)
@@ -62,7 +74,13 @@ def run_commands(package: str, text: Optional[str], commands: dict[str, Command]
 
 
 def whole_number(least: int = 0, most: Optional[int] = None, multiple_of: int = 1) -> Callable[[str], int]:
-    """Return what argparse takes as an option's `type`, for whole numbers from `least` to `most`."""
+    """Return a `type` for argparse that accepts whole numbers.
+
+    Args:
+        least: smallest number accepted.
+        most: largest number accepted; None for no limit.
+        multiple_of: divisor that the number must have.
+    """
 
     def parse(text: str) -> int:
         number = int(text)
@@ -72,12 +90,12 @@ def whole_number(least: int = 0, most: Optional[int] = None, multiple_of: int = 
             raise argparse.ArgumentTypeError(f"must be {bound}{multiple} (found: {text})")
         return number
 
-    parse.__name__ = "whole number"  # argparse names it where the text is no number
+    parse.__name__ = "whole number"  # argparse shows this name for a text that is not a number
     return parse
 
 
 def settings_arguments(parser: argparse.ArgumentParser, package: str) -> None:
-    """--config and overrides."""
+    """Add --config and `key=value` overrides to a parser."""
     parser.add_argument(
         "--config", metavar="FILE", help=f"YAML file; `python -m common.config show {package}` lists all settings"
     )
@@ -85,60 +103,78 @@ def settings_arguments(parser: argparse.ArgumentParser, package: str) -> None:
 
 
 def grid_arguments(parser: argparse.ArgumentParser, example: str) -> None:
-    """Add --axis and --ranks of a grid of inferences. example: of an axis."""
+    """Add --axis and --ranks, for inference over a grid of settings.
+
+    Args:
+        parser: to which they are added.
+        example: an axis, for the help text.
+    """
     parser.add_argument(
         "--axis",
         action="append",
         required=True,
         metavar="KEY=A,B",
-        help=f"a setting and its values, such as {example}; the first goes down in the heat map, the second across",
+        help=f"a setting and its values, such as {example}; the heat map's rows (first axis) or columns (second)",
     )
-    parser.add_argument("--ranks", type=whole_number(1), default=1, metavar="N", help="of each run, under horovodrun")
+    parser.add_argument(
+        "--ranks", type=whole_number(1), default=1, metavar="N", help="ranks of each run, started by horovodrun"
+    )
 
 
 def training_arguments(parser: argparse.ArgumentParser) -> None:
-    """--resume and --dry-run, which `check_dry_run` looks at."""
+    """Add --resume and --dry-run, whose combination `check_dry_run` checks."""
     parser.add_argument(
         "--resume",
         nargs="?",
         const="auto",
         metavar="FOLDER",
-        help="go on with a run from its newest checkpoint: its folder, or the newest run if none is given",
+        help="resume the run in FOLDER, by default the newest run, from its newest checkpoint",
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="take one update, judge one batch, say how much memory and time the training needs, and leave no file",
+        help="make one update, evaluate one batch, print the memory and time that training needs, and write no files",
     )
 
 
 def check_dry_run(options: argparse.Namespace) -> None:
-    """Raises UserError for a dry run that is to be resumed."""
+    """Raise UserError if both --dry-run and --resume are given."""
     if options.dry_run and options.resume:
-        raise UserError("--dry-run begins anew and leaves nothing: leave --resume out")
+        raise UserError("--dry-run starts a new run and keeps nothing of it: leave out --resume")
 
 
 def settings_file(config_file: Optional[str], resume: Optional[str]) -> Optional[str]:
-    """The YAML file to load: the one that was named, or the run's own if a run's folder is resumed without one."""
+    """Return the YAML file to load.
+
+    Args:
+        config_file: from --config.
+        resume: from --resume: a run folder, or "auto".
+
+    Returns:
+        `config_file`, or without one the config.yaml of the run folder that is resumed; None for the defaults.
+
+    Raises:
+        UserError: if the folder to resume is not a run folder.
+    """
     if config_file is None and resume is not None and resume != "auto":
         if not (Path(resume).expanduser() / "config.yaml").is_file():
-            raise UserError(f"{resume}: is not a run folder (it has no config.yaml), so there is no run to resume")
+            raise UserError(f"{resume}: is not a run folder (it has no config.yaml), so it cannot be resumed")
         return str(Path(resume).expanduser() / "config.yaml")
     return config_file
 
 
 def run_program(main: Callable[[], int]) -> None:
-    """Run `main` and leave the process with its exit code; a `UserError` becomes one line and exit code 1 (or its own).
+    """Run `main` and exit with its code; a `UserError` becomes one line and exit code 1 (or the error's own).
 
-    The process leaves at once: Horovod's orderly shutdown waits for the other ranks, which may be waiting for this
-    one inside a collective operation, and a launcher that sees a rank gone with a code that is not 0 stops the rest.
+    After an error the process exits at once: Horovod's orderly shutdown waits for the other ranks, which may be waiting
+    for this one in a collective operation. A launcher that sees a rank exit with a code other than 0 stops the others.
     """
     try:
         code = main()
     except UserError as error:
         code = _end_with_error(error)
     except BrokenPipeError:  # the reader of a pipe has gone, such as `head`
-        code = _NOBODY_READS
+        code = _PIPE_CLOSED
     except Exception as error:
         code = _end_with_exception(error)
     except KeyboardInterrupt:
@@ -150,19 +186,19 @@ def run_program(main: Callable[[], int]) -> None:
 
 
 def _flush(code: int) -> int:
-    """Write what is still to be printed; returns the exit code, that of SIGPIPE where nobody reads it any more."""
+    """Flush what was printed; return the exit code, that of SIGPIPE if nothing reads the output any more."""
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
-        # Python flushes once more as it ends, and would say so.
+        # Python flushes again when it exits, and would print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return code or _NOBODY_READS
+        return code or _PIPE_CLOSED
     return code
 
 
 def _end(kind: str, line: str, code: int) -> int:
-    """Say how the program ends, to its user and to a launcher that asked; returns the exit code."""
+    """Tell the user, and a launcher that asked for it, how the program ended; return the exit code."""
     status.end(kind, line, code)
     print(line, file=sys.stderr)
     return code
@@ -171,8 +207,8 @@ def _end(kind: str, line: str, code: int) -> int:
 def _end_with_error(error: UserError) -> int:
     code = getattr(error, "exit_code", 1)
     if error.on_all_ranks and distributed.rank() > 0:
-        # A launcher stops all ranks when one has gone: rank 0 must have spoken by then.
-        time.sleep(_RANK_0_SPEAKS_SECONDS)
+        # A launcher stops all ranks when one has ended: rank 0 must have printed the message by then.
+        time.sleep(_WAIT_FOR_RANK_0_SECONDS)
         return code
     where = f" (rank {distributed.rank()} of {distributed.size()})" if distributed.size() > 1 else ""
     if isinstance(error, InterruptedTrainingError):
@@ -181,9 +217,9 @@ def _end_with_error(error: UserError) -> int:
 
 
 def _end_with_exception(error: Exception) -> int:
-    full = _full_disk(error)
-    if full:
-        return _end("error", f"error: {full}", 1)
+    disk_full = _full_disk(error)
+    if disk_full:
+        return _end("error", f"error: {disk_full}", 1)
     if any(text in str(error) for text in _PEER_GONE):
         return _end("peer_lost", "stopped: another rank failed; its message says why", 1)
     traceback.print_exc()
@@ -193,9 +229,9 @@ def _end_with_exception(error: Exception) -> int:
 
 
 def _full_disk(error: Exception) -> str:
-    """One line on a disk that is full, wherever it was noticed; empty for any other error."""
-    if getattr(error, "errno", None) not in _FULL and "No space left on device" not in str(error):
+    """Return one line that says which file a full disk could not take; empty for any other error."""
+    if getattr(error, "errno", None) not in _DISK_FULL and "No space left on device" not in str(error):
         return ""
     where = getattr(error, "filename", None) or "a file of the run"
     folder = Path(where).parent if isinstance(where, str) and Path(where).parent.is_dir() else Path.cwd()
-    return f"{where}: cannot be written ({storage_problem(error, folder)}); what was complete is kept"
+    return f"{where}: cannot be written ({storage_problem(error, folder)}); files that were complete are kept"

@@ -1,12 +1,12 @@
-"""Which benchmarks there are. A benchmark registers itself; nothing else in common/ knows one.
+"""The registered benchmarks. A benchmark registers itself, and the rest of `common` asks for benchmarks here.
 
-A benchmark is a package with a module `benchmark` that holds `BENCHMARK`. It is found as an entry point of the group
-GROUP of an installed distribution:
+A benchmark is a package with a module `benchmark` that holds `BENCHMARK`. An installed distribution registers it by an
+entry point in the group GROUP:
 
     [project.entry-points."tf_science_segmentation.benchmarks"]
     NAME = "PACKAGE.benchmark:BENCHMARK"
 
-or, in a checkout that is not installed, beside this package.
+In a checkout that is not installed, packages beside `common` that have a file benchmark.py are registered.
 """
 
 import difflib
@@ -26,19 +26,19 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What the programs that all benchmarks share need to know of one.
+    """What the programs that all benchmarks share need to know about one.
 
     Attributes:
-        name: in recipes (`benchmark:`) and, as submission_benchmark, in MLPerf logs.
-        package: `python -m PACKAGE`; PACKAGE.config has its settings.
-        title: for people.
-        job_command: what a job script runs, `python -m PACKAGE JOB_COMMAND`.
-        score: the name of the one that its target is set for.
-        target: of the score, where a log names none.
-        ruleset: of mlperf-logging's compliance checker; empty where MLPerf has no rules.
-        least_models: of a throughput result by MLPerf's rules.
-        figures: kinds of its records, besides a training's, that speak of a whole run; trackers take them.
-        report: where its common.report.extension.Extension is, as "module:name"; empty if it adds nothing to reports.
+        name: as recipes (`benchmark:`) and MLPerf logs (submission_benchmark) give it.
+        package: started as `python -m PACKAGE`; its settings are in PACKAGE.config.
+        title: name in tables and headings.
+        job_command: the command that a job script runs, `python -m PACKAGE JOB_COMMAND`.
+        score: name of the score that training must bring to the target.
+        target: value of the score to reach, where a log gives none.
+        ruleset: rules by which mlperf-logging's compliance checker judges logs; empty where MLPerf has none.
+        least_models: fewest models in a throughput result by MLPerf's rules.
+        figures: kinds of its records, besides a training's, that summarise a whole run; trackers show them.
+        report: "module:name" of its common.report.extension.Extension; empty if it adds nothing to reports.
     """
 
     name: str
@@ -54,18 +54,18 @@ class Benchmark:
 
     @property
     def folder(self) -> Path:
-        """The package's."""
+        """The package's folder."""
         return Path(str(importlib.import_module(self.package).__file__)).parent
 
 
 @lru_cache(maxsize=1)
 def benchmarks() -> dict[str, Benchmark]:
-    """All that are registered, by name and sorted by it.
+    """Return all registered benchmarks by name, in alphabetical order.
 
     Raises:
         UserError: if one cannot be loaded.
     """
-    loaded = [_load(place) for place in dict.fromkeys([*_beside_this_package(), *_installed()])]
+    loaded = [_load(reference) for reference in dict.fromkeys([*_beside_this_package(), *_installed()])]
     return {benchmark.name: benchmark for benchmark in sorted(loaded, key=lambda each: each.name)}
 
 
@@ -81,45 +81,55 @@ def _beside_this_package() -> list[str]:
     return [f"{path.parent.name}.benchmark:BENCHMARK" for path in sorted(_CHECKOUT.glob("*/benchmark.py"))]
 
 
-def _load(place: str) -> Benchmark:
-    benchmark = load(place)
+def _load(reference: str) -> Benchmark:
+    benchmark = load(reference)
     if not isinstance(benchmark, Benchmark):
-        raise UserError(f"the registered benchmark {place} is no Benchmark: mend its package, or uninstall it")
+        raise UserError(f"the registered benchmark {reference} is not a Benchmark: fix its package, or uninstall it")
     return benchmark
 
 
-def load(place: str) -> Any:
-    """The object at "module:name". Raises UserError if there is none."""
-    module, _, name = place.partition(":")
+def load(reference: str) -> Any:
+    """Import the object that "module:name" refers to.
+
+    Raises:
+        UserError: if the module or the name in it cannot be imported.
+    """
+    module, _, name = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{place}: cannot be loaded ({error}): mend the package, or uninstall it") from error
+        raise UserError(f"{reference}: cannot be loaded ({error}): fix the package, or uninstall it") from error
 
 
 def find(name: str, where: str) -> Benchmark:
-    """The benchmark called `name`, in any case, as the reference programs write it.
+    """Return the benchmark called `name`, in upper or lower case: the reference programs' files have capitals.
 
     Args:
         name: as it stands in a recipe.
-        where: its file and line, for the message.
+        where: the recipe's file and line, for the message.
 
     Raises:
-        UserError: naming the nearest if there is none.
+        UserError: if there is none; names the nearest one.
     """
     known = benchmarks()
     benchmark = known.get(str(name).lower())
     if benchmark is None:
         near = difflib.get_close_matches(str(name).lower(), known, 1, 0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+        hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(known)}"
         raise UserError(f"{where}: there is no benchmark '{name}': {hint}")
     return benchmark
 
 
 def of_package(package: str) -> Benchmark:
-    """The benchmark of a package, or of that name. Raises UserError if there is none."""
+    """Return the benchmark with this package or this name.
+
+    Raises:
+        UserError: if there is none.
+    """
     known = benchmarks().values()
     for benchmark in known:
         if package in (benchmark.package, benchmark.name):
             return benchmark
-    raise UserError(f"no benchmark package named '{package}' here: {', '.join(each.package for each in known)}")
+    raise UserError(
+        f"there is no benchmark package '{package}': choose from {', '.join(each.package for each in known)}"
+    )

@@ -1,10 +1,10 @@
-"""Settings for people and editors: python -m common.config COMMAND ...
+"""Print settings, for people and for editors: python -m common.config COMMAND ...
 
 show BENCHMARK [FILE] [key=value ...]   the resolved settings, each with its meaning
 table BENCHMARK                         a Markdown table of all keys, defaults and meanings
 schema BENCHMARK                        a JSON schema for editors
-program FILE                            the program that a recipe is for, its package and command
-docs                                    docs/settings.md
+program FILE                            the package and the command that run a recipe
+docs                                    the text of docs/settings.md
 """
 
 import json
@@ -37,10 +37,10 @@ def main() -> int:
         files = [word for word in rest[1:] if "=" not in word]
         overrides = [word for word in rest[1:] if "=" in word]
         if len(files) > 1:
-            raise UserError(f"show takes one file, {len(files)} were given: {' '.join(files)}")
+            raise UserError(f"show takes one file, but {len(files)} were given: {' '.join(files)}")
         print(dump(settings_of(of_package(rest[0])).load(files[0] if files else None, overrides)), end="")
     else:
-        raise UserError(f"'{' '.join(words)}' is not a command of common.config: `python -m common.config --help`")
+        raise UserError(f"'{' '.join(words)}' is not a command of common.config: see `python -m common.config --help`")
     return 0
 
 

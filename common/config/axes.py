@@ -1,4 +1,4 @@
-"""Settings that take several values each, `key=a,b` on the command line, and every combination of them."""
+"""Axes of a grid: settings with several values each, `key=a,b` on the command line, and all their combinations."""
 
 import itertools
 import re
@@ -9,22 +9,22 @@ from common.errors import UserError
 
 
 class Axis(NamedTuple):
-    """A setting's full name and its values, as they are written."""
+    """A setting's full name and its values, as text."""
 
     key: str
     values: list[str]
 
 
 def parse_axes(option: str, texts: Iterable[str], overrides: Iterable[str] = ()) -> list[Axis]:
-    """Read `key=a,b` texts; a list, [1,2], is one value.
+    """Parse `key=a,b` texts. A list in brackets, such as [1,2], is one value.
 
     Args:
         option: the option that the texts were given to, such as --sweep, for messages.
         texts: one for each axis.
-        overrides: `key=value` texts given besides.
+        overrides: `key=value` texts from the same command line, whose keys cannot be axes as well.
 
     Raises:
-        UserError: if a text has another form, a value twice or quotes, or if a key is given twice.
+        UserError: if a text has another form, quotes or a value twice, or if a key is given twice.
     """
     axes = [_parse(option, text) for text in texts]
     keys = [axis.key for axis in axes]
@@ -36,10 +36,10 @@ def parse_axes(option: str, texts: Iterable[str], overrides: Iterable[str] = ())
 
 
 def _parse(option: str, text: str) -> Axis:
-    key, sign, after = text.partition("=")
+    key, sign, values_text = text.partition("=")
     if any(quote in text for quote in "'\""):
-        raise UserError(f"{option} {text}: leave the quotes out; a value cannot hold a comma but within [...]")
-    values = _split(after)
+        raise UserError(f"{option} {text}: leave out the quotes; only a value in brackets, [...], can contain commas")
+    values = _split(values_text)
     if not (sign and key.strip() and all(values)) or len(set(values)) < len(values):
         raise UserError(
             f"{option} '{text}': expected key=a,b with values that differ, such as optimizer.start_lr=0.01,0.001"
@@ -48,7 +48,7 @@ def _parse(option: str, text: str) -> Axis:
 
 
 def _split(text: str) -> list[str]:
-    """Split at commas that stand in no brackets."""
+    """Split at the commas outside brackets."""
     values, depth = [""], 0
     for character in text:
         depth += {"[": 1, "]": -1}.get(character, 0)
@@ -60,16 +60,21 @@ def _split(text: str) -> list[str]:
 
 
 def combinations(axes: list[Axis]) -> list[tuple[str, ...]]:
-    """Return every value of each axis with every value of the others, as overrides `key=value`."""
+    """Return every combination of the axes' values, each as overrides `key=value` in the order of the axes."""
     return list(itertools.product(*([f"{axis.key}={value}" for value in axis.values] for axis in axes)))
 
 
 def check_combinations(axes: list[Axis], load: Callable[[list[str]], object]) -> None:
-    """Load the settings of each combination, so that a typo costs seconds. load: them with overrides."""
-    for chosen in combinations(axes):
-        load(list(chosen))
+    """Load the settings of every combination, so that a mistake shows before the first one is run.
+
+    Args:
+        axes: of the grid.
+        load: loads the settings with the given overrides; raises UserError if they are not valid.
+    """
+    for overrides in combinations(axes):
+        load(list(overrides))
 
 
 def name_of(words: Iterable[str]) -> str:
-    """Join words to a name that a file can have."""
+    """Join words to a valid file name."""
     return re.sub(r"[^\w.=+-]+", "_", "-".join(words))

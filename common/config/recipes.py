@@ -9,15 +9,19 @@ from common.errors import UserError
 
 
 def benchmark_of(path: str) -> Benchmark:
-    """Raises UserError for a file without the key, or with an unknown name."""
+    """Return the benchmark that a YAML file is for.
+
+    Raises:
+        UserError: if the file has no `benchmark:` key, or names an unknown benchmark.
+    """
     tree, lines = read_yaml(path)
     if "benchmark" not in tree:
         raise UserError(
-            f"{path}: does not say which benchmark it is for: begin it with `benchmark: {' | '.join(benchmarks())}`"
+            f"{path}: does not say which benchmark it is for; begin it with `benchmark: {' | '.join(benchmarks())}`"
         )
     return find(tree["benchmark"], f"{path}:{lines[('benchmark',)]}")
 
 
 def settings_of(benchmark: Benchmark) -> Any:
-    """The benchmark's config module: `Config`, the model of its settings, and `load`."""
+    """Return the benchmark's config module, with `Config`, the model of its settings, and `load`."""
     return importlib.import_module(f"{benchmark.package}.config")

@@ -9,7 +9,7 @@ from common.config.settings import Settings
 
 
 def dump(settings: Settings) -> str:
-    """The settings as YAML, each key with its description as a comment. Loads back to the same settings."""
+    """Return the settings as YAML, each key with its description as a comment; it loads as the same settings."""
     lines: list = []
     _dump_section(settings, 0, lines)
     return "\n".join(lines) + "\n"
@@ -30,26 +30,35 @@ def _dump_section(settings: Settings, indent: int, lines: list) -> None:
 
 
 def setting_rows(model: type[Settings], prefix: str = "") -> list[str]:
-    """A Markdown table's row for each setting: key, default, meaning."""
+    """Return a Markdown table row (key, default, meaning) for each setting.
+
+    Args:
+        model: whose settings, those of its sections included.
+        prefix: what full names begin with, such as "training.".
+    """
     rows: list[str] = []
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
             rows += setting_rows(field.annotation, f"{prefix}{name}.")
         else:
             default = field.get_default(call_default_factory=True)
-            shown = json.dumps(list(default) if isinstance(default, tuple) else default)
+            default_text = json.dumps(list(default) if isinstance(default, tuple) else default)
             meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-            rows.append(f"| `{prefix}{name}` | `{shown}` | {meaning} |")
+            rows.append(f"| `{prefix}{name}` | `{default_text}` | {meaning} |")
     return rows
 
 
 def as_markdown(rows: list[str]) -> str:
-    """A table of `setting_rows`."""
+    """Put a heading above `setting_rows`, for a complete Markdown table."""
     return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows])
 
 
 def settings_page(models: dict[str, type[Settings]]) -> str:
-    """docs/settings.md, which a test holds to this: the first model's settings, and the others' where they differ."""
+    """Return the text of docs/settings.md; a test compares the file with it.
+
+    Args:
+        models: by title. The first one is listed in full, the others where they differ from those before them.
+    """
     sections: list[str] = []
     seen: set[str] = set()
     for title, model in models.items():
@@ -58,12 +67,13 @@ def settings_page(models: dict[str, type[Settings]]) -> str:
         seen.update(rows)
     return f"""# Settings
 
-Written by `python -m common.config docs`. A YAML file holds sections of these keys, and the command line overrides them
-as `section.key=value`. An unknown key, a wrong type or a value out of range stops the program with the line, the value
-and the nearest known key. `python -m common.config show BENCHMARK [FILE]` prints what a file gives.
+Written by `python -m common.config docs`. A YAML file contains these keys in their sections; on the command line,
+`section.key=value` overrides them. An unknown key, a wrong type or a value out of range stops the program; the message
+gives the line, the value and, for an unknown key, the nearest known one.
+`python -m common.config show BENCHMARK [FILE]` prints the settings that a file results in.
 
-Two ways to set the batch: `training.local_batch_size` (per rank, so more ranks make a larger global batch) or
-`training.global_batch_size` (shared by all ranks). `training.gradient_accumulation_frequency=k` takes one step from k
-passes; the learning-rate schedule counts steps.
+The batch size can be set in two ways: `training.local_batch_size` (per rank, so more ranks make a larger global batch)
+or `training.global_batch_size` (divided among all ranks). With `training.gradient_accumulation_frequency=k` an update
+accumulates the gradients of k passes; the learning-rate schedule counts updates.
 
 {chr(10).join(sections)}"""

@@ -1,8 +1,8 @@
-"""YAML files to frozen, strict, documented settings, with errors that point at the line.
+"""Frozen, strict, documented settings from YAML files, with errors that point to the line.
 
 A benchmark's settings are a tree of `Settings` models, each field with a description, a unit and a source.
-`load` reads a YAML file, applies `section.key=value` overrides from the command line and checks the whole;
-`dump` writes the resolved tree, with each field's description as a comment, into the run folder.
+`load` reads a YAML file, applies `section.key=value` overrides from the command line and validates the result;
+`common.config.render.dump` writes the resolved settings, each with its description as a comment, into the run folder.
 
     python -m common.config schema BENCHMARK > schema.json     a JSON schema for editors
     python -m common.config show BENCHMARK [FILE] [key=value]  the resolved settings
@@ -22,10 +22,11 @@ from common.errors import UserError
 
 
 class Settings(BaseModel):
-    """Base of every section: unknown keys refused, types strict, values frozen, defaults checked too.
+    """Base class of every section: refuses unknown keys, checks types strictly and defaults too, and is frozen.
 
-    gone: of a whole tree, full names of keys and sections that it does not have, but somewhere else or at another time;
-    each with what its message says.
+    Attributes:
+        gone: of a benchmark's whole settings, the full names of keys and sections that were removed or that other
+            programs have, each with the rest of the message "'NAME' ..." that a user gets.
     """
 
     gone: ClassVar[dict[str, str]] = {}
@@ -36,16 +37,16 @@ class Settings(BaseModel):
 
     @classmethod
     def complete(cls, tree: dict) -> dict:
-        """The tree of a file with values for keys that it leaves out, where these depend on others that it gives."""
+        """Return a file's tree with values added for missing keys whose defaults depend on other keys."""
         return tree
 
 
-# A field's json_schema_extra: a run that is resumed may have another value, which does not change what a step computes.
+# A field's json_schema_extra: a resumed run may have another value, because it does not change what an update computes.
 MAY_CHANGE: dict[str, Any] = {"may_change": True}
 
 
 def changeable(model: type[BaseModel], prefix: str = "") -> tuple[str, ...]:
-    """Full names of the settings that may differ between a run and its continuation."""
+    """Return the full names of the settings that may differ between a run and its continuation."""
     names: list[str] = []
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -56,27 +57,42 @@ def changeable(model: type[BaseModel], prefix: str = "") -> tuple[str, ...]:
 
 
 def refusal(name: str, why: str, value: Any) -> PydanticCustomError:
-    """What a validator of the whole raises about one setting, given by its full name."""
+    """Return the error for a validator of several settings to raise about one of them.
+
+    Args:
+        name: full name of the setting.
+        why: rest of the message "'NAME' ...".
+        value: that is refused.
+    """
     return PydanticCustomError("refused", "{why}", {"name": name, "why": why, "value": repr(value)})
 
 
 class Recipe(Settings):
-    """Base of a benchmark's whole settings, whose first key says which benchmark they are for."""
+    """Base class of a benchmark's whole settings, whose first key says which benchmark they are for."""
 
     benchmark: str
 
     @field_validator("benchmark", mode="before")
     @classmethod
     def _in_any_case(cls, name: object) -> object:
-        """As reference programs write it, with capitals."""
+        """Accept capitals, as in the reference programs' files."""
         return name.lower() if isinstance(name, str) else name
 
 
 Config = TypeVar("Config", bound=Settings)
 
 
-def apply_overrides(tree: dict, overrides: list, places: dict) -> None:
-    """Set `section.key=value` (the value in YAML) in `tree`; their place in messages is the override itself."""
+def apply_overrides(tree: dict, overrides: list, locations: dict) -> None:
+    """Set the values of command-line overrides in a tree of settings.
+
+    Args:
+        tree: nested dictionaries, changed in place.
+        overrides: texts `section.key=value`, the value in YAML.
+        locations: where each key stands, for messages; changed in place, an override's location is its own text.
+
+    Raises:
+        UserError: if an override has another form, or takes a value for a section.
+    """
     for text in overrides:
         name, sign, value = text.partition("=")
         if not sign or not name.strip():
@@ -88,11 +104,11 @@ def apply_overrides(tree: dict, overrides: list, places: dict) -> None:
             if not isinstance(section, dict):
                 raise UserError(f"override '{text}': '{'.'.join(key[:depth])}' is a value, not a section")
         parsed = parse(value, f"override '{text}'").value
-        # `section.key=` unsets: an empty text, where YAML has its null.
+        # `section.key=` gives an empty text, where YAML would give null.
         section[key[-1]] = "" if parsed is None and not value.strip() else parsed
         for depth in range(1, len(key) + 1):
-            places.setdefault(key[:depth], f"override '{text}'")
-        places[key] = f"override '{text}'"
+            locations.setdefault(key[:depth], f"override '{text}'")
+        locations[key] = f"override '{text}'"
 
 
 def load(
@@ -101,71 +117,88 @@ def load(
     overrides: Optional[list] = None,
     translate: Optional[Callable[[dict, dict], Optional[dict]]] = None,
 ) -> Config:
-    """The checked settings of a YAML file (or the defaults) with overrides on top.
+    """Load settings from a YAML file, or the defaults, with overrides on top, and validate them.
 
-    translate: called with the tree and the place of each key; rewrites another program's flat keys into our tree, as
-        {(section, key): (value, its key there)}, or returns None for a tree that is ours already.
-    Raises UserError naming the file and line (or the override), the key, the value refused, and for an unknown key
-    the nearest known one.
+    Args:
+        model: of the settings.
+        path: the YAML file; None for the defaults.
+        overrides: texts `section.key=value`.
+        translate: called with the tree and the location of each key. It translates another program's flat keys into
+            {(section, key): (value, that program's key)}, or returns None for a tree that needs no translation.
+
+    Raises:
+        UserError: with the file and line (or the override), the key, the refused value and, for an unknown key, the
+            nearest known one.
     """
     tree, lines = read_yaml(path) if path is not None else ({}, {})
-    places = {key: f"{path}:{line}" for key, line in lines.items()}
-    foreign = translate(tree, places) if translate is not None else None
-    if foreign is not None:
-        tree, places = _graft(foreign, places)
-    apply_overrides(tree, overrides or [], places)
-    return check(model, tree, places, str(path or "settings"))
+    locations = {key: f"{path}:{line}" for key, line in lines.items()}
+    translated = translate(tree, locations) if translate is not None else None
+    if translated is not None:
+        tree, locations = _nest(translated, locations)
+    apply_overrides(tree, overrides or [], locations)
+    return check(model, tree, locations, str(path or "settings"))
 
 
-def _graft(foreign: dict, places: dict) -> tuple:
+def _nest(translated: dict, locations: dict) -> tuple:
+    """Turn what `translate` returned into a tree of sections and the location of each key in it."""
     tree: dict = {}
-    new_places = {}
-    for key, (value, source) in foreign.items():
+    new_locations = {}
+    for key, (value, source) in translated.items():
         section = tree
         for part in key[:-1]:
             section = section.setdefault(part, {})
         section[key[-1]] = value
-        new_places[key] = places.get((source,), source)
-    return tree, new_places
+        new_locations[key] = locations.get((source,), source)
+    return tree, new_locations
 
 
-def check(model: type[Config], tree: dict, places: dict, source: str) -> Config:
-    """Validate a tree; the first mistake becomes a UserError. `places` says where each key stands."""
-    _refuse_nul(tree, (), places, source)
+def check(model: type[Config], tree: dict, locations: dict, source: str) -> Config:
+    """Validate a tree of settings.
+
+    Args:
+        model: of the settings.
+        tree: nested dictionaries.
+        locations: where each key stands, such as "FILE:LINE", for messages.
+        source: location for keys without one.
+
+    Raises:
+        UserError: for the first mistake.
+    """
+    _refuse_nul(tree, (), locations, source)
     try:
         # Through JSON, in whose strict mode a list is accepted for a tuple and text for a path.
         return model.model_validate_json(json.dumps(model.complete(tree)))
     except ValidationError as error:
-        raise UserError(_describe(model, error.errors(include_url=False)[0], places, source)) from error
+        raise UserError(_describe(model, error.errors(include_url=False)[0], locations, source)) from error
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{source}: {error}") from error
 
 
-def _refuse_nul(value: Any, key: Key, places: dict, source: str) -> None:
-    """No file's name, nor anything else that the settings name, can hold a NUL."""
+def _refuse_nul(value: Any, key: Key, locations: dict, source: str) -> None:
+    """Raise UserError for a text with a NUL character, which no file name or other value can contain."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            _refuse_nul(inner, (*key, str(name)), places, source)
+            _refuse_nul(inner, (*key, str(name)), locations, source)
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            _refuse_nul(inner, key, places, source)
+            _refuse_nul(inner, key, locations, source)
     elif isinstance(value, str) and "\0" in value:
-        raise UserError(f"{places.get(key, source)}: '{'.'.join(key)}' holds a NUL character")
+        raise UserError(f"{locations.get(key, source)}: '{'.'.join(key)}' contains a NUL character")
 
 
-def _describe(model: type[BaseModel], mistake: ErrorDetails, places: dict, source: str) -> str:
-    """One line for one of pydantic's mistakes."""
+def _describe(model: type[BaseModel], mistake: ErrorDetails, locations: dict, source: str) -> str:
+    """Return the message for one of pydantic's errors."""
     key = tuple(str(part) for part in mistake["loc"])
     refused = mistake.get("ctx", {}) if mistake["type"] == "refused" else {}
     if refused:
         key = tuple(refused["name"].split("."))
-    place = next((places[key[:depth]] for depth in range(len(key), 0, -1) if key[:depth] in places), source)
+    location = next((locations[key[:depth]] for depth in range(len(key), 0, -1) if key[:depth] in locations), source)
     name = ".".join(key)
     if mistake["type"] == "extra_forbidden":
         for depth in range(1, len(key) + 1):
             reason = getattr(model, "gone", {}).get(".".join(key[:depth]))
             if reason:
-                return f"{place}: '{name}' {reason}"
+                return f"{location}: '{name}' {reason}"
         known = _known_keys(model, key[:-1])
         near = (
             _elsewhere(model, key[-1], 1.0)
@@ -173,21 +206,21 @@ def _describe(model: type[BaseModel], mistake: ErrorDetails, places: dict, sourc
             or _elsewhere(model, key[-1], 0.8)
         )
         section = f"section '{'.'.join(key[:-1])}'" if len(key) > 1 else "the top level"
-        hint = f"did you mean '{near[0]}'?" if near else f"{section} knows: {', '.join(sorted(known))}"
-        return f"{place}: unknown key '{name}': {hint}"
+        hint = f"did you mean '{near[0]}'?" if near else f"{section} has the keys {', '.join(sorted(known))}"
+        return f"{location}: unknown key '{name}': {hint}"
     if mistake["type"] == "missing":
-        return f"{place}: '{name}' is missing and has no default"
+        return f"{location}: '{name}' is missing and has no default"
     if refused:
-        return f"{place}: '{name}' {refused['why']} (found: {refused['value']:.80})"
+        return f"{location}: '{name}' {refused['why']} (found: {refused['value']:.80})"
     reason = mistake["msg"].replace("Value error, ", "").replace("Input should be", "should be")
     if mistake["type"] == "literal_error" and isinstance(mistake["input"], str):
         reason += _nearest(mistake["input"], str(mistake["ctx"]["expected"]))
     value = "" if isinstance(mistake["input"], dict) else f" (found: {mistake['input']!r:.80})"
-    return f"{place}: '{name}' {reason}{value}" if name else f"{place}: {reason}"
+    return f"{location}: '{name}' {reason}{value}" if name else f"{location}: {reason}"
 
 
 def _nearest(name: str, choices: str) -> str:
-    """choices: as pydantic lists them, each in quotes."""
+    """Return a hint at the nearest of `choices`, which pydantic lists in quotes; empty if none is near."""
     near = difflib.get_close_matches(name, re.findall(r"'([^']*)'", choices), 1, 0.5)
     return f": did you mean '{near[0]}'?" if near else ""
 
@@ -202,7 +235,7 @@ def _known_keys(model: type[BaseModel], key: Key) -> list[str]:
 
 
 def _elsewhere(model: type[BaseModel], name: str, cutoff: float) -> list[str]:
-    """The full name of a key like `name` in any section; at cutoff 1 of that very name."""
+    """Return the full name of a key in any section whose name is `name` (cutoff 1) or similar; empty if none is."""
     for section, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             near = difflib.get_close_matches(name, list(field.annotation.model_fields), 1, cutoff)

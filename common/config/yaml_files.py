@@ -1,8 +1,8 @@
-"""YAML files to trees, with the line of each key, by which mistakes are reported.
+"""Parsing of YAML files, with the line of each key for error messages.
 
-A file may come from anybody: its size, its depth and what its aliases stand for are bounded, and keys are words.
-PyYAML with two of YAML 1.2's habits; ruamel.yaml was tried in its place and would need the same walk over lines, bounds
-and exceptions for dates (docs/structure.md).
+Files may be untrusted: their size, their depth and what their aliases expand to are limited, and keys are words. PyYAML
+follows YAML 1.1, but for numbers such as 1e-3 and for dates. ruamel.yaml was tried in its place and would need the same
+walk over lines, the same limits and exceptions for dates (docs/structure.md).
 """
 
 import re
@@ -16,7 +16,7 @@ from common.errors import UserError
 Key = tuple[str, ...]  # path of a setting, such as ("training", "epochs")
 
 _MOST_BYTES = 1 << 20
-_MOST_NODES = 100_000  # with every alias counted as what it stands for
+_MOST_NODES = 100_000  # with every alias expanded
 _DEEPEST = 50
 
 
@@ -29,7 +29,7 @@ Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)$"),
     list("-+0123456789."),
 )
-# Dates stay text: no setting is one.
+# Dates stay text: no setting is a date.
 Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in Loader.yaml_implicit_resolvers.items()
@@ -44,7 +44,15 @@ class Parsed(NamedTuple):
 
 
 def parse(text: str, where: str) -> Parsed:
-    """One YAML document. where: what messages begin with, such as the file's path. Raises UserError."""
+    """Parse one YAML document.
+
+    Args:
+        text: the document.
+        where: what messages begin with, such as the file's path.
+
+    Raises:
+        UserError: with the line, if it is not valid YAML, exceeds the limits or has a key twice.
+    """
     try:
         loader = Loader(text)
         node = loader.get_single_node()
@@ -61,13 +69,18 @@ def parse(text: str, where: str) -> Parsed:
     except RecursionError:
         raise UserError(f"{where}: is nested too deeply, {_DEEPEST} levels at most") from None
     except (ValueError, OverflowError) as error:  # such as a number of 5000 digits
-        raise UserError(f"{where}: holds a value that cannot be read ({str(error).split(';')[0]})") from error
+        raise UserError(f"{where}: contains a value that cannot be read ({str(error).split(';')[0]})") from error
 
 
 def read_yaml(path: Union[str, Path]) -> Parsed:
-    """A YAML file's tree, a dict, and the line of each key.
+    """Read a YAML file whose top level is a mapping; an empty file is an empty mapping.
 
-    Raises UserError for a missing file, a syntax error, a key given twice, or a top level that is not a mapping.
+    Returns:
+        The mapping as nested dictionaries, and the line of each key.
+
+    Raises:
+        UserError: if the file is missing or larger than a settings file can be, for a syntax error, for a key given
+            twice, or if the top level is not a mapping.
     """
     try:
         with open(path, "rb") as file:
@@ -80,17 +93,17 @@ def read_yaml(path: Union[str, Path]) -> Parsed:
     except ValueError as error:  # a NUL in the name
         raise UserError(f"{str(path)!r:.200}: cannot be read ({error})") from error
     if len(content) > _MOST_BYTES:
-        raise UserError(f"{path}: is larger than {_MOST_BYTES} bytes: is it a file of settings?")
+        raise UserError(f"{path}: is larger than {_MOST_BYTES} bytes: is this a settings file?")
     tree, lines = parse(text, str(path))
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
-        raise UserError(f"{path}:1: 'key: value' lines expected, found {tree!r:.60}")
+        raise UserError(f"{path}:1: expected 'key: value' lines, found {tree!r:.60}")
     return Parsed(tree, lines)
 
 
 def _check_size(root: yaml.Node, where: str) -> None:
-    """Raises UserError for a tree that is too deep, too large with its aliases written out, or holds itself."""
+    """Raise UserError for a tree that is too deep, too large with its aliases expanded, or part of itself."""
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()
 
@@ -106,7 +119,7 @@ def _check_size(root: yaml.Node, where: str) -> None:
             sizes[id(node)] = 1 + sum(size(part, depth + 1) for part in parts)
             open_nodes.discard(id(node))
         if sizes[id(node)] > _MOST_NODES:
-            raise UserError(f"{where}:{node.start_mark.line + 1}: stands for more than {_MOST_NODES} values")
+            raise UserError(f"{where}:{node.start_mark.line + 1}: expands to more than {_MOST_NODES} values")
         return sizes[id(node)]
 
     size(root, 0)
@@ -121,11 +134,13 @@ def _collect_lines(where: str, node: yaml.Node, key: Key, lines: dict[Key, int])
     for name_node, value_node in node.value:
         line = name_node.start_mark.line + 1
         if not isinstance(name_node, yaml.ScalarNode) or name_node.tag not in _WORDS:
-            shown = name_node.value if isinstance(name_node, yaml.ScalarNode) else "a list or a section"
-            raise UserError(f"{where}:{line}: a key must be a word, found {shown!r:.60}: put it in quotes if it is one")
+            key_text = name_node.value if isinstance(name_node, yaml.ScalarNode) else "a list or a section"
+            raise UserError(
+                f"{where}:{line}: a key must be a word, found {key_text!r:.60}: put it in quotes if it is one"
+            )
         inner = (*key, name_node.value)
         if inner in lines:
-            raise UserError(f"{where}:{line}: '{'.'.join(inner)}' is given twice, first in line {lines[inner]}")
+            raise UserError(f"{where}:{line}: '{'.'.join(inner)}' is given twice, first on line {lines[inner]}")
         lines[inner] = line
         _collect_lines(where, value_node, inner, lines)
 

@@ -1,1 +1,1 @@
-"""The way of the data: files, their order, reading, batches. Knows no benchmark."""
+"""Data sets: files, the order of samples, reading, caches and batches, the same for every benchmark."""

@@ -1,7 +1,7 @@
-"""Decoded files kept in memory or on a node-local disk, each read once.
+"""Caches of decoded files, in memory or on a node-local disk; each file is read once.
 
-The disk cache lies in a folder that only this user can enter: what another user planted there is never read. An
-entry's name is a checksum of everything that it depends on, and it takes its name when it is whole.
+The disk cache is in a folder that only this user can enter, so nothing that another user put there is read. An entry's
+name is a checksum of everything that it depends on, and an entry gets its name only when it is complete.
 """
 
 import hashlib
@@ -30,19 +30,19 @@ Arrays = tuple[np.ndarray, ...]  # each [samples, ...]
 class CacheSettings(Settings):
     cache: Literal["none", "memory", "disk"] = Field(
         "none",
-        description="where decoded samples stay after their first use: none | memory | disk; each rank its own share",
+        description="where each rank keeps its share's decoded samples after their first use: none | memory | disk",
     )
     cache_dir: str = Field(
         "",
         description="disk cache: a node-local folder with room for this node's share; empty is TMPDIR",
     )
     shuffle_files: int = Field(
-        8, gt=0, description="files whose samples are mixed, twice as many are held in memory; cache: memory mixes all"
+        8, gt=0, description="files whose samples are mixed; memory holds twice as many; cache: memory mixes all files"
     )
 
 
 class FileCache:
-    """Decoded files by path. Each is read once, in one of `threads`, when it is first requested."""
+    """Decoded files by path, each read once, by one of `threads`, when it is first requested."""
 
     def __init__(
         self,
@@ -51,14 +51,21 @@ class FileCache:
         disk: Optional["DiskCache"] = None,
         threads: Optional[ThreadPoolExecutor] = None,
     ):
-        """keep: most recently used files held in memory, None for all. disk: where decoded arrays are kept besides."""
+        """Create an empty cache.
+
+        Args:
+            read: decodes the file at a path.
+            keep: number of files held in memory, the most recently used ones; None for all.
+            disk: where decoded arrays are kept as well.
+            threads: that read; by default two of the cache's own.
+        """
         self._read, self._keep, self._disk = read, keep, disk
         self._entries: OrderedDict[str, Future] = OrderedDict()
         self._lock = threading.Lock()
         self._threads = threads or ThreadPoolExecutor(2, thread_name_prefix="read")
 
     def request(self, file: DataFile) -> Future:
-        """Begin to read a file unless it is there or on its way; does not wait."""
+        """Start to read a file unless it is in the cache or being read; do not wait for it."""
         with self._lock:
             future = self._entries.get(file.path)
             # A read that failed is tried again: a file system may have recovered.
@@ -70,7 +77,7 @@ class FileCache:
         return future
 
     def get(self, file: DataFile) -> Arrays:
-        """A file's arrays, read now if they are not there. Raises what reading raised."""
+        """Return a file's arrays, once they are read. Raises what reading raised."""
         return self.request(file).result()
 
     def _load(self, file: DataFile) -> Arrays:
@@ -82,7 +89,7 @@ class FileCache:
             self._disk.store(file, self._read(file.path))
             arrays = self._disk.load(file)
         if arrays is None:
-            raise UserError(f"{self._disk.folder}: the disk cache's entry of {file.path} vanished; clear the folder")
+            raise UserError(f"{self._disk.folder}: the disk cache's entry of {file.path} vanished; empty the folder")
         return arrays
 
 
@@ -90,31 +97,36 @@ class DiskCache:
     """Arrays of decoded files in a private folder."""
 
     def __init__(self, parent: str, recipe: str):
-        """parent: empty is TMPDIR. recipe: of everything besides the file that its decoded arrays depend on.
+        """Open the cache's folder, or create it.
 
-        Raises UserError if the folder cannot be made, or is somebody else's.
+        Args:
+            parent: folder in which it is; empty for TMPDIR.
+            recipe: text that names everything besides the file that decoded arrays depend on.
+
+        Raises:
+            UserError: if the folder cannot be created, or belongs to another user or is open to one.
         """
         self.folder = Path(parent or tempfile.gettempdir()).expanduser() / f"samples-{os.getuid()}"
         self._recipe = recipe
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = self.folder.lstat()
+            status = self.folder.lstat()
         except OSError as error:
-            raise UserError(f"{self.folder}: the disk cache cannot be made ({error.strerror})") from error
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise UserError(f"{self.folder}: the disk cache cannot be created ({error.strerror})") from error
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
             raise UserError(
-                f"{self.folder}: is not a folder that only this user can enter, so what lies in it is not trusted: "
+                f"{self.folder}: is not a folder that only this user can enter, so its content is not trusted: "
                 "remove it, or choose another data.cache_dir"
             )
 
-    def _place(self, file: DataFile) -> Path:
+    def _entry(self, file: DataFile) -> Path:
         text = f"{os.path.realpath(file.path)} {file.bytes} {file.modified_ns} {self._recipe}"
         return self.folder / hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def load(self, file: DataFile) -> Optional[Arrays]:
-        """The file's arrays, mapped into memory; None if they are not there, or not whole."""
+        """Return the file's arrays, mapped into memory; None if they are not there, or not complete."""
         arrays = []
-        for name in sorted(self._place(file).glob("*.npy")):
+        for name in sorted(self._entry(file).glob("*.npy")):
             try:
                 with npy.open_array(name) as array:
                     arrays.append(array.map())
@@ -123,20 +135,24 @@ class DiskCache:
         return tuple(arrays) or None
 
     def store(self, file: DataFile, arrays: Arrays) -> None:
-        """Keep a file's arrays. Raises UserError, naming the bytes, if there is no room."""
-        place = self._place(file)
-        temporary = place.with_name(f".{place.name}.{os.getpid()}.{distributed.rank()}.tmp")
+        """Write a file's arrays.
+
+        Raises:
+            UserError: if they cannot be written; says how many bytes are needed and free.
+        """
+        entry = self._entry(file)
+        temporary = entry.with_name(f".{entry.name}.{os.getpid()}.{distributed.rank()}.tmp")
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(mode=0o700)
             for number, array in enumerate(arrays):
                 np.save(temporary / f"{number:02d}.npy", array)
-            shutil.rmtree(place, ignore_errors=True)  # a torn one
-            os.replace(temporary, place)
+            shutil.rmtree(entry, ignore_errors=True)  # an incomplete one
+            os.replace(temporary, entry)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            if place.is_dir():
-                return  # another rank was quicker
+            if entry.is_dir():
+                return  # another rank was faster
             problem = storage_problem(error, self.folder, sum(array.nbytes for array in arrays))
             raise UserError(
                 f"{self.folder}: the disk cache cannot be written ({problem}): choose another data.cache_dir, or "

@@ -1,7 +1,7 @@
-"""The files of a data set: listed once by rank 0, and watched for changes during a run.
+"""The files of a data set: rank 0 lists them once, and changes during a run are detected.
 
-A sample may also be a folder of files, as satellite products are: its size is that of its files together, its time that
-of the newest.
+A sample may also be a folder of files, as satellite products are. Its size is the sum of its files' sizes, its time the
+newest of theirs.
 """
 
 import os
@@ -19,7 +19,7 @@ from common.errors import UserError
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file as it was when the run began, so that a change in the middle is noticed."""
+    """A file as it was when the run began, so that a later change is detected."""
 
     path: str
     bytes: int
@@ -30,7 +30,7 @@ class DataFile:
         return Path(self.path).name
 
     def check(self) -> None:
-        """Raises UserError if the file is not as it was."""
+        """Raise UserError if the file has changed or vanished since the run began."""
         try:
             size, modified_ns = _state(self.path)
         except OSError as error:
@@ -40,20 +40,20 @@ class DataFile:
 
 
 def _state(path: str) -> tuple[int, int]:
-    """Bytes, and time of the last change in nanoseconds, of a file, or of a folder's files taken together."""
-    found = os.stat(path)
-    if not stat.S_ISDIR(found.st_mode):
-        return found.st_size, found.st_mtime_ns
+    """Return bytes and time of the last change (nanoseconds) of a file, or of all files in a folder."""
+    status = os.stat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        return status.st_size, status.st_mtime_ns
     inside = [os.stat(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names]
     return sum(each.st_size for each in inside), max((each.st_mtime_ns for each in inside), default=0)
 
 
 def make_folder(path: Path) -> None:
-    """A folder and those above it, where they are not there yet. Raises UserError."""
+    """Create a folder and those above it, unless they exist. Raises UserError if that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be made ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be created ({error.strerror})") from error
 
 
 def list_files(
@@ -63,15 +63,25 @@ def list_files(
     related: Sequence[str] = (),
     tell: Callable[[str], object] = print,
 ) -> list[DataFile]:
-    """The files below `folder` (any depth) whose names match one of `patterns`, and the folders that match one of
-    `folders`, sorted by name. `folder` may also be such a sample itself. Rank 0 looks, all receive.
+    """List a data set's samples, at any depth below a folder. A collective call: rank 0 searches, all receive.
 
-    related: patterns of what is not taken but could be meant; rank 0 says in one line, to `tell`, that it was passed
-    over. Raises UserError on every rank if the folder is missing, nothing matches, what matches a pattern is not a
-    regular file (for `folders`: a folder), or two samples have one name.
+    Args:
+        folder: to search; it may also be a sample itself.
+        *patterns: shell patterns of the names of samples that are files.
+        folders: patterns of the names of samples that are folders.
+        related: patterns of names that are not samples but that a user might take for some; if there are any, one line
+            says that they were passed over.
+        tell: takes that line, on rank 0.
+
+    Returns:
+        The samples, sorted by name.
+
+    Raises:
+        UserError: on every rank, if the folder is missing, nothing matches, a match is not a regular file (for
+            `folders`: not a folder), two samples have the same name, or this rank sees other files than rank 0.
     """
 
-    def look() -> list[DataFile]:
+    def search() -> list[DataFile]:
         root = Path(folder).expanduser()
         try:
             listing = _matching(root, patterns, folders, related)
@@ -80,9 +90,9 @@ def list_files(
         paths = sorted(listing.samples, key=lambda path: (path.name, str(path)))
         passed_over = _in_words(root, listing.passed_over)
         if not paths:
-            known = " or ".join(f"'{pattern}'" for pattern in (*patterns, *folders))
+            expected = " or ".join(f"'{pattern}'" for pattern in (*patterns, *folders))
             raise UserError(
-                f"{root}: no file matches {known} in this folder or below it{passed_over and '; '}{passed_over}"
+                f"{root}: no file matches {expected} in this folder or below it{passed_over and '; '}{passed_over}"
             )
         if passed_over:
             tell(f"{root}: {passed_over}")
@@ -91,8 +101,8 @@ def list_files(
                 raise UserError(f"{later}: has the same name as {earlier}: names of samples must differ")
         return [_examine(path, folder_expected=_matches(path.name, folders)) for path in paths]
 
-    files = distributed.on_root(look)
-    distributed.raise_together(_seen_otherwise(files))
+    files = distributed.on_root(search)
+    distributed.raise_together(_difference_to_rank_0(files))
     return files
 
 
@@ -106,7 +116,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _matching(root: Path, patterns: Sequence[str], folders: Sequence[str], related: Sequence[str]) -> _Listing:
-    """Samples at or below `root`; what lies inside a sample that is a folder is part of it."""
+    """Find the samples at or below `root`. A sample that is a folder is not searched for further samples."""
     if (root.is_file() and _matches(root.name, patterns)) or (root.is_dir() and _matches(root.name, folders)):
         return _Listing([root], [])
     if not root.is_dir():
@@ -123,7 +133,7 @@ def _matching(root: Path, patterns: Sequence[str], folders: Sequence[str], relat
 
 
 def _in_words(root: Path, passed_over: list[Path]) -> str:
-    """Empty if there is none."""
+    """Return a sentence's part that names the paths passed over; empty if there are none."""
     if not passed_over:
         return ""
     more = f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else ""
@@ -131,31 +141,32 @@ def _in_words(root: Path, passed_over: list[Path]) -> str:
 
 
 def _examine(path: Path, folder_expected: bool) -> DataFile:
+    """Return a sample's size and time. Raises UserError if it is not what its name promises."""
     try:
         str(path).encode("utf-8")
-        found = path.stat()
+        status = path.stat()
         size, modified_ns = _state(str(path))
     except UnicodeEncodeError:
         raise UserError(f"{os.fsencode(path)!r}: has a name that is not UTF-8; rename it") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be looked at ({error.strerror}); is it a link to nothing?") from error
-    if folder_expected and not stat.S_ISDIR(found.st_mode):
+        raise UserError(f"{path}: cannot be examined ({error.strerror}); is it a dangling link?") from error
+    if folder_expected and not stat.S_ISDIR(status.st_mode):
         raise UserError(f"{path}: is named like a product but is not a folder; unpack it, or move it away")
-    if not folder_expected and not stat.S_ISREG(found.st_mode):
+    if not folder_expected and not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path}: is named like a sample but is not a regular file; move it away")
     return DataFile(str(path), size, modified_ns)
 
 
-def _seen_otherwise(files: list[DataFile]) -> Optional[UserError]:
-    """Whether this rank sees the first, middle and last file as rank 0 does."""
+def _difference_to_rank_0(files: list[DataFile]) -> Optional[UserError]:
+    """Return an error if this rank sees the first, middle or last file with another size than rank 0."""
     for file in {files[0], files[len(files) // 2], files[-1]}:
         try:
-            now: object = _state(file.path)[0]
+            seen_here: object = _state(file.path)[0]
         except OSError as error:
-            now = error.strerror
-        if now != file.bytes:
+            seen_here = error.strerror
+        if seen_here != file.bytes:
             return UserError(
                 f"{file.path}: rank 0 sees {file.bytes} bytes, rank {distributed.rank()} on {socket.gethostname()} "
-                f"{now}: the data must lie where all nodes see the same"
+                f"{seen_here}: the data must be on a file system that all nodes share"
             )
     return None

@@ -1,8 +1,8 @@
-"""Arrays out of HDF5 files, fast, with errors that name the file and the dataset.
+"""Fast reading of arrays from HDF5 files, with errors that name the file and the dataset.
 
-A dataset that lies in the file as one uncompressed block (what h5py writes by default, and what both benchmarks' data
-are) is read at its offset with plain system calls: those run in parallel, where the HDF5 library lets one thread in at
-a time. Chunked or compressed datasets go through h5py. Both paths give the same values (a test).
+A dataset that is one uncompressed block in the file (as h5py writes by default, and as both benchmarks' data are) is
+read at its offset by system calls, which run in parallel; the HDF5 library admits one thread at a time. Chunked or
+compressed datasets are read by h5py. A test compares the two.
 """
 
 import contextlib
@@ -19,7 +19,17 @@ from common.errors import UserError, storage_problem
 
 
 def read_at(descriptor: int, position: int, out: np.ndarray, where: str) -> np.ndarray:
-    """Fill `out` (C order) with a file's bytes from `position` on. Raises UserError, naming `where`, if it ends."""
+    """Fill an array with bytes of an open file.
+
+    Args:
+        descriptor: of the file.
+        position: of the first byte.
+        out: C-ordered array to fill.
+        where: name of the data, with which messages begin.
+
+    Raises:
+        UserError: if the file ends before the array is full.
+    """
     view, done = memoryview(out.reshape(-1).view(np.uint8).data), 0
     while done < len(view):
         count = os.preadv(descriptor, [view[done:]], position + done)
@@ -30,7 +40,7 @@ def read_at(descriptor: int, position: int, out: np.ndarray, where: str) -> np.n
 
 
 class Rows(Protocol):
-    """An array in a file, rows of which are read on request: a Dataset here, or one of another format."""
+    """An array in a file whose rows are read on request: a Dataset, or the like in another format."""
 
     where: str  # for messages
     shape: tuple[int, ...]
@@ -38,26 +48,26 @@ class Rows(Protocol):
 
     @property
     def contiguous(self) -> bool:
-        """Whether rows are read straight from their place in the file."""
+        """Whether rows are read directly at their offset in the file."""
         ...
 
     def read_rows(self, first: int, out: np.ndarray) -> np.ndarray:
-        """Fill `out` ([rows, ...], C order, the array's type) with the rows from `first` on."""
+        """Fill `out` ([rows, ...], C order, the array's type) with rows from number `first` on; return it."""
         ...
 
 
-# What h5py raises for files whose bytes are not what they should be.
+# The exceptions that h5py raises for damaged files.
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 
 
 @contextlib.contextmanager
 def _damage_named(where: str) -> Iterator[None]:
-    """Whatever h5py makes of a damaged file becomes a UserError that says where."""
+    """Turn h5py's exceptions for damaged files into a UserError that begins with `where`."""
     try:
         yield
     except _DAMAGED as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{where} cannot be read ({said}): the file is damaged; copy it again") from error
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{where} cannot be read ({cause}): the file is damaged; copy it again") from error
 
 
 _KINDS = {"f": "floating point", "iu": "integer"}
@@ -65,30 +75,37 @@ MOST_BYTES = psutil.virtual_memory().total // 2  # of one dataset
 
 
 def _own_dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
-    """The dataset, reached inside this file alone. Raises UserError.
+    """Return a dataset that is stored in this file itself.
 
-    An external link would lead into another file, whose offsets mean nothing in ours; a soft link may run in a circle.
+    An external link leads into another file, where this file's offsets mean nothing; soft links may form a cycle.
+
+    Raises:
+        UserError: if the dataset is missing or in another file.
     """
     parts = name.split("/")
     for depth in range(1, len(parts) + 1):
         link = file.get("/".join(parts[:depth]), getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            raise UserError(f"{where} is a link into another file ({link.filename}): refused; copy the data in")
+            raise UserError(
+                f"{where} is a link into another file ({link.filename}): refused; copy the data into this file"
+            )
     item = file.get(name)
     if not isinstance(item, h5py.Dataset):
         present = ", ".join(sorted(str(key) for key in file)) or "nothing"
-        raise UserError(f"{where} is missing (the file holds: {present})")
+        raise UserError(f"{where} is missing (the file contains: {present})")
     if item.file.filename != file.filename:
-        raise UserError(f"{where} lies in another file ({item.file.filename}): refused; copy the data in")
+        raise UserError(f"{where} is in another file ({item.file.filename}): refused; copy the data into this file")
     return item
 
 
 def _check_storage(item: h5py.Dataset, where: str) -> None:
-    """Raises UserError for a dataset without values of its own in this file, or too large to be one of ours."""
+    """Raise UserError for a dataset without values in this file, or larger than any sample."""
     if item.shape is None or item.size == 0:
         raise UserError(f"{where} is empty (shape {item.shape})")
     if item.is_virtual or item.external:
-        raise UserError(f"{where} keeps its values in other files (virtual or external storage): refused; copy them in")
+        raise UserError(
+            f"{where} keeps its values in other files (virtual or external storage): refused; copy them into this file"
+        )
     if item.nbytes > MOST_BYTES:
         raise UserError(f"{where} has shape {item.shape}, {item.nbytes / 2**30:.0f} GiB: too large for a sample")
     if item.id.get_storage_size() == 0:
@@ -96,6 +113,7 @@ def _check_storage(item: h5py.Dataset, where: str) -> None:
 
 
 def _plain(attributes: h5py.AttributeManager) -> dict:
+    """Return attributes with arrays of one element as that element, and bytes as text."""
     result = {}
     for name, value in attributes.items():
         if isinstance(value, np.ndarray) and value.size == 1:
@@ -105,7 +123,7 @@ def _plain(attributes: h5py.AttributeManager) -> dict:
 
 
 class ArrayRows:
-    """An array in memory as `Rows`."""
+    """An array in memory, as `Rows`."""
 
     def __init__(self, where: str, array: np.ndarray):
         self.where, self.array = where, array
@@ -121,12 +139,20 @@ class ArrayRows:
 
 
 class Dataset:
-    """One dataset of an open file: its shape, its type, and rows of it on request.
-
-    `kind` is NumPy's: "f" for floating point, "iu" for integers, "fiu" for both.
-    """
+    """A dataset of an open file: its shape, its type, and its rows on request."""
 
     def __init__(self, file: h5py.File, path: Path, name: str, kind: str):
+        """Find the dataset and check it.
+
+        Args:
+            file: that contains it.
+            path: of the file, for messages.
+            name: of the dataset.
+            kind: of its values, as NumPy's letters: "f" for floating point, "iu" for integers, "fiu" for both.
+
+        Raises:
+            UserError: if it is missing, in another file, empty, too large or of another kind.
+        """
         self.where = where = f"{path}: dataset '{name}'"
         with _damage_named(where):
             item = _own_dataset(file, name, where)
@@ -143,11 +169,11 @@ class Dataset:
 
     @property
     def contiguous(self) -> bool:
-        """Whether rows are read straight from their place in the file."""
+        """Whether rows are read directly at their offset in the file."""
         return self._offset is not None
 
     def read_rows(self, first: int, out: np.ndarray) -> np.ndarray:
-        """Fill `out` ([rows, ...], C order, the dataset's type) with the rows from `first` on."""
+        """Fill `out` ([rows, ...], C order, the dataset's type) with rows from number `first` on; return it."""
         if self._offset is None:
             with _damage_named(self.where):
                 self._item.read_direct(out, np.s_[first : first + len(out)])
@@ -156,27 +182,28 @@ class Dataset:
         return read_at(self._descriptor, self._offset + first * row_bytes, out, self.where)
 
     def attributes(self) -> dict:
-        """As of `Reader.attributes`."""
+        """Return the dataset's attributes, in the form of `Reader.attributes`."""
         with _damage_named(self.where):
             return _plain(self._item.attrs)
 
     def read(self) -> np.ndarray:
-        """The whole dataset as a new array."""
+        """Read the whole dataset into a new array."""
         return self.read_rows(0, np.empty(self.shape, self.dtype))
 
 
 class Reader:
-    """An open file, from which datasets are taken by name."""
+    """An open file, whose datasets are opened by name."""
 
     def __init__(self, file: h5py.File, path: Path):
         self._file, self._path = file, path
 
     def dataset(self, name: str, kind: str) -> Dataset:
-        """The dataset `name`, whose values must be of this `kind` ("f", "iu"); UserError if not."""
+        """Open the dataset `name`, whose values must be of this kind, as `Dataset` takes it. Raises UserError."""
         return Dataset(self._file, self._path, name, kind)
 
     def attributes(self) -> dict:
-        """The file's own. Single values as such (the netCDF library writes arrays of one), bytes as text."""
+        """Return the file's attributes: arrays of one element, as the netCDF library writes, as that element, and
+        bytes as text."""
         with _damage_named(str(self._path)):
             return _plain(self._file.attrs)
 
@@ -187,10 +214,10 @@ class Reader:
 
 @contextlib.contextmanager
 def open_file(path: Union[str, Path]) -> Iterator[Reader]:
-    """Open an HDF5 file for reading. Raises UserError if it is missing, truncated or no HDF5 file."""
+    """Open an HDF5 file for reading. Raises UserError if it is missing, truncated or not an HDF5 file."""
     path = Path(path)
     try:
-        # No file lock: parallel file systems often have none, and nothing here writes into its input.
+        # No file lock: parallel file systems often do not support it, and nothing here writes to its input.
         file = h5py.File(path, "r", locking=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; did it vanish during the run?") from None
@@ -204,7 +231,15 @@ def open_file(path: Union[str, Path]) -> Iterator[Reader]:
 
 @contextlib.contextmanager
 def open_bytes(content: bytes, where: str) -> Iterator[Reader]:
-    """The same of a file's content, such as that of a member of an archive. where: its name for messages."""
+    """Open an HDF5 file whose content is in memory, such as an archive's member.
+
+    Args:
+        content: the file's bytes.
+        where: its name, for messages.
+
+    Raises:
+        UserError: if it is not an HDF5 file.
+    """
     try:
         file = h5py.File.in_memory(content)
     except _DAMAGED as error:
@@ -215,10 +250,14 @@ def open_bytes(content: bytes, where: str) -> Iterator[Reader]:
 
 @contextlib.contextmanager
 def write_file(path: Union[str, Path], opener: Callable[[Path, str], Any] = h5py.File) -> Iterator[Any]:
-    """Write a new HDF5 file under a temporary name; it takes its own name only when complete.
+    """Write a new HDF5 file under a temporary name; it gets its own name when it is complete.
 
-    opener: makes the file object that the block gets, from a path and a mode. Raises UserError if a file of that name
-    exists, or the folder cannot be written.
+    Args:
+        path: of the new file.
+        opener: opens the file that the block writes to, given a path and a mode.
+
+    Raises:
+        UserError: if the file already exists or cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -1,11 +1,11 @@
-"""Which samples a rank sees, and when: a pure function of (seed, epoch, rank, size).
+"""The samples that a rank uses, and their order: a pure function of (seed, epoch, rank, size).
 
-So a run can stop after any update and go on exactly, without reading what it skips. Training deals samples out to ranks
-anew in each epoch, or keeps a rank's share and mixes it; evaluation sees every sample once, in file order.
+So a run can stop after any update and resume exactly there, without reading the samples it skips. Training distributes
+the samples among the ranks anew in each epoch, or keeps each rank's share and shuffles it; evaluation uses every sample
+once, in file order.
 
-A file holds one or several samples. The samples of a file stay together on one rank, but
-for the files at a share's ends, so that hardly any file is read twice; they are mixed with those of the files of one
-window, which are in memory at the same time.
+A file contains one or several samples. They stay together on one rank, except for files at the ends of a share, so that
+hardly any file is read twice. They are shuffled with the samples of a window of files, which are in memory together.
 """
 
 from dataclasses import dataclass, replace
@@ -16,40 +16,49 @@ import numpy as np
 
 
 class Part(NamedTuple):
-    """`first` and one past the `last` of a list's items."""
+    """A range of items."""
 
     first: int
-    last: int
+    last: int  # exclusive
 
 
 def share(total: int, rank: int, size: int) -> Part:
-    """The part of `total` items that is this rank's: contiguous, and even to within one."""
+    """Return the rank's part of `total` items. Parts are contiguous, and their sizes differ by one at most."""
     return Part(rank * total // size, (rank + 1) * total // size)
 
 
 class Order(Protocol):
-    """Of a rank. `samples`: of an epoch over all ranks."""
+    """The order in which one rank uses samples."""
 
     @property
-    def samples(self) -> int: ...
+    def samples(self) -> int:
+        """Number of samples in an epoch, over all ranks."""
+        ...
 
     def held(self) -> np.ndarray:
-        """The samples that the rank may see in any epoch, [n, 2] as epoch gives them."""
+        """Return the samples that the rank may use in any epoch, [n, 2] as `epoch` does."""
         ...
 
     def epoch(self, number: int) -> np.ndarray:
-        """The rank's samples in the order of use, [n, 2] integer: (file, sample in file)."""
+        """Return the rank's samples of epoch `number` in the order of use, [n, 2] integer: (file, sample in file)."""
         ...
 
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """Shuffled over files and, within windows of files, over their samples.
+    """Files in random order, and within windows of files their samples in random order.
 
-    fixed_share: a rank keeps the same files in every epoch (so that it can cache them); else they are dealt out anew.
-    copies: with a fixed share, so many neighbouring ranks, a divisor of `size`, hold the same files and deal them out
-    anew among themselves in every epoch; copies of all ranks' number make that a global shuffle.
-    window: so many files' samples are mixed; files of one sample are mixed over the rank's whole share.
+    Attributes:
+        files: in the data set.
+        samples_per_file: the same for all files.
+        seed: of the shuffling.
+        rank: whose order it is.
+        size: number of ranks.
+        window: number of files whose samples are mixed; files of one sample are mixed over the rank's whole share.
+        fixed_share: a rank keeps the same files in every epoch (so that it can cache them); otherwise files are
+            distributed anew in each.
+        copies: with a fixed share, the number of neighbouring ranks, a divisor of `size`, that hold the same files and
+            redistribute them among themselves in every epoch. With copies = size that is a global shuffle.
     """
 
     files: int
@@ -66,38 +75,38 @@ class TrainingOrder:
         return self.files * self.samples_per_file
 
     def held(self) -> np.ndarray:
-        """With a fixed share, those of this rank's group of `copies` ranks; without one, all."""
+        """Return the samples of this rank's group of `copies` ranks with a fixed share, all samples without one."""
         group, groups = (self.rank // self.copies, self.size // self.copies) if self.fixed_share else (0, 1)
-        return self._dealt(0, group, groups)
+        return self._shuffled_part(0, group, groups)
 
-    def _dealt(self, deal: int, part: int, parts: int) -> np.ndarray:
-        """The part of all samples that fell to it in a deal."""
-        files = np.random.Generator(np.random.PCG64([self.seed, deal])).permutation(self.files)
+    def _shuffled_part(self, shuffle: int, part: int, parts: int) -> np.ndarray:
+        """Shuffle the files, the same way for the same `shuffle`, and return the samples of one of `parts` parts."""
+        files = np.random.Generator(np.random.PCG64([self.seed, shuffle])).permutation(self.files)
         first, last = share(self.samples, part, parts)
         in_file = np.tile(np.arange(self.samples_per_file), self.files)
         return np.stack([np.repeat(files, self.samples_per_file), in_file], axis=1)[first:last]
 
     def _share_of_group(self, number: int) -> np.ndarray:
-        """What of the group's samples is this rank's in epoch `number`."""
+        """Return this rank's part of its group's samples in epoch `number`."""
         held, group = self.held(), self.rank // self.copies
         files = np.unique(held[:, 0])
-        deal = np.random.Generator(np.random.PCG64([self.seed, number + 1, group]))
-        place = dict(zip(deal.permutation(files).tolist(), range(len(files))))
-        held = held[np.argsort([place[file] for file in held[:, 0].tolist()], kind="stable")]
+        shuffle = np.random.Generator(np.random.PCG64([self.seed, number + 1, group]))
+        position = dict(zip(shuffle.permutation(files).tolist(), range(len(files))))
+        held = held[np.argsort([position[file] for file in held[:, 0].tolist()], kind="stable")]
         first, last = share(len(held), self.rank % self.copies, self.copies)
         return held[first:last]
 
-    @lru_cache(maxsize=4)  # noqa: B019 - few orders are made, each lives as long as the run
+    @lru_cache(maxsize=4)  # noqa: B019 - there are few orders, and each lives as long as the run
     def epoch(self, number: int) -> np.ndarray:
         if self.fixed_share:
             samples = self._share_of_group(number) if self.copies > 1 else self.held()
         else:
-            samples = self._dealt(number + 1, self.rank, self.size)
-        mix = np.random.Generator(np.random.PCG64([self.seed, number, self.rank, self.size]))
-        own_files = mix.permutation(np.unique(samples[:, 0]))
+            samples = self._shuffled_part(number + 1, self.rank, self.size)
+        shuffle = np.random.Generator(np.random.PCG64([self.seed, number, self.rank, self.size]))
+        own_files = shuffle.permutation(np.unique(samples[:, 0]))
         window = self.window if self.samples_per_file > 1 else max(self.files, 1)
         parts = [
-            mix.permutation(samples[np.isin(samples[:, 0], own_files[start : start + window])])
+            shuffle.permutation(samples[np.isin(samples[:, 0], own_files[start : start + window])])
             for start in range(0, len(own_files), window)
         ]
         return np.concatenate(parts) if parts else samples
@@ -105,17 +114,17 @@ class TrainingOrder:
 
 @dataclass(frozen=True)
 class RedealtOrder:
-    """The global batches of a run that began on another number of ranks, dealt out to those that go on with it.
+    """One rank's part of the global batches of a run that began on another number of ranks.
 
-    orders: of those former ranks that this rank's part is of, `each` samples of an update from each; of them, laid end
-    to end, this rank takes `own` behind the first `skip`.
+    In every update, the `each` samples that each of the former ranks in `orders` would have used are joined; this rank
+    uses `own` of them, from number `skip` on.
     """
 
     orders: tuple[TrainingOrder, ...]
     each: int
     skip: int
     own: int
-    updates: int  # of an epoch
+    updates: int  # in an epoch
 
     @property
     def samples(self) -> int:
@@ -132,15 +141,20 @@ class RedealtOrder:
 
 
 class AsBegun(NamedTuple):
-    """orders: of how many ranks that the run began on."""
+    """This rank's order in a resumed run."""
 
     order: Order
-    orders: int
+    orders: int  # number of former ranks from whose orders it takes samples
 
 
 def as_begun(order: TrainingOrder, began_on: int, batch: int) -> AsBegun:
-    """What `order`'s rank takes, `batch` samples an update, of a run that began on so many ranks: the same global
-    batches; `batch` times the ranks there are must be a multiple of `began_on`. 0: it began on as many as there are."""
+    """Return the order of a rank in a run that began on another number of ranks, with the same global batches.
+
+    Args:
+        order: of the rank, if the run had begun on the present number of ranks.
+        began_on: number of ranks that the run began on, a divisor of the global batch; 0 for the present number.
+        batch: samples of the rank in an update.
+    """
     if began_on in (0, order.size):
         return AsBegun(order, 1)
     each = batch * order.size // began_on
@@ -153,7 +167,7 @@ def as_begun(order: TrainingOrder, began_on: int, batch: int) -> AsBegun:
 
 @dataclass(frozen=True)
 class EvaluationOrder:
-    """Over all ranks every sample once, in file order, the same in every epoch."""
+    """Every sample once over all ranks, in file order, the same in every epoch."""
 
     files: int
     samples_per_file: int

@@ -1,4 +1,4 @@
-"""Random fields with a power-law spectrum, as moisture and terrain have, for made-up data.
+"""Random fields with a power-law spectrum, like those of moisture and terrain, for synthetic data.
 
 Source: spectral synthesis of fractional Brownian surfaces (Peitgen and Saupe, The Science of Fractal Images, 1988).
 """
@@ -8,9 +8,17 @@ from scipy import fft, ndimage
 
 
 def fractal(rng: np.random.Generator, shape: tuple, slope: float, coarse: int = 1, stretch: float = 1.0) -> np.ndarray:
-    """A random field of mean 0 and deviation 1 whose amplitude spectrum falls with frequency ** -slope.
+    """Generate a random field of mean 0 and standard deviation 1 with amplitudes proportional to frequency ** -slope.
 
-    coarse: made on a grid so many times coarser and interpolated, for smooth fields. stretch: longer along the rows.
+    Args:
+        rng: source of randomness.
+        shape: (rows, columns) of the field.
+        slope: of the amplitude spectrum; larger values give smoother fields.
+        coarse: factor by which the grid is coarser on which the field is generated, to be interpolated.
+        stretch: factor by which structures are longer along the rows than across them.
+
+    Returns:
+        Field [rows, columns].
     """
     size = tuple(-(-length // coarse) + (coarse > 1) for length in shape)
     rows = np.fft.fftfreq(size[0]).astype(np.float32)[:, np.newaxis] * np.float32(size[0])

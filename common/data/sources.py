@@ -1,8 +1,8 @@
-"""Where a batch's arrays come from: three ways of reading behind one protocol.
+"""Sources of a batch's arrays: three ways of reading behind one protocol.
 
-FileSource    files of one sample, each decoded straight into its place in the batch
-CachedSource  files that are decoded as a whole and kept for a while, or for good (common.data.cache)
-GraphSource   files that TensorFlow's own operations read, without Python
+FileSource    files of one sample, each decoded directly into the batch
+CachedSource  files that are decoded as a whole and kept, for some time or to the end of the run (common.data.cache)
+GraphSource   files that are read by TensorFlow's own operations, without Python
 """
 
 from abc import ABC, abstractmethod
@@ -20,44 +20,50 @@ from common.errors import UserError, reason
 
 
 class ArraySpec(NamedTuple):
-    """Shape of one sample's array, without the batch, and its type."""
+    """An array of one sample."""
 
-    shape: tuple[int, ...]
-    dtype: Any  # what numpy.dtype takes
+    shape: tuple[int, ...]  # without the batch dimension
+    dtype: Any  # as numpy.dtype takes it
 
 
 class FileFormat(NamedTuple):
-    """How a file is decoded. read(path, out) fills arrays [samples_per_file, ...], one for each of `arrays`."""
+    """How a file is decoded.
+
+    Attributes:
+        read: read(path, out) decodes a file into arrays [samples_per_file, ...], one for each of `arrays`.
+        arrays: shape and type of each array of a sample.
+        samples_per_file: the same for all files.
+    """
 
     read: Callable[[str, Arrays], object]
     arrays: tuple[ArraySpec, ...]
     samples_per_file: int = 1
 
     def empty(self, samples: int) -> Arrays:
-        """Arrays for so many samples, to be filled."""
+        """Return uninitialised arrays [samples, ...]."""
         return tuple(pool.empty((samples, *spec.shape), spec.dtype) for spec in self.arrays)
 
 
-# Of a batch's number, and of so many batches from it on in its epoch: the samples, [n, 2] as (file, sample in file).
+# samples(number, batches): the samples of `batches` batches from `number` on, [n, 2] as (file, sample in file).
 Samples = Callable[[int, int], np.ndarray]
 
 
 class Source(Protocol):
-    """Gives batches by number to a tf.data pipeline."""
+    """Reads batches, by their numbers, for a tf.data pipeline."""
 
     arrays: tuple[ArraySpec, ...]
 
     def operation(self, samples: Samples) -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
-        """From a batch's number (scalar int64) to its arrays, inside a graph."""
+        """Return a function for use in a graph, from a batch's number (scalar int64) to its arrays [batch, ...]."""
         ...
 
     def problem(self, error: tf.errors.OpError) -> BaseException:
-        """What a failure of that operation was about: a UserError that names the file, if it can be found."""
+        """Return the cause of an error of that function: a UserError that names the file, if it can be found."""
         ...
 
 
 class _PythonSource(ABC):
-    """What FileSource and CachedSource share: reading in Python, inside tf.numpy_function."""
+    """Base class of FileSource and CachedSource, which read in Python, in tf.numpy_function."""
 
     def __init__(self, files: list[DataFile], form: FileFormat, threads: ThreadPoolExecutor):
         self._files, self._form, self._threads = files, form, threads
@@ -66,7 +72,7 @@ class _PythonSource(ABC):
 
     @abstractmethod
     def load(self, samples: Samples, number: int) -> Arrays:
-        """The arrays of batch `number`."""
+        """Return the arrays of batch `number`, [batch, ...]."""
 
     def operation(self, samples: Samples) -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
         types = [tf.as_dtype(spec.dtype) for spec in self.arrays]
@@ -75,7 +81,7 @@ class _PythonSource(ABC):
             try:
                 return self.load(samples, int(number))
             except BaseException as error:
-                # TensorFlow passes only text on; the training loop raises this again as it was.
+                # TensorFlow passes on only the text; the training loop raises this exception itself again.
                 self._failure = self._failure or error
                 raise
 
@@ -87,13 +93,13 @@ class _PythonSource(ABC):
 
 
 class FileSource(_PythonSource):
-    """Files of one sample, decoded straight into the batch by several threads."""
+    """Files of one sample, decoded directly into the batch by several threads."""
 
     def load(self, samples: Samples, number: int) -> Arrays:
-        wanted = samples(number, 1)
-        batch = self._form.empty(len(wanted))
-        rows = [tuple(array[row : row + 1] for array in batch) for row in range(len(wanted))]
-        list(self._threads.map(self._read, [self._files[file] for file in wanted[:, 0]], rows))
+        in_batch = samples(number, 1)
+        batch = self._form.empty(len(in_batch))
+        rows = [tuple(array[row : row + 1] for array in batch) for row in range(len(in_batch))]
+        list(self._threads.map(self._read, [self._files[file] for file in in_batch[:, 0]], rows))
         return batch
 
     def _read(self, file: DataFile, arrays: Arrays) -> None:
@@ -102,7 +108,7 @@ class FileSource(_PythonSource):
 
 
 class CachedSource(_PythonSource):
-    """Samples out of decoded files; those of the next `batches_ahead` batches are requested beforehand."""
+    """Samples from cached files; the files of the next `batches_ahead` batches are requested in advance."""
 
     def __init__(
         self,
@@ -116,36 +122,43 @@ class CachedSource(_PythonSource):
         self._cache, self._batches_ahead = cache, batches_ahead
 
     def load(self, samples: Samples, number: int) -> Arrays:
-        wanted = samples(number, 1)
-        batch = self._form.empty(len(wanted))
+        in_batch = samples(number, 1)
+        batch = self._form.empty(len(in_batch))
         ahead = samples(number, 1 + self._batches_ahead)[:, 0]
         for file in dict.fromkeys(ahead.tolist()):  # in order of use, each once
             self._cache.request(self._files[file])
-        for row, (file, sample) in enumerate(wanted):
+        for row, (file, sample) in enumerate(in_batch):
             for target, source in zip(batch, self._cache.get(self._files[file])):
                 target[row] = source[sample]
         return batch
 
 
 class GraphSource:
-    """Files of one sample that TensorFlow's operations read: `read` takes a path (scalar string) to its arrays."""
+    """Files of one sample that TensorFlow's operations read."""
 
     def __init__(
         self, files: list[DataFile], arrays: tuple[ArraySpec, ...], read: Callable[[tf.Tensor], tuple], remedy: str
     ):
-        """remedy: what to do about a file that cannot be read, with {path} for it."""
+        """Create the source.
+
+        Args:
+            files: of the data set.
+            arrays: shape and type of each array of a sample.
+            read: from a path (scalar string) to a sample's arrays, in a graph.
+            remedy: what to do about a file that cannot be read, with {path} for its path; for the message.
+        """
         self._files, self._read, self._remedy = files, read, remedy
         self.arrays = arrays
-        # More than are read ahead: TensorFlow does not always name the file that it failed on.
-        self._asked: deque[bytes] = deque(maxlen=256)
+        # More paths than are read ahead: TensorFlow does not always name the file that it failed on.
+        self._recent: deque[bytes] = deque(maxlen=256)
 
     def operation(self, samples: Samples) -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
         types = tuple(tf.as_dtype(spec.dtype) for spec in self.arrays)
 
         def paths(number) -> np.ndarray:
-            found = [self._files[file].path.encode() for file in samples(int(number), 1)[:, 0]]
-            self._asked.extend(found)
-            return np.array(found, object)
+            in_batch = [self._files[file].path.encode() for file in samples(int(number), 1)[:, 0]]
+            self._recent.extend(in_batch)
+            return np.array(in_batch, object)
 
         def load(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
             names = tf.numpy_function(paths, [number], tf.string)
@@ -156,11 +169,11 @@ class GraphSource:
         return load
 
     def problem(self, error: tf.errors.OpError) -> BaseException:
-        for path in list(self._asked):
+        for path in list(self._recent):
             try:
                 self._read(tf.constant(path))
-            except tf.errors.OpError as found:
+            except tf.errors.OpError as failure:
                 return UserError(
-                    f"{path.decode()}: cannot be read ({reason(found)}): {self._remedy.format(path=path.decode())}"
+                    f"{path.decode()}: cannot be read ({reason(failure)}): {self._remedy.format(path=path.decode())}"
                 )
         return error

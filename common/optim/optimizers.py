@@ -2,8 +2,8 @@
 
 The update rules themselves, with their sources, are in common.optim.update_rules.
 
-Clipping is the optimizer's, which receives gradients that were already averaged over ranks: clipping comes after the
-reduction, so that two ranks with half the batch each take the same step as one rank with the whole.
+The optimizer clips gradients, after they were averaged over ranks: so two ranks with half of the batch each make the
+same update as one rank with all of it.
 Decay: Loshchilov and Hutter, arXiv:1711.05101.
 """
 
@@ -16,7 +16,7 @@ from common.optim.schedules import Schedule
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.optim.update_rules import Adam, Lamb
 
-# Name in the settings: from the settings and the options that all share to the optimizer.
+# By name: functions from the settings and the options that all optimizers share to the optimizer.
 OPTIMIZERS: dict[str, Callable[[OptimizerSettings, dict], tf.keras.optimizers.Optimizer]] = {
     "Adam": lambda settings, shared: Adam(l2=settings.weight_decay, eps_form=settings.eps_form, **shared),
     "AdamW": lambda settings, shared: Adam(
@@ -27,7 +27,7 @@ OPTIMIZERS: dict[str, Callable[[OptimizerSettings, dict], tf.keras.optimizers.Op
 
 
 def scaled_learning_rate(settings: OptimizerSettings, ranks: int) -> float:
-    """start_lr after scaling with the number of ranks (Goyal et al., arXiv:1706.02677, for the linear rule)."""
+    """Return start_lr scaled with the number of ranks (Goyal et al., arXiv:1706.02677, for the linear rule)."""
     factor = {"none": 1.0, "linear": float(ranks), "sqrt": math.sqrt(ranks)}[settings.learning_rate_scaling]
     return settings.start_lr * factor
 
@@ -35,7 +35,14 @@ def scaled_learning_rate(settings: OptimizerSettings, ranks: int) -> float:
 def build(
     settings: OptimizerSettings, schedule: ScheduleSettings, *, ranks: int = 1, scale_loss: bool = False
 ) -> tf.keras.optimizers.Optimizer:
-    """The Keras optimizer. scale_loss: dynamic loss scaling, which float16 gradients need."""
+    """Build the Keras optimizer.
+
+    Args:
+        settings: of the optimizer.
+        schedule: of the learning rate.
+        ranks: number with which the learning rate is scaled.
+        scale_loss: use dynamic loss scaling, which float16 gradients need.
+    """
     shared: dict[str, Any] = {
         "learning_rate": Schedule(scaled_learning_rate(settings, ranks), schedule),
         "betas": settings.optimizer_betas,
@@ -48,7 +55,7 @@ def build(
 
 
 def log_entries(settings: OptimizerSettings, schedule: ScheduleSettings, ranks: int) -> dict[str, Any]:
-    """Optimizer and schedule under MLPerf's keys, those of other optimizers and schedules left out."""
+    """Return the settings of optimizer and schedule that apply, under the keys of MLPerf logs."""
     values: dict[str, Any] = {
         "opt_name": settings.optimizer,
         "opt_lr": scaled_learning_rate(settings, ranks),

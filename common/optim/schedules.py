@@ -1,6 +1,7 @@
-"""Learning rate as a function of the optimizer step.
+"""The learning rate as a function of the update.
 
-Steps are weight updates, counted here from 1: step n is the n-th update. With a target of start_lr * lr_warmup_factor:
+Steps are weight updates, counted from 1 here: step n is the n-th update. With W = lr_warmup_steps,
+factor = lr_warmup_factor and target = start_lr * factor:
 
 - warm-up, n <= W:   start_lr * n / W                            (factor 1)
                      start_lr * (1 + (factor - 1) * n / W)       (factor above 1)
@@ -9,9 +10,11 @@ Steps are weight updates, counted here from 1: step n is the n-th update. With a
                      at step m without warm-up, at step W + m + 1 with one
 - cosine_annealing:  eta_min + (target - eta_min) * (1 + cos(pi * t / t_max)) / 2, t = n - max(W, 1)
 
-The step at which each piece begins is the MLPerf HPC reference program's, its one-step differences between
-pieces included (tests/golden/). Its plateau is not: it stays one warm-up step short of the target, while this one and
-the published v3.0 result logs reach it. Cosine: Loshchilov and Hutter, arXiv:1608.03983, without restarts.
+Each piece begins at the same step as in the MLPerf HPC reference program, including that program's one-step differences
+between pieces (tests/golden/). The plateau differs: the reference stays one warm-up step short of the target, while
+this schedule and the published v3.0 result logs reach it.
+
+Cosine: Loshchilov and Hutter, arXiv:1608.03983, without restarts.
 """
 
 import math
@@ -22,7 +25,7 @@ from common.optim.settings import ScheduleSettings
 
 
 class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """Callable from an optimizer's `iterations` (updates already made, so step n is called with n - 1)."""
+    """A Keras schedule: a function of an optimizer's `iterations`, the number of updates already made."""
 
     def __init__(self, start_lr: float, settings: ScheduleSettings):
         self.start_lr, self.settings = start_lr, settings
@@ -33,8 +36,8 @@ class Schedule(tf.keras.optimizers.schedules.LearningRateSchedule):
         warmup = settings.lr_warmup_steps
         target = self.start_lr * settings.lr_warmup_factor
         if settings.lr_schedule == "multistep":
-            counted = step - (warmup + 1 if warmup else 0)
-            reached = tf.add_n([tf.cast(counted >= milestone, tf.float64) for milestone in settings.milestones])
+            since_warmup = step - (warmup + 1 if warmup else 0)
+            reached = tf.add_n([tf.cast(since_warmup >= milestone, tf.float64) for milestone in settings.milestones])
             rate = target * tf.pow(tf.constant(settings.decay_rate, tf.float64), reached)
         elif settings.lr_schedule == "cosine_annealing":
             phase = math.pi * (step - max(warmup, 1)) / settings.t_max

@@ -1,4 +1,4 @@
-"""Settings of the optimizer and of the learning rate's schedule."""
+"""Settings of the optimizer and of the learning-rate schedule."""
 
 from typing import ClassVar, Literal, Optional
 
@@ -8,7 +8,12 @@ from common.config.settings import Settings
 
 
 class OptimizerSettings(Settings):
-    """eps_form: whether Adam and AdamW add eps before the moment's bias correction (keras) or after it (pytorch)."""
+    """Settings of the optimizer.
+
+    Attributes:
+        eps_form: whether Adam and AdamW add eps before the second moment's bias correction (keras) or after it
+            (pytorch).
+    """
 
     eps_form: ClassVar[Literal["keras", "pytorch"]] = "keras"
 
@@ -17,28 +22,29 @@ class OptimizerSettings(Settings):
     optimizer_betas: tuple[float, float] = Field(
         (0.9, 0.999), description="decay of the gradient's two running moments"
     )
-    eps: float = Field(1e-7, gt=0, description="added to the root of the second moment")
+    eps: float = Field(1e-7, gt=0, description="added to the square root of the second moment")
     weight_decay: float = Field(
         0.0, ge=0, description="Adam: L2, added to the gradient; AdamW: decoupled; LAMB: added to the update; 0 is none"
     )
     max_grad_norm: Optional[float] = Field(
         None,
         ge=0,
-        description="global gradient norm above which gradients are scaled down, after the reduction; 0 is never, "
-        "null is the reference's: 1 for LAMB, never for the others",
+        description="global norm to which larger gradients are scaled down, after the reduction over ranks; 0: never; "
+        "null: as the reference, 1 for LAMB and never for the others",
     )
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
-        "none", description="start_lr is multiplied by 1 (none), the number of ranks (linear), or its root (sqrt)"
+        "none",
+        description="start_lr is multiplied by 1 (none), the number of ranks (linear), or its square root (sqrt)",
     )
 
     @property
     def trust_coefficient(self) -> float:
-        """LARC's; 0 is no LARC."""
+        """LARC's trust coefficient; 0 without LARC."""
         return 0.0
 
     @property
     def clip_norm(self) -> float:
-        """max_grad_norm with its default resolved; 0 is no clipping."""
+        """max_grad_norm with its default resolved; 0 without clipping."""
         if self.max_grad_norm is not None:
             return self.max_grad_norm
         return 1.0 if self.optimizer == "LAMB" else 0.0
@@ -52,6 +58,8 @@ class OptimizerSettings(Settings):
 
 
 class ScheduleSettings(Settings):
+    """Settings of the learning-rate schedule; common.optim.schedules has the formulas."""
+
     lr_schedule: Literal["constant", "multistep", "cosine_annealing"] = Field(
         "constant", description="shape of the learning rate after warm-up: constant | multistep | cosine_annealing"
     )
@@ -59,15 +67,17 @@ class ScheduleSettings(Settings):
     decay_rate: float = Field(0.1, gt=0, le=1, description="multistep: factor applied at each milestone")
     t_max: int = Field(9600, gt=0, description="cosine_annealing: updates from the target to eta_min")
     eta_min: float = Field(0.0, ge=0, description="cosine_annealing: lowest learning rate")
-    lr_warmup_steps: int = Field(0, ge=0, description="updates of linear warm-up; 0 is none")
+    lr_warmup_steps: int = Field(0, ge=0, description="updates of linear warm-up; 0: no warm-up")
     lr_warmup_factor: float = Field(
-        1.0, ge=1, description="the rate rises to start_lr times this; at 1 it rises from 0 to start_lr"
+        1.0,
+        ge=1,
+        description="warm-up rises to start_lr times this; from 0 if it is 1, otherwise from start_lr",
     )
 
     @model_validator(mode="after")
     def _milestones_rise(self):
         if any(later <= earlier for earlier, later in zip((0, *self.milestones), self.milestones)):
-            raise ValueError(f"milestones must be positive and rising, found {list(self.milestones)}")
+            raise ValueError(f"milestones must be positive and increasing, found {list(self.milestones)}")
         if self.lr_schedule == "multistep" and not self.milestones:
             raise ValueError("lr_schedule: multistep needs milestones")
         return self

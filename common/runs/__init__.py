@@ -1,1 +1,1 @@
-"""A run's folder, what it says about where it came from, and its MLPerf log."""
+"""A run's folder, its records, its MLPerf log, and the environment that its figures come from."""

@@ -1,4 +1,4 @@
-"""Where a run's figures come from: machine, versions, commit, command line."""
+"""The environment that a run's figures come from: machine, versions, commit, command line."""
 
 import hashlib
 import platform
@@ -21,7 +21,11 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment(command: str) -> dict:
-    """What a reader of the figures needs to know about where they came from."""
+    """Return a start's line of environment.jsonl: what a reader needs to know to judge or repeat its figures.
+
+    Args:
+        command: what is run, such as "NAME train".
+    """
     packages = ("horovod", "h5py", "numpy", "scikit-learn", "mlperf-logging")
     return {
         "command": command,
@@ -30,7 +34,7 @@ def environment(command: str) -> dict:
         "host": socket.gethostname(),
         "operating_system": platform.platform(),
         "python": platform.python_version(),
-        # TensorFlow's own word: its package has other names, such as tensorflow-cpu and tensorflow-rocm.
+        # As TensorFlow itself says: its package may have another name, such as tensorflow-cpu or tensorflow-rocm.
         "packages": {"tensorflow": tf.__version__, **{name: metadata.version(name) for name in packages}},
         "processor": _processor(),
         "sockets": _sockets(),
@@ -52,7 +56,7 @@ def _processor() -> str:
 
 
 def _sockets() -> int:
-    """Processors, each with its cores; 1 where the system does not tell."""
+    """Return the number of processor sockets; 1 if the system does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -65,17 +69,17 @@ def _model(gpu: Any) -> str:
 
 
 def commit() -> str:
-    """The code's commit, with + if the working tree differs from it; empty outside a git checkout."""
+    """Return the code's commit, with + if the working tree differs from it; empty outside a git checkout."""
     try:
-        ask = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(ask, capture_output=True, text=True, timeout=20).stdout.strip()
+        words = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(words, capture_output=True, text=True, timeout=20).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""
 
 
-@lru_cache(maxsize=1)  # asked for at several places; the files are on a shared file system
+@lru_cache(maxsize=1)  # needed several times, and the files are on a shared file system
 def code_checksum() -> str:
-    """Of what computes: the source files and TensorFlow's version."""
+    """Return a checksum of the source files and TensorFlow's version, on which all results depend."""
     digest = hashlib.sha256(tf.__version__.encode())
     for package in ("common", *(benchmark.package for benchmark in benchmarks().values())):
         for path in sorted((_ROOT / package).rglob("*.py")):

@@ -1,4 +1,4 @@
-"""Files that users name: checked before a run, delivered after it, and never written over."""
+"""Output files that users name: checked before a run, delivered after it, and never overwritten."""
 
 import os
 import shutil
@@ -9,16 +9,16 @@ from common.errors import UserError, storage_problem
 
 
 def move_aside(path: Path) -> None:
-    """Rename a file or folder that is there to the first free of NAME.1, NAME.2 ..."""
+    """Rename an existing file or folder to the first of NAME.1, NAME.2, ... that is free."""
     if path.exists():
         number = 1
-        while (aside := path.with_name(f"{path.name}.{number}")).exists():
+        while (free_path := path.with_name(f"{path.name}.{number}")).exists():
             number += 1
-        os.replace(path, aside)
+        os.replace(path, free_path)
 
 
 def check_writable(*paths: Path) -> None:
-    """Raise UserError now if a file could not be written at one of `paths` hours later."""
+    """Raise UserError if no file could be written at one of `paths`, before a run spends hours on its content."""
     for path in paths:
         folder = path.expanduser().absolute().parent
         try:
@@ -26,11 +26,15 @@ def check_writable(*paths: Path) -> None:
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
+            raise UserError(f"{path}: cannot be written ({error.strerror}): choose another path") from error
 
 
 def deliver(source: Path, target: Path) -> None:
-    """Copy a file of the run to where the user wants it as well; a file that is there already is moved aside."""
+    """Copy a file or folder of the run to `target` too; one that exists there is moved aside.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
     target = target.expanduser()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

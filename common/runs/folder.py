@@ -1,4 +1,4 @@
-"""A run's folder: everything needed to trace, repeat or go on with a run, and nothing of any other run.
+"""A run's folder: everything needed to trace, repeat or resume the run, and nothing of any other run.
 
 config.yaml        the resolved settings             mlperf.log     MLPerf events
 environment.jsonl  versions, host ... of each start  metrics.jsonl  one JSON object a line: steps, epochs, results
@@ -29,14 +29,27 @@ from common.runs.settings import OutputSettings
 
 
 class Run:
-    """An open run folder, a context manager that lets go of its lock. All ranks hold one; only rank 0 writes."""
+    """An open run folder, as a context manager that releases its lock. All ranks have one; only rank 0 writes.
+
+    Attributes:
+        path: of the folder.
+        resumed: whether it existed before this start.
+        began_on: number of ranks of its first start.
+        listener: on rank 0, called with every record after it is written.
+    """
 
     def __init__(self, path: Path, resumed: bool, lock: Optional[int] = None, began_on: int = 0):
-        """lock: rank 0's descriptor of the folder's lock. began_on: ranks of its first
-        start; 0: as many as there are."""
+        """Wrap a folder that `open_run` has created or found.
+
+        Args:
+            path: of the folder.
+            resumed: whether it existed before this start.
+            lock: on rank 0, the descriptor of the folder's lock.
+            began_on: number of ranks of its first start; 0 for the present number.
+        """
         self.path, self.resumed, self._lock = path, resumed, lock
         self.began_on = began_on or distributed.size()
-        self.listener: Optional[Callable[[dict], None]] = None  # rank 0's, told of every record after it is written
+        self.listener: Optional[Callable[[dict], None]] = None
 
     def __enter__(self) -> "Run":
         return self
@@ -58,7 +71,7 @@ class Run:
                 self.listener(line)
 
     def say(self, text: str) -> None:
-        """A line for the user, from rank 0 only."""
+        """Print a line for the user, on rank 0 only."""
         if distributed.is_root():
             print(text, flush=True)
 
@@ -69,7 +82,7 @@ class Run:
 
 
 class NoRun(Run):
-    """For what is only tried out: no folder, no records."""
+    """Stands in for a run in a dry run: no folder, no records."""
 
     def __init__(self) -> None:
         super().__init__(Path(os.devnull), resumed=False)
@@ -85,13 +98,18 @@ class _Opened(NamedTuple):
 
 
 def open_run(settings: Settings, output: OutputSettings, command: str, resume: Optional[str] = None) -> Run:
-    """Make a new run folder, or open the one to go on with. A collective call.
+    """Create a new run folder, or open the one to resume. A collective call.
 
-    command: what is run, such as "NAME train"; a run goes on only with its own.
-    resume: None for a new run; a folder; or "auto" for this command's run called run_name, without a name its newest in
-        `output.folder` that has checkpoints, and a new run if there is none.
-    Raises UserError if the name is taken, the folder cannot be written or is in use, or command or settings differ
-    from the run's own.
+    Args:
+        settings: of the run.
+        output: the section of `settings` that names the folder.
+        command: what is run, such as "NAME train"; a run is resumed only with its own command.
+        resume: None for a new run; the folder to resume; or "auto" for this command's run called run_name or, without a
+            name, its newest run in `output.folder` that has checkpoints, and a new run if there is none.
+
+    Raises:
+        UserError: if the name is taken, the folder cannot be written or is in use, or command or settings differ from
+            the run's own.
     """
     distributed.check_same(
         "configuration", dump(settings), "give all nodes the same file and overrides, on a shared file system"
@@ -103,7 +121,7 @@ def open_run(settings: Settings, output: OutputSettings, command: str, resume: O
     )
     locks: list[int] = []
 
-    def make() -> _Opened:
+    def open_folder() -> _Opened:
         parent = Path(output.folder).expanduser()
         folder = _folder_to_resume(parent, output.run_name, command, resume)
         if folder is not None:
@@ -119,49 +137,50 @@ def open_run(settings: Settings, output: OutputSettings, command: str, resume: O
             raise UserError(f"{path}: the run folder cannot be written ({storage_problem(error, path)})") from error
         return _Opened(str(path), folder is not None, _ranks_of(path))
 
-    opened = distributed.on_root(make)
+    opened = distributed.on_root(open_folder)
     status.update(run_folder=opened.path, ranks=distributed.size())
     return Run(Path(opened.path), opened.resumed, locks[0] if locks else None, opened.began_on)
 
 
 def command_of(folder: Path) -> str:
-    """What was run in a folder, by its first start; empty for what is not a run folder."""
+    """Return what was run in a folder, such as "NAME train"; empty if it is not a run folder."""
     return str(_first_start(folder).get("command", ""))
 
 
 def _ranks_of(folder: Path) -> int:
-    """Of its first start; 0 if that is not known."""
-    found = _first_start(folder).get("ranks")
-    return found if isinstance(found, int) and found > 0 else 0
+    """Return the number of ranks of the first start; 0 if it is not known."""
+    ranks = _first_start(folder).get("ranks")
+    return ranks if isinstance(ranks, int) and ranks > 0 else 0
 
 
 def _first_start(folder: Path) -> dict:
-    """The first line of environment.jsonl; empty if there is none."""
+    """Return the first line of environment.jsonl; empty if there is none."""
     try:
         with open(folder / "environment.jsonl", encoding="utf-8") as file:
-            found = json.loads(file.readline())
+            start = json.loads(file.readline())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return start if isinstance(start, dict) else {}
 
 
 def _folder_to_resume(parent: Path, name: str, command: str, resume: Optional[str]) -> Optional[Path]:
+    """Return the run folder that `resume` of `open_run` stands for; None for a new run. Raises UserError."""
     if resume is None:
         return None
     if resume != "auto":
         folder = Path(resume).expanduser()
         if not (folder / "config.yaml").is_file():
-            raise UserError(f"{folder}: is not a run folder (it has no config.yaml), so there is no run to resume")
+            raise UserError(f"{folder}: is not a run folder (it has no config.yaml), so it cannot be resumed")
         if command_of(folder) != command:
             raise UserError(
-                f"{folder}: is a run of '{command_of(folder) or 'nothing known'}', not of '{command}'; "
-                "a run goes on with the command that it was started with"
+                f"{folder}: is a run of '{command_of(folder) or 'an unknown command'}', not of '{command}'; "
+                "resume it with the command that it was started with"
             )
         return folder
     if name:
-        # Without a checkpoint too: a job that is requeued before its first one has its folder already.
-        mine = (parent / name / "config.yaml").is_file() and command_of(parent / name) == command
-        return parent / name if mine else None
+        # Also without a checkpoint: a job that is requeued before its first checkpoint already has its folder.
+        same_run = (parent / name / "config.yaml").is_file() and command_of(parent / name) == command
+        return parent / name if same_run else None
     for folder in sorted(parent.glob("*"), reverse=True):
         if any(folder.glob("checkpoints/step-*")) and command_of(folder) == command:
             return folder
@@ -169,7 +188,11 @@ def _folder_to_resume(parent: Path, name: str, command: str, resume: Optional[st
 
 
 def _lock(folder: Path) -> int:
-    """A descriptor that holds the folder's lock; the system lets go of it when the process ends, however it does."""
+    """Lock the folder; return the descriptor that holds the lock, which the system releases however the process ends.
+
+    Raises:
+        UserError: if another process holds it, or the folder cannot be written.
+    """
     try:
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
@@ -180,11 +203,12 @@ def _lock(folder: Path) -> int:
         os.close(descriptor)
         raise UserError(f"{folder}: another process is running in this folder; wait for it, or stop it") from None
     except OSError:
-        pass  # a file system without locks: as parallel ones may be
+        pass  # a file system without locks, as parallel ones may be
     return descriptor
 
 
 def _new_folder(parent: Path, name: str) -> Path:
+    """Create a run folder, named by date and time if `name` is empty. Raises UserError."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         if name:
@@ -202,32 +226,40 @@ def _new_folder(parent: Path, name: str) -> Path:
         taken = parent / name if name and parent.is_dir() else parent
         raise UserError(
             f"{taken}: exists already and is left as it is; choose another output.run_name, "
-            "or go on with it with --resume"
+            "or resume that run with --resume"
             if taken != parent
-            else f"{parent}: is a file, so no run folder can be made in it; choose another output.folder"
+            else f"{parent}: is a file, so no run folder can be created in it; choose another output.folder"
         ) from None
     except OSError as error:
-        raise UserError(f"{error.filename}: the run folder cannot be made ({error.strerror})") from error
+        raise UserError(f"{error.filename}: the run folder cannot be created ({error.strerror})") from error
 
 
 def check_settings(path: Path, settings: Settings, free: tuple[str, ...] = ()) -> None:
-    """A continuation computes what the run would have: settings that matter must be the run's own, in its config.yaml.
+    """Check that a continuation has the settings of the run, so that it computes what the run would have.
 
-    free: those that may differ, besides the output's. Raises UserError naming the first that differs."""
+    Args:
+        path: the run's config.yaml.
+        settings: of the continuation.
+        free: full names of settings that may differ, besides those of the section output.
+
+    Raises:
+        UserError: for the first setting that differs, or if the file cannot be read.
+    """
     try:
-        theirs = _flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
+        of_run = _flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): the run cannot go on") from error
-    ours = _flatten(yaml.safe_load(dump(settings)))
-    for key in sorted({*theirs, *ours}):
-        if theirs.get(key) != ours.get(key) and key not in free and not key.startswith("output."):
+        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): the run cannot be resumed") from error
+    present = _flatten(yaml.safe_load(dump(settings)))
+    for key in sorted({*of_run, *present}):
+        if of_run.get(key) != present.get(key) and key not in free and not key.startswith("output."):
             raise UserError(
-                f"{path}: the run has {key}: {theirs.get(key)}, but {ours.get(key)} is asked for now; a run goes on "
-                "with its own settings (leave --config away to take them), or start a new run"
+                f"{path}: the run has {key}: {of_run.get(key)}, but {present.get(key)} is requested now; a run is "
+                "resumed with its own settings (leave out --config to use them), or start a new run"
             )
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict:
+    """Return the values of nested dictionaries by their full names."""
     flat: dict = {}
     for key, value in tree.items():
         flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})

@@ -1,8 +1,8 @@
-"""The kinds of records in a run's metrics.jsonl: one class each, by which they are written and read.
+"""The kinds of records in a run's metrics.jsonl: one class each, with which they are written and read.
 
-A record is a JSON object with its `kind`, its `time` (seconds since 1970) and the fields of its class; fields marked as
-beside stand in the object itself, not in one of their own. Benchmarks add kinds of their own. A file may come from
-anybody and may be damaged: a record whose fields are missing or of other types is passed over.
+A record is a JSON object with its `kind`, its `time` (seconds since 1970) and the fields of its class. A dictionary
+field marked INLINE is not nested: its entries are entries of the record itself. Benchmarks add kinds of their own.
+Files may be untrusted or damaged: a record whose fields are missing or of other types is ignored.
 """
 
 import dataclasses
@@ -14,42 +14,71 @@ AnyRecord = TypeVar("AnyRecord", bound="Record")
 Numbers = dict[str, float]
 
 
-BESIDE = {"beside": True}  # metadata of a dictionary field whose entries stand beside the record's other fields
+INLINE = {"inline": True}  # metadata of a dictionary field whose entries are entries of the record itself
 
 
 @dataclass(frozen=True)
 class Record:
-    """Base of all kinds. kind: its name in the file."""
+    """Base class of all kinds.
+
+    Attributes:
+        kind: its name in the file.
+    """
 
     kind: ClassVar[str]
 
 
 @dataclass(frozen=True)
 class Step(Record):
-    """Means over the updates since the record before. step: updates done. terms: the objective's, "loss" among them."""
+    """Means over the updates since the last record of this kind.
+
+    Attributes:
+        step: updates done.
+        epoch: of that update.
+        learning_rate: of that update.
+        terms: of the objective, "loss" among them.
+    """
 
     kind = "step"
     step: int
     epoch: int
     learning_rate: float
-    terms: Numbers = field(default_factory=dict, metadata=BESIDE)
+    terms: Numbers = field(default_factory=dict, metadata=INLINE)
 
 
 @dataclass(frozen=True)
 class Evaluation(Record):
-    """Scores on what is held out, between the ends of epochs. seconds: that it took."""
+    """Scores on the held-out samples, within an epoch.
+
+    Attributes:
+        step: updates done.
+        epoch: of that update.
+        seconds: that the evaluation took.
+        scores: by name.
+    """
 
     kind = "evaluation"
     step: int
     epoch: int
     seconds: float = 0.0
-    scores: Numbers = field(default_factory=dict, metadata=BESIDE)
+    scores: Numbers = field(default_factory=dict, metadata=INLINE)
 
 
 @dataclass(frozen=True)
 class Epoch(Record):
-    """An epoch's end. seconds: without evaluation. train: means of the objective's terms. evaluation: the last scores,
-    empty if there were none. rates: samples per second and TFLOP/s."""
+    """The end of an epoch.
+
+    Attributes:
+        step: updates done.
+        epoch: that ended.
+        seconds: of the epoch, without evaluations.
+        evaluation_seconds: of its evaluations.
+        samples_per_second: in training, over all ranks.
+        rates: samples per second and TFLOP/s.
+        learning_rate: of the last update.
+        train: means of the objective's terms.
+        evaluation: the last scores; empty if there were none.
+    """
 
     kind = "epoch"
     step: int
@@ -65,7 +94,12 @@ class Epoch(Record):
 
 @dataclass(frozen=True)
 class Checkpoint(Record):
-    """A checkpoint after update `step`. seconds: that training lost by it."""
+    """A checkpoint after update `step`.
+
+    Attributes:
+        step: updates done.
+        seconds: for which training waited for it.
+    """
 
     kind = "checkpoint"
     step: int
@@ -74,7 +108,7 @@ class Checkpoint(Record):
 
 @dataclass(frozen=True)
 class Resume(Record):
-    """The run goes on after update `step`: what was recorded behind it is repeated."""
+    """The run was resumed after update `step`; updates recorded after that one are repeated."""
 
     kind = "resume"
     step: int
@@ -82,8 +116,22 @@ class Resume(Record):
 
 @dataclass(frozen=True)
 class Training(Record):
-    """A training's end. updates, epochs: of the whole run; epochs_run, training_seconds, seconds: of this start, the
-    last from the first update to the last evaluation. more: what a benchmark adds."""
+    """The end of a training.
+
+    Attributes:
+        updates: of the whole run.
+        epochs: of the whole run.
+        epochs_run: of this start.
+        training_seconds: of this start.
+        samples_per_second: in training, over all ranks.
+        seconds: of this start, from the first update to the end of the last evaluation.
+        evaluation: the last scores.
+        target_reached: whether the score reached its target.
+        stopped_early: whether training stopped because the score no longer improved.
+        best_update: after which the score was best.
+        seconds_lost_to_saving: for which training waited for checkpoints.
+        more: what a benchmark adds.
+    """
 
     kind = "training"
     updates: int
@@ -97,37 +145,37 @@ class Training(Record):
     stopped_early: bool
     best_update: int
     seconds_lost_to_saving: float
-    more: dict[str, Any] = field(default_factory=dict, metadata=BESIDE)
+    more: dict[str, Any] = field(default_factory=dict, metadata=INLINE)
 
 
 def as_json(record: Record) -> dict[str, Any]:
-    """The record's fields, its kind first."""
+    """Return the record as a JSON object, its kind first."""
     values: dict[str, Any] = {"kind": record.kind}
     for each in dataclasses.fields(record):
         value = getattr(record, each.name)
-        values.update(value if each.metadata.get("beside") else {each.name: value})
+        values.update(value if each.metadata.get("inline") else {each.name: value})
     return values
 
 
 def select(kind: type[AnyRecord], records: Iterable[dict]) -> list[AnyRecord]:
-    """The records of one kind, in their order."""
+    """Return the valid records of one kind, in order."""
     parsed = (parse(kind, record) for record in records if record.get("kind") == kind.kind)
     return [record for record in parsed if record is not None]
 
 
 def latest(kind: type[AnyRecord], records: Iterable[dict]) -> Optional[AnyRecord]:
-    """The last record of one kind; None if there is none."""
+    """Return the last valid record of one kind; None if there is none."""
     return next(reversed(select(kind, records)), None)
 
 
 def parse(kind: type[AnyRecord], record: dict) -> Optional[AnyRecord]:
-    """A JSON object as a record; None if a field is missing or of another type."""
+    """Return a JSON object as a record; None if a field is missing or of another type."""
     rest = {key: value for key, value in record.items() if key not in ("kind", "time")}
     values: dict[str, Any] = {}
-    remaining: Optional[str] = None
+    inline_name: Optional[str] = None
     for name, each in _fields(kind).items():
-        if each.beside:
-            remaining = name
+        if each.inline:
+            inline_name = name
         elif name in rest:
             try:
                 values[name] = _checked(rest.pop(name), each.hint)
@@ -135,14 +183,14 @@ def parse(kind: type[AnyRecord], record: dict) -> Optional[AnyRecord]:
                 return None
         elif each.required:
             return None
-    if remaining is not None:
-        values[remaining] = _checked(rest, _fields(kind)[remaining].hint)
+    if inline_name is not None:
+        values[inline_name] = _checked(rest, _fields(kind)[inline_name].hint)
     return kind(**values)
 
 
 class _Field(NamedTuple):
     hint: Any
-    beside: bool
+    inline: bool
     required: bool
 
 
@@ -161,7 +209,7 @@ def _look_up(kind: type[Record]) -> dict[str, _Field]:
     return {
         each.name: _Field(
             hints[each.name],
-            bool(each.metadata.get("beside")),
+            bool(each.metadata.get("inline")),
             each.default is missing and each.default_factory is missing,
         )
         for each in dataclasses.fields(kind)
@@ -169,7 +217,7 @@ def _look_up(kind: type[Record]) -> dict[str, _Field]:
 
 
 def _checked(value: Any, hint: Any) -> Any:
-    """The value if it is of this type. Raises TypeError. Of a dictionary, entries of other types are left out."""
+    """Return the value if it has this type, a dictionary without entries of other types. Raises TypeError if not."""
     origin = get_origin(hint)
     if hint is Any:
         return value

@@ -1,6 +1,6 @@
 """The MLPerf log of a run, written by rank 0. The only file that imports mlperf_logging.
 
-Lines are `:::MLLOG {json}` with a time in milliseconds; the keys are mlperf_logging's own constants where it has one.
+Lines are `:::MLLOG {json}` with a time in milliseconds; keys are mlperf_logging's own constants where it has them.
 """
 
 import logging
@@ -15,7 +15,7 @@ from common.runs.settings import SubmissionSettings
 
 
 class _LogFile(logging.FileHandler):
-    """Raises what writing raises, where Python's own prints it and goes on without the line."""
+    """Raises the errors of writing; Python's own handler would print them and lose the line."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is Python's
         raise
@@ -37,26 +37,33 @@ class Log:
         self._logger = MLLogger(sink, default_stack_offset=2, root_dir=root)
 
     def start(self, key: str, **metadata: Any) -> None:
-        """Begin an interval: `key` without its _start."""
+        """Log the start of the interval `key`, a name without _start."""
         if self._logger:
             self._logger.start(f"{key}_start", metadata=metadata)
 
     def end(self, key: str, **metadata: Any) -> None:
-        """End an interval: `key` without its _stop."""
+        """Log the end of the interval `key`, a name without _stop."""
         if self._logger:
             self._logger.end(f"{key}_stop", metadata=metadata)
 
     def event(self, key: str, value: Any, **metadata: Any) -> None:
+        """Log an event."""
         if self._logger:
             self._logger.event(key, value, metadata=metadata)
 
     def events(self, values: dict) -> None:
-        """An event for each entry."""
+        """Log an event for each entry."""
         for key, value in values.items():
             self.event(key, value)
 
     def submission(self, benchmark: str, settings: SubmissionSettings, accelerators_found: int) -> None:
-        """The submission_* block and the machine's shape."""
+        """Log the submission_* events and the numbers of ranks, nodes and accelerators.
+
+        Args:
+            benchmark: its name in MLPerf logs.
+            settings: of the submission.
+            accelerators_found: per node, for settings that give no number.
+        """
         self.event(constants.SUBMISSION_BENCHMARK, benchmark)
         self.event("ruleset", settings.ruleset)
         if settings.instance is not None:

@@ -1,4 +1,4 @@
-"""metrics.jsonl, a run's record: one JSON object for each step, epoch and result, with its kind and its time."""
+"""Reading and writing of metrics.jsonl: a JSON object for each step, epoch and result, with its kind and its time."""
 
 import json
 from pathlib import Path
@@ -7,33 +7,33 @@ from common.runs import kinds
 
 
 def append(path: Path, record: dict) -> None:
-    """Add a record as a line of its own, also after a line that a kill has torn."""
+    """Append a record as a line of its own, even after a line that was cut off when the process was killed."""
     with open(path, "ab+") as file:
         if file.tell():
             file.seek(-1, 2)
-            torn = file.read(1) != b"\n"
+            cut_off = file.read(1) != b"\n"
         else:
-            torn = False
-        file.write((b"\n" if torn else b"") + json.dumps(record).encode() + b"\n")
+            cut_off = False
+        file.write((b"\n" if cut_off else b"") + json.dumps(record).encode() + b"\n")
 
 
 def read_lines(path: Path) -> list[dict]:
-    """The JSON objects of a file, one a line. Other lines are passed over: a kill may have torn one."""
+    """Return the JSON objects of a file, one a line. Other lines, such as one that was cut off, are ignored."""
     objects: list[dict] = []
     if not path.is_file():
         return objects
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            found = json.loads(line)
+            value = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(found, dict):
-            objects.append(found)
+        if isinstance(value, dict):
+            objects.append(value)
     return objects
 
 
 def read_records(path: Path) -> list[dict]:
-    """The records of a metrics.jsonl. What a run repeated after a resume is dropped in favour of the repetition."""
+    """Return the records of a metrics.jsonl, without those that the run repeated after it was resumed."""
     records: list[dict] = []
     for record in read_lines(path):
         if not isinstance(record.get("kind"), str):
@@ -50,6 +50,6 @@ def _step(record: dict) -> float:
 
 
 def evaluations_by_step(records: list[dict]) -> dict[int, dict[str, float]]:
-    """The scores of a training's evaluations, at epochs' ends and within them, by the update after which they were."""
+    """Return the scores of all evaluations of a training by the update after which they were made."""
     by_step = {epoch.step: epoch.evaluation for epoch in kinds.select(kinds.Epoch, records)}
     return by_step | {each.step: each.scores for each in kinds.select(kinds.Evaluation, records)}

@@ -1,4 +1,4 @@
-"""Settings of a run's folder and of what its MLPerf log says about the submission."""
+"""Settings of a run's folder and of the submission data in its MLPerf log."""
 
 from typing import Literal, Optional
 
@@ -8,19 +8,21 @@ from common.config.settings import Settings
 
 
 class OutputSettings(Settings):
-    folder: str = Field("runs", description="folder in which every run makes a folder of its own")
-    run_name: str = Field("", description="name of the run's folder; empty makes one from date and time")
+    """Settings of a run's folder and of tracking."""
+
+    folder: str = Field("runs", description="folder in which every run creates a folder of its own")
+    run_name: str = Field("", description="name of the run's folder; empty: date and time")
     tensorboard: bool = Field(True, description="write TensorBoard event files")
     wandb: Literal["off", "offline", "online"] = Field(
         "off",
-        description="track the run with Weights & Biases, whose package is optional: offline = into the run's folder, "
-        "for `wandb sync` | online = also on its server",
+        description="track the run with Weights & Biases, an optional package: offline = in the run's folder, for "
+        "`wandb sync` | online = also on its server",
     )
 
     @field_validator("wandb", mode="before")
     @classmethod
     def _off_is_a_word(cls, mode: object) -> object:
-        """YAML 1.1 reads a bare off as false."""
+        """Accept False, as which YAML 1.1 reads a bare off."""
         return "off" if mode is False else mode
 
     @field_validator("run_name")
@@ -32,6 +34,8 @@ class OutputSettings(Settings):
 
 
 class SubmissionSettings(Settings):
+    """Settings of the submission data in MLPerf logs."""
+
     organisation: str = Field("unnamed", description="who runs the benchmark (submission_org)")
     division: str = Field("open", description="submission_division, such as open | closed")
     ruleset: Literal["1.0.0", "2.0.0", "3.0.0"] = Field(
@@ -39,8 +43,8 @@ class SubmissionSettings(Settings):
         description="MLPerf HPC rules whose checker judges the log: 1.0.0 | 2.0.0, staging is timed | 3.0.0, it is not",
     )
     instance: Optional[int] = Field(
-        None, ge=0, description="number of this model among those trained at once for a throughput result; null is none"
+        None, ge=0, description="number of this model among those trained at once for a throughput result; null: none"
     )
     status: str = Field("research", description="submission_status, such as onprem | cloud | research")
     platform: str = Field("unnamed", description="machine (submission_platform)")
-    accelerators_per_node: int = Field(0, ge=0, description="GPUs per node; 0 logs what is found")
+    accelerators_per_node: int = Field(0, ge=0, description="GPUs per node, for the log; 0: as many as are found")

@@ -1,5 +1,5 @@
-"""Experiment trackers, which are optional packages: a run's figures for Weights & Biases and for MLflow.
+"""Experiment trackers: a run's figures for Weights & Biases and for MLflow, which are optional packages.
 
-`points` says what of a run's record is shown and under which name; `weights_biases` and `mlflow_store` write it in the
-packages' own formats, without a server; `live` does so while the run goes on, common.export afterwards.
+`points` selects and names the values of a run's records; `weights_biases` and `mlflow_store` write them in the formats
+of these packages, without a server; `live` does so during the run, common.export afterwards.
 """

@@ -1,10 +1,10 @@
-"""A run for an experiment tracker, after it: python -m common.export RUN... --to wandb|mlflow [--folder DIR]
+"""Export finished runs to an experiment tracker: python -m common.export RUN... --to wandb|mlflow [--folder DIR]
 
 wandb   an offline directory DIR/wandb/offline-run-...; `wandb sync` uploads it where there is a network
 mlflow  an SQLite file DIR/mlflow.db and copied files in DIR/mlartifacts; `mlflow ui` shows them
 
-DIR is the run's own folder by default. Times are those of the run, names TensorBoard's, a step is an update; settings,
-environment, scores, report and pictures go along. No network is used and none of the run's files is changed.
+DIR is the run's own folder by default. Times are those of the run, names are TensorBoard's, and a step is an update;
+settings, environment, scores, report and pictures are included. No network is used, and no file of the run is changed.
 """
 
 import argparse
@@ -22,7 +22,19 @@ from common.tracking.weights_biases import WeightsAndBiases, directory
 
 
 def export(run: Path, to: str, folder: Path) -> str:
-    """Export one run; returns what to do with it. Raises UserError."""
+    """Export one run.
+
+    Args:
+        run: its folder.
+        to: wandb | mlflow.
+        folder: in which the export is written.
+
+    Returns:
+        The command that shows or uploads it.
+
+    Raises:
+        UserError: if it is not a run folder, was exported to `folder` before, or cannot be written.
+    """
     about = points.describe(run)
     check_writable(folder / "file")
     tracker: Tracker
@@ -31,15 +43,15 @@ def export(run: Path, to: str, folder: Path) -> str:
     else:
         old = directory(folder, about.identity)
         if old is not None:
-            raise UserError(f"{old}: holds the run {about.name} already; remove it, or give another --folder")
+            raise UserError(f"{old}: already contains the run {about.name}; remove it, or give another --folder")
         tracker = WeightsAndBiases(about, folder, "offline")
     failed = True
     try:
         _write(run, tracker, points.kinds_of_figures(about.project))
         failed = False
     except tracker.failures as error:
-        said = " ".join(str(error).split())[:300]
-        raise UserError(f"{run}: could not be exported to {folder} ({said})") from error
+        cause = " ".join(str(error).split())[:300]
+        raise UserError(f"{run}: could not be exported to {folder} ({cause})") from error
     finally:
         tracker.finish(failed=failed)
     if to == "mlflow":
@@ -56,7 +68,7 @@ def _write(run: Path, tracker: Tracker, of_whole_run: frozenset[str]) -> None:
     if figures:
         tracker.summarise(last._replace(values=figures))
     files = [run / "report.md", *sorted((run / "pictures").glob("*.png"))]
-    # A link in somebody else's folder could name any file of this machine.
+    # A link in a folder from someone else could point to any file of this machine.
     tracker.attach(run, [file for file in files if file.is_file() and not file.is_symlink()])
 
 
@@ -66,7 +78,7 @@ def main() -> int:
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run folder")
     parser.add_argument("--to", required=True, choices=["wandb", "mlflow"])
-    parser.add_argument("--folder", metavar="DIR", help="where it is written; default the run's own folder")
+    parser.add_argument("--folder", metavar="DIR", help="where to write it; by default the run's own folder")
     options = parser.parse_args(sys.argv[1:])
     for run in map(Path, options.runs):
         print(f"{run}: exported; {export(run, options.to, Path(options.folder or run).expanduser())}")

@@ -1,4 +1,4 @@
-"""MLflow: an SQLite file with curves and settings, and a folder of copied files beside it; no server."""
+"""MLflow without a server: an SQLite file with curves and settings, and a folder with copies of files beside it."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ _LONGEST_VALUE, _LONGEST_TAG = 6000, 5000  # characters
 
 
 def load() -> Any:
-    """The package with what its SQLite store needs. Raises UserError where it is missing."""
+    """Import the package and what its SQLite store needs. Raises UserError if one of them cannot be used."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     try:
@@ -26,16 +26,26 @@ def load() -> Any:
         import mlflow
         import sqlalchemy  # noqa: F401
 
-        mlflow.MlflowClient  # noqa: B018  a folder called mlflow is no package, but can be imported
-    except Exception as error:  # a protobuf that does not fit raises a TypeError
+        mlflow.MlflowClient  # noqa: B018  any folder called mlflow can be imported, but lacks this
+    except Exception as error:  # an incompatible protobuf raises a TypeError
         raise missing("mlflow-skinny sqlalchemy alembic", error) from error
     logging.getLogger("alembic").setLevel(logging.WARNING)
     return mlflow
 
 
 class MlflowStore:
+    """A run in an MLflow store, as a `Tracker`."""
+
     def __init__(self, about: Description, folder: Path):
-        """Raises UserError if the run is there already, or the file is not MLflow's."""
+        """Open the store and create the run in it.
+
+        Args:
+            about: describes the run.
+            folder: of the SQLite file and the copied files.
+
+        Raises:
+            UserError: if the store already contains the run, or cannot be used.
+        """
         mlflow = load()
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -54,19 +64,19 @@ class MlflowStore:
     def _open(self, about: Description, folder: Path, path: Path) -> None:
         client = self._client
         experiment = client.get_experiment_by_name(about.project)
-        number = (
+        experiment_id = (
             experiment.experiment_id
             if experiment
             else client.create_experiment(about.project, artifact_location=(folder / FILES).as_uri())
         )
-        for old in client.search_runs([number], f"tags.`{_IDENTITY}` = '{about.identity}'"):
+        for old in client.search_runs([experiment_id], f"tags.`{_IDENTITY}` = '{about.identity}'"):
             if old.info.status != "RUNNING":
-                raise UserError(f"{path}: the run {about.name} is already there; give another --folder")
-            client.delete_run(old.info.run_id)  # of an export that broke off
+                raise UserError(f"{path}: already contains the run {about.name}; give another --folder")
+            client.delete_run(old.info.run_id)  # of an export that was interrupted
         tags = {f"environment.{key}": str(value)[:_LONGEST_TAG] for key, value in about.environment.items()}
         tags = {_IDENTITY: about.identity, **dict(list(tags.items())[:_MOST_PARAMETERS])}
-        opened = client.create_run(number, round(about.started * 1000), tags, run_name=about.name)
-        self._id = opened.info.run_id
+        created = client.create_run(experiment_id, round(about.started * 1000), tags, run_name=about.name)
+        self._id = created.info.run_id
         parameters = [
             self._entities.Param(key[:250], str(value)[:_LONGEST_VALUE]) for key, value in _flat(about.config).items()
         ]
@@ -97,9 +107,9 @@ class MlflowStore:
 
 
 def _check_database(path: Path) -> None:
-    """MLflow tries a file that is no database again and again, for minutes."""
+    """Raise UserError for a file that is not a database, which MLflow would try to open for minutes."""
     if set("?#") & set(str(path)):
-        raise UserError(f"{path}: MLflow takes no path with ? or #; choose another --folder")
+        raise UserError(f"{path}: MLflow does not accept a path with ? or #; choose another --folder")
     try:
         with open(path, "rb") as file:
             head = file.read(16)
@@ -112,6 +122,7 @@ def _check_database(path: Path) -> None:
 
 
 def _flat(tree: dict, prefix: str = "") -> dict:
+    """Return the values of nested dictionaries by their full names."""
     flat: dict = {}
     for key, value in tree.items():
         flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})

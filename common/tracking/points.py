@@ -1,7 +1,7 @@
-"""A run's folder as trackers take it: a description, points of curves, and figures of the whole.
+"""A run in the form that trackers take: a description, points of curves, and figures of the whole run.
 
-Names are TensorBoard's where it has them (train/loss, evaluation/loss); a step is an update. The files may come from
-anybody: what is not a finite count, time or word is left out.
+Names are TensorBoard's where it has them (train/loss, evaluation/loss); a step is an update. Files may be untrusted:
+values that are not valid counts, times, numbers or names are left out.
 """
 
 import hashlib
@@ -19,32 +19,34 @@ from common.errors import UserError
 from common.runs import kinds
 from common.runs.records import read_lines
 
-_NAME = re.compile(r"\w[\w. -]{0,63}")  # of what MLflow takes; hers may have 250 characters in all
+_NAME = re.compile(r"\w[\w. -]{0,63}")  # part of a name; MLflow's names may have 250 characters
 _LATEST = 2**40  # seconds since 1970
 _MOST_STEPS = 2**53
-_DEEPEST = 3  # sections of a record: inference / scores / NAME / SCORE
+_DEEPEST = 3  # levels below a record's kind: inference / scores / NAME / SCORE
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a tracker is told of a run before its first point."""
+    """What a tracker needs to know about a run before its first point."""
 
     name: str  # of the run's folder
     project: str  # the benchmark
-    identity: str  # the same for all starts of a run, and for its folder wherever that is moved
+    identity: str  # the same for all starts of a run, and for its folder wherever it is moved
     config: dict
     environment: dict  # of the first start
-    started: float  # seconds since 1970, 0 if that is not known
+    started: float  # seconds since 1970; 0 if unknown
 
 
 class Point(NamedTuple):
+    """Values at one update."""
+
     step: int  # updates done
     time: float  # seconds since 1970
     values: dict[str, float]
 
 
 def describe(folder: Path) -> Description:
-    """Raises UserError if it is not a run folder."""
+    """Describe the run in a folder. Raises UserError if it is not a run folder."""
     starts = read_lines(folder / "environment.jsonl")
     if not starts or not (folder / "config.yaml").is_file():
         raise UserError(f"{folder}: is not a run folder (it has no config.yaml or no environment.jsonl)")
@@ -55,7 +57,7 @@ def describe(folder: Path) -> Description:
 
 
 def _seconds(started: object) -> float:
-    """As common.runs.environment writes it."""
+    """Convert a start's time, as common.runs.environment writes it, to seconds since 1970; 0 if it is not valid."""
     try:
         return max(datetime.strptime(str(started), "%Y-%m-%dT%H:%M:%S%z").timestamp(), 0.0)
     except (ValueError, OverflowError):
@@ -63,7 +65,7 @@ def _seconds(started: object) -> float:
 
 
 def point(record: dict) -> Optional[Point]:
-    """Of a curve: what an update or an epoch gave; None for other records, and for damaged ones."""
+    """Return the curves' values in a record; None for a record without any and for a damaged one."""
     step, time = _count(record.get("step")), _number(record.get("time"))
     if step is None or time is None or not 0 <= time < _LATEST:
         return None
@@ -89,26 +91,31 @@ def _curve_values(record: dict) -> dict[str, float]:
 
 
 def points(records: list[dict]) -> list[Point]:
-    """All of a run, in the order of their steps: a tracker takes no step back."""
-    found = (point(record) for record in records)
-    return sorted((each for each in found if each is not None), key=lambda each: each.step)
+    """Return all points of a run in the order of their steps, because trackers refuse a step lower than the last."""
+    all_points = (point(record) for record in records)
+    return sorted((each for each in all_points if each is not None), key=lambda each: each.step)
 
 
 def kinds_of_figures(project: str) -> frozenset[str]:
-    """The kinds of records that speak of a whole run of a benchmark, also of one that is not registered here."""
+    """Return the kinds of records that summarise a whole run of a benchmark, which need not be registered here."""
     benchmark = benchmarks().get(project)
     return frozenset((kinds.Training.kind, *(benchmark.figures if benchmark else ())))
 
 
 def figures(record: dict, of_whole_run: frozenset[str]) -> dict[str, float]:
-    """Of the whole run, such as training/seconds; none in other records. of_whole_run: `kinds_of_figures`."""
+    """Return a record's figures of the whole run, such as training/seconds.
+
+    Args:
+        record: from metrics.jsonl.
+        of_whole_run: the kinds that have such figures, from `kinds_of_figures`.
+    """
     if record["kind"] not in of_whole_run:
         return {}
     return flatten({key: value for key, value in record.items() if key != "time"}, record["kind"])
 
 
 def flatten(tree: object, prefix: str) -> dict[str, float]:
-    """The numbers of a tree by the way to them, prefix/section/name; lists and texts are passed over."""
+    """Return the numbers in nested dictionaries by their paths, prefix/section/name; other values are left out."""
     return dict(_numbers(tree, prefix, _DEEPEST))
 
 
@@ -126,7 +133,7 @@ def _numbers(tree: object, prefix: str, depth: int) -> Iterator[tuple[str, float
 
 
 def _number(value: Any) -> Optional[float]:
-    """A loss may be NaN or infinite; a truth value is no number, and one of 400 digits none that can be kept."""
+    """Return a number as a float, NaN and infinity included; None for other values and integers too large for one."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -136,4 +143,5 @@ def _number(value: Any) -> Optional[float]:
 
 
 def _count(value: Any) -> Optional[int]:
+    """Return a valid number of updates; None for other values."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_STEPS else None

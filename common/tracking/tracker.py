@@ -1,4 +1,4 @@
-"""What a tracker does; weights_biases.py and mlflow_store.py are the two."""
+"""The protocol of trackers, which weights_biases.py and mlflow_store.py implement."""
 
 from pathlib import Path
 from typing import Protocol
@@ -8,25 +8,31 @@ from common.tracking.points import Point
 
 
 class Tracker(Protocol):
-    """One run of a tracker, opened with the run's description. Steps never fall."""
+    """One run in a tracker, opened with the run's description. Steps must not decrease."""
 
-    failures: tuple[type[Exception], ...]  # what its methods raise where the disk or the network fails
+    failures: tuple[type[Exception], ...]  # that its methods raise if the disk or the network fails
 
-    def log(self, points: list[Point]) -> None: ...
+    def log(self, points: list[Point]) -> None:
+        """Add points to the curves."""
 
     def summarise(self, figures: Point) -> None:
-        """Figures of the whole run."""
+        """Set figures of the whole run."""
 
     def attach(self, folder: Path, files: list[Path]) -> None:
-        """Copies of files of the run's folder."""
+        """Add copies of files in the run's folder."""
 
     def finish(self, *, failed: bool) -> None:
-        """failed: the run ended with an error."""
+        """Close the run; `failed`: it ended with an error."""
 
 
 def missing(packages: str, error: Exception) -> UserError:
-    """packages: as pip takes them."""
-    said = " ".join(str(error).split())[:200] or type(error).__name__
-    # Without -c pip would take a release that needs, and brings, a protobuf that TensorFlow cannot use.
+    """Return the error for a tracker whose package cannot be imported.
+
+    Args:
+        packages: to install, as pip takes them; the tracker's own is the first.
+        error: that the import raised.
+    """
+    cause = " ".join(str(error).split())[:200] or type(error).__name__
+    # Without -c, pip would choose a release that needs a protobuf that TensorFlow cannot use, and install that too.
     install = f"`pip install -c requirements.txt {packages}`"
-    return UserError(f"the package {packages.split()[0]} cannot be used ({said}); it is optional: {install}")
+    return UserError(f"the package {packages.split()[0]} cannot be used ({cause}); it is optional: {install}")

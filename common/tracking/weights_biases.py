@@ -1,7 +1,7 @@
-"""Weights & Biases: an offline directory that `wandb sync` uploads later, or, where there is a network, a run online.
+"""Weights & Biases: an offline directory that `wandb sync` uploads later or, with a network, a run on its server.
 
-Its own process writes; nothing is captured from the terminal, no git command and no measurement of the machine runs
-beside the training.
+A process of its own writes. It captures nothing from the terminal, runs no git commands and does not measure the
+machine during training.
 """
 
 import os
@@ -21,8 +21,8 @@ _QUIET: dict[str, Any] = {
     "x_disable_meta": True,
     "x_disable_stats": True,
     "x_save_requirements": False,
-    "finish_timeout": 60.0,  # seconds; what was not uploaded by then stays on the disk, for `wandb sync`
-    # Online without a way to the server it would try for longer than init_timeout allows; so it gives up in a minute.
+    "finish_timeout": 60.0,  # seconds; what is not uploaded by then stays on disk, for `wandb sync`
+    # Without a connection to the server it would try for longer than init_timeout allows; so it gives up in a minute.
     "x_graphql_retry_max": 3,
     "x_graphql_retry_wait_max_seconds": 5.0,
     "x_graphql_timeout_seconds": 15.0,
@@ -30,28 +30,39 @@ _QUIET: dict[str, Any] = {
 
 
 def load() -> Any:
-    """The package. Raises UserError where it is missing or does not fit the other packages."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # to its makers, over the network
+    """Import the package. Raises UserError if it is missing or incompatible with the other packages."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # which sends reports to its makers
     try:
         import wandb
 
-        wandb.Settings  # noqa: B018  a folder called wandb is no package, but can be imported
-    except Exception as error:  # a protobuf that does not fit raises a TypeError
+        wandb.Settings  # noqa: B018  any folder called wandb can be imported, but lacks this
+    except Exception as error:  # an incompatible protobuf raises a TypeError
         raise missing("wandb", error) from error
     return wandb
 
 
 def directory(folder: Path, identity: str) -> Optional[Path]:
-    """The newest directory of a run below `folder`, if there is one."""
+    """Return the newest directory of a run below `folder`; None if there is none."""
     return max((folder / "wandb").glob(f"*run-*-{identity}"), default=None)
 
 
 class WeightsAndBiases:
+    """A run in Weights & Biases, as a `Tracker`."""
+
     def __init__(self, about: Description, folder: Path, mode: str):
-        """folder: it writes into `folder`/wandb. Raises UserError if the run cannot be opened."""
+        """Open the run.
+
+        Args:
+            about: describes the run.
+            folder: in whose subfolder wandb it writes.
+            mode: offline | online.
+
+        Raises:
+            UserError: if the run cannot be opened.
+        """
         wandb = load()
         self._teardown = wandb.teardown
-        known = wandb.Settings.model_fields  # differ between its versions
+        known = wandb.Settings.model_fields  # which differ between its versions
         self.failures: tuple[type[Exception], ...] = (OSError, wandb.errors.Error)
         try:
             self._run = wandb.init(
@@ -61,13 +72,13 @@ class WeightsAndBiases:
                 config={**about.config, "environment": about.environment},
                 dir=str(folder),
                 mode=mode,
-                resume="allow" if mode == "online" else None,  # offline it is not known, and only warned of
+                resume="allow" if mode == "online" else None,  # offline it is not supported and gives a warning
                 settings=wandb.Settings(**{key: value for key, value in _QUIET.items() if key in known}),
             )
         except Exception as error:
-            said = " ".join(str(error).split())[:300]
+            cause = " ".join(str(error).split())[:300]
             hint = "; without a network use output.wandb=offline" if mode == "online" else ""
-            raise UserError(f"Weights & Biases cannot start ({said}){hint}") from error
+            raise UserError(f"Weights & Biases cannot start ({cause}){hint}") from error
 
     def log(self, points: list[Point]) -> None:
         for point in points:
@@ -86,5 +97,5 @@ class WeightsAndBiases:
     def finish(self, *, failed: bool) -> None:
         code = 1 if failed else 0
         self._run.finish(exit_code=code)
-        # Its process may not have written the last block yet, and a run that fails leaves without an orderly exit.
+        # Its process may not have written the last block yet, and a run that fails exits without waiting for it.
         self._teardown(exit_code=code)

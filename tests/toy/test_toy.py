@@ -58,7 +58,7 @@ def test_it_resumes_as_if_it_had_not_been_killed(settings, tmp_path, monkeypatch
     for ours, theirs in zip(weights(tmp_path / "runs" / "killed"), weights(tmp_path / "runs" / "whole")):
         np.testing.assert_array_equal(ours, theirs)
     more = run("-m", "toy", "train", "--resume", tmp_path / "runs" / "killed", "training.passes=21", "training.seed=9")
-    assert "the run has training.seed: 1234, but 9 is asked for now" in more.stdout
+    assert "the run has training.seed: 1234, but 9 is requested now" in more.stdout
 
 
 def test_it_is_launched_from_its_recipe_and_has_its_settings_shown(settings, tmp_path):

@@ -138,5 +138,5 @@ def test_a_mistake_on_the_command_line_is_one_line(tmp_path, words, message):
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="cannot be created"):
         synthesize.main(synthesize.Collection(str(tmp_path / "file" / "x")))

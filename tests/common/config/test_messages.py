@@ -53,16 +53,22 @@ def said(tmp_path, text: str, *overrides: str, model=Config) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("zzz: 1\n", "x.yaml:1: unknown key 'zzz': the top level knows: flag, other, section"),
+        ("zzz: 1\n", "x.yaml:1: unknown key 'zzz': the top level has the keys flag, other, section"),
         ("flog: 1\n", "x.yaml:1: unknown key 'flog': did you mean 'flag'?"),
-        ("section:\n  zzzz: 1\n", "x.yaml:2: unknown key 'section.zzzz': section 'section' knows: deep, name, number"),
+        (
+            "section:\n  zzzz: 1\n",
+            "x.yaml:2: unknown key 'section.zzzz': section 'section' has the keys deep, name, number",
+        ),
         ("section:\n  numbr: 1\n", "x.yaml:2: unknown key 'section.numbr': did you mean 'section.number'?"),
-        ("section:\n  flag: 1\n", "x.yaml:2: unknown key 'section.flag': section 'section' knows: deep, name, number"),
+        (
+            "section:\n  flag: 1\n",
+            "x.yaml:2: unknown key 'section.flag': section 'section' has the keys deep, name, number",
+        ),
         ("other:\n  number: 1\n", "x.yaml:2: unknown key 'other.number': did you mean 'section.number'?"),
         ("other:\n  numbers: 1\n", "x.yaml:2: unknown key 'other.numbers': did you mean 'section.number'?"),
         (
             "section:\n  deep:\n    qqq: 1\n",
-            "x.yaml:3: unknown key 'section.deep.qqq': section 'section.deep' knows: ratio, value",
+            "x.yaml:3: unknown key 'section.deep.qqq': section 'section.deep' has the keys ratio, value",
         ),
         (
             "section:\n  deep:\n    valu: 1\n",
@@ -72,7 +78,7 @@ def said(tmp_path, text: str, *overrides: str, model=Config) -> str:
         ("section:\n  number: 13\n", "x.yaml:1: 'section' 13 is refused"),
         ("section: 5\n", "x.yaml:1: 'section' should be an object (found: 5)"),
         ("other:\n  ratio: .inf\n", "x.yaml:2: 'other.ratio' should be a finite number (found: inf)"),
-        ('section:\n  name: "a\\0"\n', "x.yaml:2: 'section.name' holds a NUL character"),
+        ('section:\n  name: "a\\0"\n', "x.yaml:2: 'section.name' contains a NUL character"),
     ],
 )
 def test_mistakes_in_a_file(tmp_path, text, message):

@@ -30,9 +30,9 @@ def refused(tmp_path, text: str, *overrides: str) -> str:
         ("data:\n\n  patch_size: 250\n", "my.yaml:3: 'data.patch_size' should be a multiple of 8 (found: 250)"),
         ("data:\n  image_h: 100\n", "my.yaml:1: 'data' patch_size 256 does not fit a scene of 100 x 1500"),
         ("schedule: {lr_schedule: multistep}\n", "my.yaml:1: 'schedule' lr_schedule: multistep needs milestones"),
-        ("training:\n  epochs: 3\n  epochs: 4\n", "my.yaml:3: 'training.epochs' is given twice, first in line 2"),
+        ("training:\n  epochs: 3\n  epochs: 4\n", "my.yaml:3: 'training.epochs' is given twice, first on line 2"),
         ("training: [\n", "my.yaml:2: is not valid YAML"),
-        ("- 1\n", "my.yaml:1: 'key: value' lines expected, found [1]"),
+        ("- 1\n", "my.yaml:1: expected 'key: value' lines, found [1]"),
         ("synthesize:\n  folder: x\n", "my.yaml:1: 'synthesize' is no section: scenes are made by python -m cloudmask"),
         ("training:\n  tf32: true\n", "my.yaml:2: 'training.tf32' is a precision: training.precision=tf32"),
         (

@@ -32,7 +32,7 @@ def link_to_device(path) -> None:
 def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path, make):
     (tmp_path / "x1").touch()
     make(tmp_path / "x2")
-    with pytest.raises(UserError, match=r"x2: (is named like a sample but is not|cannot be looked at)"):
+    with pytest.raises(UserError, match=r"x2: (is named like a sample but is not|cannot be examined)"):
         list_files(str(tmp_path), "x*")
 
 

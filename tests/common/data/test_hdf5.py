@@ -26,7 +26,7 @@ def test_a_missing_dataset_names_what_is_there(tmp_path):
     path = write_hdf(tmp_path / "a.h5", {"refs": VALUES, "other": VALUES})
     with (
         hdf5.open_file(path) as file,
-        pytest.raises(UserError, match=r"dataset 'bts' is missing \(the file holds: other, refs\)"),
+        pytest.raises(UserError, match=r"dataset 'bts' is missing \(the file contains: other, refs\)"),
     ):
         file.dataset("bts", "f")
 
@@ -122,7 +122,7 @@ def group(file: h5py.File, folder) -> None:
     ("make", "message"),
     [
         (external_link, "is a link into another file"),
-        (soft_link_through_another_file, "lies in another file"),
+        (soft_link_through_another_file, "is in another file"),
         (soft_link_loop, "too many links|is missing"),
         (virtual, "keeps its values in other files"),
         (external_storage, "keeps its values in other files"),

@@ -51,12 +51,12 @@ def saved(array: np.ndarray) -> bytes:
     [
         (b"", r"x\.npy: cannot be read as a \.npy file"),
         (b"\x89HDF\r\n\x1a\n", r"x\.npy: cannot be read as a \.npy file"),
-        (saved(np.zeros(3))[:40], "its header gives no type"),
+        (saved(np.zeros(3))[:40], "its header has no type"),
         (
             header("{'descr': 'q7x', 'fortran_order': False, 'shape': (3,), }"),
             r"x\.npy: cannot be read as a \.npy file",
         ),
-        (saved(np.zeros(3, [("a", "f4")])), "its header gives no type"),
+        (saved(np.zeros(3, [("a", "f4")])), "its header has no type"),
         (saved(np.array([{}])), "plain native numbers"),
         (saved(np.zeros(3, ">f4")), "plain native numbers"),
         (saved(np.asfortranarray(np.zeros((2, 3)))), "C-ordered"),

@@ -52,7 +52,7 @@ def closed(run: Run) -> Run:
 def test_a_run_goes_on_only_with_its_own_settings(tmp_path):
     run = closed(open_run(tmp_path))
     assert closed(open_run(tmp_path, "training.epochs=99", resume=str(run.path))).path == run.path
-    with pytest.raises(UserError, match=r"the run has optimizer\.start_lr: 0\.001, but 0\.1 is asked for now"):
+    with pytest.raises(UserError, match=r"the run has optimizer\.start_lr: 0\.001, but 0\.1 is requested now"):
         open_run(tmp_path, "optimizer.start_lr=0.1", resume=str(run.path))
 
 
@@ -60,7 +60,7 @@ def test_a_setting_that_the_old_config_lacks_is_compared_too(tmp_path):
     run = closed(open_run(tmp_path))
     lines = [line for line in (run / "config.yaml").read_text().splitlines() if "start_lr:" not in line]
     (run / "config.yaml").write_text("\n".join(lines))
-    with pytest.raises(UserError, match=r"the run has optimizer\.start_lr: None, but 0\.001 is asked for now"):
+    with pytest.raises(UserError, match=r"the run has optimizer\.start_lr: None, but 0\.001 is requested now"):
         open_run(tmp_path, resume=str(run.path))
 
 
@@ -114,7 +114,7 @@ def test_resuming_what_is_no_run_is_refused(tmp_path):
 
 def test_an_output_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="the run folder cannot be made"):
+    with pytest.raises(UserError, match="the run folder cannot be created"):
         open_run(tmp_path / "file" / "below")
 
 

@@ -128,7 +128,7 @@ def test_mlflow_holds_every_value_step_and_time(folder, tmp_path):
     assert len(found.data.params) > 60
     assert [file.path for file in client.list_artifacts(number)] == ["pictures", "report.md"]
     assert [file.path for file in client.list_artifacts(number, "pictures")] == ["pictures/curves.png"]
-    with pytest.raises(UserError, match=r"mlflow\.db: the run 20261121-101530 is already there"):
+    with pytest.raises(UserError, match=r"mlflow\.db: already contains the run 20261121-101530"):
         export(folder, "mlflow", tmp_path / "to")
     client.update_run(number, "RUNNING")  # as if that export had been killed
     export(folder, "mlflow", tmp_path / "to")
@@ -149,7 +149,7 @@ def test_wandb_s_directory_holds_every_value_step_and_time(folder, tmp_path):
     config = wandb_config(directory)
     assert (config["name"], config["training"]["epochs"], config["environment"]) == (folder.name, 3, ENVIRONMENT)
     assert sorted(path.name for path in (directory / "files").rglob("*.*")) == ["curves.png", "report.md"]
-    with pytest.raises(UserError, match="holds the run 20261121-101530 already"):
+    with pytest.raises(UserError, match="already contains the run 20261121-101530"):
         export(folder, "wandb", tmp_path / "to")
     assert content(folder) == before
 
@@ -271,7 +271,7 @@ def test_a_tracker_that_fails_is_said_once_and_let_go():
         live.take(RECORDS[1])
     live.finish(failed=False)
     (line,) = said
-    assert line.startswith("tracking stopped, the run goes on without it: [Errno 28] No space left on device")
+    assert line.startswith("tracking stopped, the run continues: [Errno 28] No space left on device")
 
 
 def test_without_the_package_every_rank_stops_at_once_and_only_rank_0_has_looked_for_it(tmp_path):

@@ -41,7 +41,7 @@ def test_it_says_what_the_training_will_need_and_leaves_nothing(tmp_path, benchm
 def test_bad_settings_and_data_are_one_line_as_in_the_run_itself(tmp_path):
     words = deepcam(tmp_path)
     output = run("-m", *words, "--dry-run", "--resume")
-    assert errors(output.stdout) == ["error: --dry-run begins anew and leaves nothing: leave --resume out"]
+    assert errors(output.stdout) == ["error: --dry-run starts a new run and keeps nothing of it: leave out --resume"]
     for path in (tmp_path / "data" / "train").glob("*.h5"):
         path.write_bytes(b"no HDF5")
     output = run("-m", *words, "--dry-run")

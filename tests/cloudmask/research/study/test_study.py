@@ -52,7 +52,7 @@ def test_what_is_done_is_not_done_again(studied):
 def test_runs_of_other_settings_are_not_taken_for_this_study_s(studied):
     output = run(*arguments(studied[0], "study.label_errors=[0.0,0.2]", "study.seeds=[5]", "optimizer.start_lr=0.5"))
     (line,) = errors(output.stdout)
-    assert "the run has optimizer.start_lr: 0.001, but 0.5 is asked for now" in line
+    assert "the run has optimizer.start_lr: 0.001, but 0.5 is requested now" in line
     assert output.returncode == 1
 
 
