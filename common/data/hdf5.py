@@ -56,6 +56,7 @@ class Rows(Protocol):
         ...
 
 
+_CLOSING_FAILED = "Can't decrement id ref count"  # in h5py's error
 # The exceptions that h5py raises for damaged files.
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 
@@ -249,12 +250,14 @@ def open_bytes(content: bytes, where: str) -> Iterator[Reader]:
 
 
 @contextlib.contextmanager
-def write_file(path: Union[str, Path], opener: Callable[[Path, str], Any] = h5py.File) -> Iterator[Any]:
+def write_file(path: Union[str, Path], opener: Callable[..., Any] = h5py.File) -> Iterator[Any]:
     """Write a new HDF5 file under a temporary name; it gets its own name when it is complete.
+
+    The file is not locked: it has one writer, and there are parallel file systems without locks.
 
     Args:
         path: of the new file.
-        opener: opens the file that the block writes to, given a path and a mode.
+        opener: opens the file that the block writes to, as h5py.File or h5netcdf.File.
 
     Raises:
         UserError: if the file already exists or cannot be written.
@@ -264,10 +267,26 @@ def write_file(path: Union[str, Path], opener: Callable[[Path, str], Any] = h5py
     if path.exists():
         raise UserError(f"{path}: exists already and is left as it is; choose another folder")
     try:
-        with opener(temporary, "w") as file:
+        with opener(temporary, "w", locking=False) as file:
             yield file
         os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({storage_problem(error, path.parent)})") from error
+    except (OSError, RuntimeError) as error:
+        cause = _storage_error(error)
+        if cause is None:
+            raise
+        raise UserError(f"{path}: cannot be written ({storage_problem(cause, path.parent)})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _storage_error(error: BaseException) -> Optional[Exception]:
+    """The error of the file system behind what h5py raises, which is a RuntimeError where closing fails after writing
+    did; None for an error of another kind."""
+    chain: list[BaseException] = [error]
+    while chain[-1].__context__ is not None:
+        chain.append(chain[-1].__context__)
+    of_storage = [each for each in chain if isinstance(each, OSError)]
+    if of_storage:
+        return of_storage[-1]
+    return error if isinstance(error, RuntimeError) and _CLOSING_FAILED in str(error) else None

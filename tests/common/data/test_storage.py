@@ -1,0 +1,88 @@
+"""File systems that refuse: no locks, files that may not grow. Real processes, one line of error, nothing left torn."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import environment, errors, write_scenes
+
+NO_LOCKS = """
+#include <errno.h>
+int flock(int descriptor, int operation) { errno = ENOLCK; return -1; }
+"""
+SMALL = ["--height", "72", "--width", "104"]
+SCENES = ["cloudmask", "synthesize", "--scenes", "1", *SMALL]
+SAMPLES = ["tf_deepcam", "synthesize", "--train", "1", "--validation", "1", "--height", "64", "--width", "96"]
+
+
+def start(words: list, folder: Path, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", *words]
+    variables = {**environment(), **options.pop("env", {})}
+    return subprocess.run(
+        command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def no_locks(tmp_path_factory) -> dict:
+    """Variables with which flock fails as on Lustre that was mounted without it."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    folder = tmp_path_factory.mktemp("preload")
+    (folder / "nolock.c").write_text(NO_LOCKS)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "nolock.so", folder / "nolock.c"], check=True)
+    return {"LD_PRELOAD": str(folder / "nolock.so")}
+
+
+@pytest.mark.parametrize("form", ["dataset", "sen3"])
+def test_scenes_are_written_and_converted_where_there_are_no_locks(tmp_path, no_locks, form):
+    made = start([*SCENES, "--form", form, "--folder", "scenes"], tmp_path, env=no_locks)
+    assert made.returncode == 0, made.stdout
+    if form == "sen3":
+        converted = start(["cloudmask", "convert", "scenes", "--target", "files"], tmp_path, env=no_locks)
+        assert converted.returncode == 0, converted.stdout
+        assert len(list((tmp_path / "files").glob("*.hdf"))) == 1
+
+
+def test_samples_are_written_and_summarized_where_there_are_no_locks(tmp_path, no_locks):
+    made = start([*SAMPLES, "--folder", "samples"], tmp_path, env=no_locks)
+    assert made.returncode == 0, made.stdout
+    (tmp_path / "samples" / "stats.h5").unlink()
+    assert start(["tf_deepcam", "summarize", "samples"], tmp_path, env=no_locks).returncode == 0
+    assert (tmp_path / "samples" / "stats.h5").is_file()
+
+
+def limit() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [*SCENES, "--folder", "out"],
+        [*SCENES, "--form", "small", "--folder", "out"],
+        [*SAMPLES, "--folder", "out"],
+        ["cloudmask", "inspect", "scenes", "data.image_h=72"],
+    ],
+    ids=["dataset", "small", "samples", "reading"],
+)
+def test_a_file_that_may_not_grow_is_one_line(tmp_path, words):
+    write_scenes(tmp_path / "scenes", 1)
+    before = sorted(tmp_path.rglob("*.hdf"))
+    done = start(words, tmp_path, preexec_fn=limit)
+    assert "Traceback" not in done.stdout
+    assert "decrement" not in done.stdout
+    if words[1] != "inspect":
+        assert done.returncode == 1
+        assert len(errors(done.stdout)) == 1
+        assert "cannot be written" in errors(done.stdout)[0]
+        assert "large" in errors(done.stdout)[0]
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix in (".hdf", ".h5", ".tmp")]
+    assert sorted(written) == before
+    assert os.listdir(tmp_path / "scenes") == ["S3A_000.hdf"]
