@@ -14,12 +14,12 @@ PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "jobs" / "README.md", 
 
 def test_docs_settings_is_what_the_command_writes():
     output = run("-m", "common.config", "docs")
-    assert output.stdout == (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert output.stdout == (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 
 
 def test_the_settings_of_study_and_cluster_are_in_cloudmask_s_page():
     rows = setting_rows(StudySettings, "study.") + setting_rows(ClusterSettings, "cluster.")
-    assert as_markdown(rows) in (ROOT / "docs" / "cloudmask.md").read_text(encoding="utf-8")
+    assert as_markdown(rows) in (ROOT / "docs" / "reference" / "cloudmask.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -46,7 +46,7 @@ def test_the_table_of_sites_lists_every_script():
 
 @pytest.mark.parametrize("benchmark", ["cloudmask", "deepcam"])
 def test_config_show_prints_every_key_with_its_meaning(benchmark):
-    """As docs/settings.md says it does."""
+    """As docs/reference/settings.md says it does."""
     output = run("-m", "common.config", "show", benchmark)
     assert output.returncode == 0
     table = run("-m", "common.config", "table", benchmark).stdout

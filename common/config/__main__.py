@@ -4,7 +4,7 @@ show BENCHMARK [FILE] [key=value ...]   the resolved settings, each with its mea
 table BENCHMARK                         a Markdown table of all keys, defaults and meanings
 schema BENCHMARK                        a JSON schema for editors
 program FILE                            the program that a recipe is for, its package and command
-docs                                    docs/settings.md
+docs                                    docs/reference/settings.md
 """
 
 import json

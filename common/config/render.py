@@ -1,4 +1,4 @@
-"""Settings as text: YAML with comments for a run's folder, Markdown tables for docs/settings.md."""
+"""Settings as text: YAML with comments for a run's folder, Markdown tables for docs/reference/settings.md."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def as_markdown(rows: list[str]) -> str:
 
 
 def settings_page(models: dict[str, type[Settings]]) -> str:
-    """docs/settings.md, which a test holds to this: the first model's settings, and the others' where they differ."""
+    """Return docs/reference/settings.md: the settings of the first model, and of the others where they differ."""
     sections: list[str] = []
     seen: set[str] = set()
     for title, model in models.items():
