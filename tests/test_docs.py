@@ -3,8 +3,10 @@
 import ast
 import io
 import re
+import shutil
 import tokenize
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from cloudmask.research.config import ClusterSettings, StudySettings
 from common.config.render import as_markdown, setting_rows
 from common.launching.launch import sites
+from docs.site import __main__ as site
+from docs.site import interface
 from tests.helpers import ROOT, run
 
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "jobs" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -160,6 +164,60 @@ def test_pages_and_sections_that_programs_cite_exist():
 def all_files() -> list[str]:
     folders = (*PACKAGES, "config", "docs", "jobs", "tests")
     return [str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+
+
+def test_every_page_has_a_place_in_the_site():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [str(page) for page in site.pages() if page.suffix == ".md" and f" {page}\n" not in navigation] == []
+
+
+def test_generated_pages_name_every_command_and_public_module(tmp_path):
+    site.gather(tmp_path)
+    reference = tmp_path / "docs" / "reference"
+    text = (reference / "commands.md").read_text(encoding="utf-8")
+    assert {"### python -m cloudmask train", "### python -m tf_deepcam export", "## python -m common.run"} <= set(
+        text.splitlines()
+    )
+    assert "--resume [FOLDER]" in text
+    pages = (reference / "python").glob("*.md")
+    assert set(re.findall(r"python/([\w.]+)\.md", (reference / "python.md").read_text(encoding="utf-8"))) == {
+        page.stem for page in pages
+    }
+    task = (reference / "python" / "common.training.md").read_text(encoding="utf-8")
+    assert "## common.training.task\n" in task
+    assert "### Task\n\n```python\nclass Task" in task
+
+
+def test_a_docstring_as_markdown():
+    docstring = """Sum a_b * c.
+
+a      first
+b      second
+
+Args:
+    values: [N] in kelvin,
+        all of them.
+    scale: `None` is 1.
+
+Returns:
+    The sum.
+
+Raises:
+    UserError: if N is 0."""
+    assert interface.markdown(docstring) == (
+        "Sum a\\_b \\* c.\n\n```\na      first\nb      second\n```\n\n"
+        "**Args**\n\n- `values`: \\[N\\] in kelvin, all of them.\n- `scale`: `None` is 1.\n\n"
+        "**Returns**\n\nThe sum.\n\n**Raises**\n\n- `UserError`: if N is 0.\n"
+    )
+
+
+@pytest.mark.skipif(not find_spec("mkdocs"), reason="MkDocs is not installed (requirements-dev.txt)")
+def test_the_site_builds_without_a_warning(tmp_path):
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    assert run("-m", "docs.site", tmp_path / "site" / "pages").returncode == 0
+    output = run("-m", "mkdocs", "build", "--strict", "-f", tmp_path / "mkdocs.yml")
+    assert output.returncode == 0, output.stdout
+    assert (tmp_path / "site" / "html" / "docs" / "reference" / "commands.html").is_file()
 
 
 def test_the_readme_is_one_screen():
