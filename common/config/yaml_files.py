@@ -2,7 +2,7 @@
 
 A file may come from anybody: its size, its depth and what its aliases stand for are bounded, and keys are words.
 PyYAML with two of YAML 1.2's habits; ruamel.yaml was tried in its place and would need the same walk over lines, bounds
-and exceptions for dates (docs/structure.md).
+and exceptions for dates (docs/decisions/006-pyyaml.md).
 """
 
 import re
