@@ -40,8 +40,9 @@ def help_text(module: str, *words: str) -> str:
     printed = io.StringIO()
     arguments = mock.patch.object(sys, "argv", [f"python -m {module}", *words, "--help"])
     width = mock.patch.dict(os.environ, COLUMNS="100")
+    leaving = mock.patch.object(os, "_exit", sys.exit)  # so that a program that fails does not take this one with it
     try:
-        with arguments, width, contextlib.redirect_stdout(printed):
+        with arguments, width, leaving, contextlib.redirect_stdout(printed):
             runpy.run_module(module, run_name="__main__")
     except SystemExit as end:
         if end.code:
