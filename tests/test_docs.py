@@ -108,6 +108,7 @@ def names_in(body: list) -> dict:
     return names
 
 
+@cache
 def exists(name: str) -> bool:
     """A dotted name of ours: a package, a module, or what stands in it."""
     words = name.split(".")
@@ -171,9 +172,18 @@ def test_every_page_has_a_place_in_the_site():
     assert [str(page) for page in site.pages() if page.suffix == ".md" and f" {page}\n" not in navigation] == []
 
 
-def test_generated_pages_name_every_command_and_public_module(tmp_path):
-    site.gather(tmp_path)
-    reference = tmp_path / "docs" / "reference"
+@pytest.fixture(scope="module")
+def gathered(tmp_path_factory):
+    """A folder with mkdocs.yml and the site's pages where it looks for them."""
+    folder = tmp_path_factory.mktemp("site")
+    output = run("-m", "docs.site", folder / "site" / "pages")
+    assert output.returncode == 0, output.stdout
+    shutil.copy(ROOT / "mkdocs.yml", folder)
+    return folder
+
+
+def test_generated_pages_name_every_command_and_public_module(gathered):
+    reference = gathered / "site" / "pages" / "docs" / "reference"
     text = (reference / "commands.md").read_text(encoding="utf-8")
     assert {"### python -m cloudmask train", "### python -m tf_deepcam export", "## python -m common.run"} <= set(
         text.splitlines()
@@ -212,12 +222,10 @@ Raises:
 
 
 @pytest.mark.skipif(not find_spec("mkdocs"), reason="MkDocs is not installed (requirements-dev.txt)")
-def test_the_site_builds_without_a_warning(tmp_path):
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
-    assert run("-m", "docs.site", tmp_path / "site" / "pages").returncode == 0
-    output = run("-m", "mkdocs", "build", "--strict", "-f", tmp_path / "mkdocs.yml")
+def test_the_site_builds_without_a_warning(gathered):
+    output = run("-m", "mkdocs", "build", "--strict", "-f", gathered / "mkdocs.yml")
     assert output.returncode == 0, output.stdout
-    assert (tmp_path / "site" / "html" / "docs" / "reference" / "commands.html").is_file()
+    assert (gathered / "site" / "html" / "docs" / "reference" / "commands.html").is_file()
 
 
 def test_the_readme_is_one_screen():
