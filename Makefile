@@ -6,7 +6,7 @@ TENSORFLOW ?=
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed-$(if $(GPU),gpu,cpu)$(if $(TENSORFLOW),-$(TENSORFLOW))
 
-.PHONY: help demo test test-cluster fuzz test-slow lint bench venv clean
+.PHONY: help demo test test-cluster fuzz test-slow lint bench docs venv clean
 help:
 	@echo "make demo       install, then train, infer and report on made-up scenes of the real size (2 ranks)"
 	@echo "make test       install, then check style and types and run the tests"
@@ -14,10 +14,11 @@ help:
 	@echo "make fuzz       a hundred times as many damaged files as 'make test' tries"
 	@echo "make test-slow  the tests that 'make test' leaves out: trainings on several ranks, and what takes long"
 	@echo "make bench      measure speeds, each beside this machine's limit (an hour; writes bench/)"
+	@echo "make docs       the documentation as a site, with its generated pages: site/html/index.html"
 	@echo "make venv       install only, into $(VENV); 'make venv GPU=1' for NVIDIA GPUs with NCCL,"
 	@echo "                'make venv TENSORFLOW=2.15' (or 2.21) for that one instead of 2.20,"
 	@echo "                'make venv SYSTEM_TENSORFLOW=1' on the TensorFlow that python has"
-	@echo "make clean      remove $(VENV) and what demo and bench wrote"
+	@echo "make clean      remove $(VENV) and what demo, bench and docs wrote"
 
 venv: $(INSTALLED)
 $(INSTALLED): requirements.txt requirements-dev.txt $(wildcard jobs/*.txt) jobs/install.sh jobs/horovod.sh jobs/horovod_edits.py
@@ -44,5 +45,8 @@ test-slow: $(INSTALLED)
 bench: $(INSTALLED)
 	@$(PYTHON) -m tests.bench
 
+docs: $(INSTALLED)
+	@$(PYTHON) -m docs.site site/pages && $(PYTHON) -m mkdocs build --strict && echo "written: site/html/index.html"
+
 clean:
-	rm -rf "$(VENV)" demo bench
+	rm -rf "$(VENV)" demo bench site

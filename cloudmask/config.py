@@ -71,7 +71,7 @@ class DataSettings(CacheSettings):
         "dataset",
         description="how Sentinel-3 products become scenes: dataset = as the benchmark's data were made | "
         "dataset_last_row = as an earlier version of its converter made them, with one sun for all rows | physical = "
-        "the measurements themselves (docs/cloudmask.md)",
+        "the measurements themselves (docs/reference/cloudmask.md)",
     )
 
     @field_validator("reflectance_range", "temperature_range_kelvin")

@@ -1,4 +1,4 @@
-"""Where tests must know TensorFlow's version: docs/install.md says what was run on which."""
+"""Where tests must know TensorFlow's version: docs/how-to/install.md says what was run on which."""
 
 from typing import NamedTuple
 

@@ -4,7 +4,7 @@ show BENCHMARK [FILE] [key=value ...]   the resolved settings, each with its mea
 table BENCHMARK                         a Markdown table of all keys, defaults and meanings
 schema BENCHMARK                        a JSON schema for editors
 program FILE                            the package and the command that run a recipe
-docs                                    the text of docs/settings.md
+docs                                    the text of docs/reference/settings.md
 """
 
 import json

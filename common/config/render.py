@@ -1,4 +1,4 @@
-"""Settings as text: YAML with comments for a run's folder, Markdown tables for docs/settings.md."""
+"""Settings as text: YAML with comments for a run's folder, Markdown tables for docs/reference/settings.md."""
 
 import json
 import math
@@ -54,7 +54,7 @@ def as_markdown(rows: list[str]) -> str:
 
 
 def settings_page(models: dict[str, type[Settings]]) -> str:
-    """Return the text of docs/settings.md; a test compares the file with it.
+    """Return the text of docs/reference/settings.md; a test compares the file with it.
 
     Args:
         models: by title. The first one is listed in full, the others where they differ from those before them.

@@ -2,7 +2,7 @@
 
 Files may be untrusted: their size, their depth and what their aliases expand to are limited, and keys are words. PyYAML
 follows YAML 1.1, but for numbers such as 1e-3 and for dates. ruamel.yaml was tried in its place and would need the same
-walk over lines, the same limits and exceptions for dates (docs/structure.md).
+walk over lines, the same limits and exceptions for dates (docs/decisions/006-pyyaml.md).
 """
 
 import re

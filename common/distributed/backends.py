@@ -89,7 +89,7 @@ class HorovodRanks:
         except ImportError as problem:
             raise UserError(
                 f"Horovod cannot be used with this TensorFlow ({problem}): it was not compiled against it. "
-                "Run `make venv` again, or install it as docs/install.md says under 'By hand'"
+                "Run `make venv` again, or install it as docs/how-to/install.md says under 'By hand'"
             ) from problem
         if group_size:
             os.environ["HOROVOD_DYNAMIC_PROCESS_SETS"] = "1"

@@ -1,4 +1,4 @@
-"""The versions of TensorFlow that are supported, declared here alone; docs/install.md says what was run on which."""
+"""The supported versions of TensorFlow, declared here alone; docs/how-to/install.md says what was run on which."""
 
 from common import startup
 from common.errors import UserError
@@ -28,7 +28,7 @@ def check_version(version: str) -> None:
     if not OLDEST <= _numbers(version) <= NEWEST:
         raise UserError(
             f"TensorFlow {version} is not supported, {_text(OLDEST)} to {_text(NEWEST)} are: use the Python of `make "
-            "venv`, which has its own, or load another (docs/install.md)"
+            "venv`, which has its own, or load another (docs/how-to/install.md)"
         )
 
 

@@ -59,7 +59,7 @@ def idle_cores(section: str, settings: Arithmetic, capabilities: list[Capability
         return None
     return (
         f"note: float32 is computed in full, without tensor cores; {section}.precision=tf32 or "
-        f"{section}.precision=mixed_bfloat16 uses them (docs/gpu.md)"
+        f"{section}.precision=mixed_bfloat16 uses them (docs/how-to/gpu.md)"
     )
 
 

@@ -3,7 +3,7 @@
 # Shape:    1 node
 # Edit:     nothing.
 # Run:      bash jobs/sites/workstation.sh config/deepcam/demo.yaml [key=value ...]
-# Expected: the demo's config 1.5 minutes on 2 cores (README.md). Source: our own.
+# Expected: the demo's config 1.5 minutes on 2 cores (its head). Source: our own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . jobs/common.sh

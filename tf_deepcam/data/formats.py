@@ -2,7 +2,7 @@
 
 .npy: `data-NAME.npy` [height, width, channels] float32 as in the HDF5 file, or float16, which holds normalised fields
 (pressures in Pa do not fit into float16), and `label-NAME.npy` [height, width] uint8. `python -m tf_deepcam convert`
-writes them. Staged samples: tf_deepcam.staging.
+writes them. Staged samples: tf_deepcam.data.staging.
 """
 
 from dataclasses import dataclass

@@ -57,7 +57,7 @@ def _problem(precision: str, folder: str) -> Optional[UserError]:
         return None
     return UserError(
         f"inference.enable_trt: {what}: it takes an NVIDIA GPU, TensorFlow 2.15 (make venv GPU=1 TENSORFLOW=2.15) "
-        "and the package tensorrt==8.6.1 (docs/gpu.md); or set inference.enable_trt: false"
+        "and the package tensorrt==8.6.1 (docs/how-to/gpu.md); or set inference.enable_trt: false"
     )
 
 

@@ -1,4 +1,4 @@
-"""HDF5 samples to .npy files, which other readers (DALI's among them) take as they are: see tf_deepcam.formats."""
+"""HDF5 samples to .npy files, which other readers (DALI's among them) take as they are: tf_deepcam.data.formats."""
 
 import os
 import sys

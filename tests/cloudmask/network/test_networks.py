@@ -81,7 +81,7 @@ def test_what_the_reference_has_not_belongs_to_the_open_division(override):
 
 
 def test_the_documents_table_of_networks_is_what_they_are():
-    text = (ROOT / "docs" / "cloudmask.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "cloudmask.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)`[^|]* \| ([\d,]+) \|", text, re.MULTILINE))
     assert {name: int(count.replace(",", "")) for name, count in rows.items() if name in NETWORKS} == PARAMETERS
 
