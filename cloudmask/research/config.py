@@ -54,7 +54,7 @@ class ClusterSettings(Settings):
 class ResearchConfig(Config):
     gone: ClassVar[dict[str, str]] = {
         **{name: text for name, text in Config.gone.items() if name not in ("study", "cluster")},
-        "synthesize": "is no section: a study's scenes are study.scenes_folder, scenes, form and scenes_seed",
+        "synthesize": "is no longer a section: a study's scenes are study.scenes_folder, scenes, form and scenes_seed",
     }
 
     study: StudySettings = StudySettings()
