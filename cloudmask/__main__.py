@@ -1,18 +1,18 @@
 """The command line of CloudMask: python -m cloudmask COMMAND [--config FILE] [key=value ...]
 
 run         train, mask the scenes of inference_dir, report (as the reference's main program does)
-train       train only; the network is in the run folder
+train       train only; the network is saved in the run folder
 infer       mask scenes with a trained network
-grid        --axis KEY=A,B [--axis ...]        mask scenes with each combination of settings, and compare their speed
-cluster     mask scenes without labels, by a rule and by self-training, and score them beside masks that had some
-download    --part PART --target-dir DIR       fetch the benchmark's data set from its public store
-convert     PRODUCT.SEN3... --target DIR       Sentinel-3 products to files of the benchmark's kind
-inspect     FOLDER...                            what scenes and products there are, and what would be refused
+grid        --axis KEY=A,B [--axis ...]        mask scenes with each combination of settings and compare their speed
+cluster     learn to mask scenes without labels (a rule, then self-training), and score the masks
+download    --part PART --target-dir DIR       download the benchmark's data set from its public store
+convert     PRODUCT.SEN3... --target DIR       convert Sentinel-3 products to files in the benchmark's format
+inspect     FOLDER...                          list scenes and products, and those that would be refused
 synthesize  --folder DIR [--scenes N ...]      make scenes in the real format and size
-study       train networks and losses on labels of several errors, and compare; goes on where it was stopped
+study       compare networks and losses at several rates of label error; resumes where it stopped
 
-run and train take --resume [FOLDER], and --dry-run, which takes one update and says how much memory and time training
-needs. Under `horovodrun -np N` they, infer and convert run on N ranks. COMMAND --help says more.
+run and train take --resume [FOLDER], and --dry-run, which makes one update and reports the memory and time that
+training needs. Under `horovodrun -np N`, run, train, infer and convert use N ranks. See COMMAND --help for more.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from common.cli.program import (
 from common.config.axes import check_combinations, parse_axes
 from common.errors import UserError
 
-# What a command needs is imported when it runs: a wrong word on the command line is answered at once.
+# Each command imports what it needs when it runs, so that a mistake on the command line is reported at once.
 
 
 def _config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,11 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _benchmark(options: argparse.Namespace) -> int:
-    """Raises UserError if any scene could not be masked, when all is done."""
+    """Run `run`, `train` or `infer`.
+
+    Raises:
+        UserError: if any scene could not be masked; the others are masked and the report is written first.
+    """
     resume = options.resume
     check_dry_run(options)
     config = settings.load(settings_file(options.config, resume), options.overrides)
@@ -60,13 +64,13 @@ def _benchmark(options: argparse.Namespace) -> int:
     from common.runs.files import check_writable, deliver
     from common.session import open_session, unrecorded
 
-    command, wanted = options.command, config.report
+    command, report = options.command, config.report
     if options.dry_run:
         train.dry_run(config, unrecorded(placement))
         return 0
     if command == "run":
         precision.check("inference", config.inference)  # before hours of training
-    files = [wanted.log_file, wanted.mlperf_logfile, wanted.model_file if command != "infer" else ""]
+    files = [report.log_file, report.mlperf_logfile, report.model_file if command != "infer" else ""]
     distributed.on_root(lambda: check_writable(*(Path(name) for name in files if name)))
     failed, scenes, model_file = 0, 0, None
     with open_session(command, BENCHMARK, config, placement, resume) as session:
@@ -77,11 +81,12 @@ def _benchmark(options: argparse.Namespace) -> int:
             inference = infer.infer(config, session, model_file)
             failed = len(inference.failed)
             scenes = failed + inference.inferences
-        if wanted.mlperf_logfile and distributed.is_root():
-            deliver(session.run / "mlperf.log", Path(wanted.mlperf_logfile))
+        if report.mlperf_logfile and distributed.is_root():
+            deliver(session.run / "mlperf.log", Path(report.mlperf_logfile))
     if failed:
         raise UserError(
-            f"{failed} of {scenes} scenes could not be masked, as said above; the others are done", on_all_ranks=True
+            f"{failed} of {scenes} scenes could not be masked, as reported above; the others are done",
+            on_all_ranks=True,
         )
     return 0
 
@@ -117,11 +122,13 @@ def _download_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part", required=True, help="training (971 scenes, 163 GiB), inference (100, 17 GiB), one-day or ssts"
     )
-    parser.add_argument("--target-dir", required=True, metavar="DIR", help="where files go; those there are kept")
-    parser.add_argument("--num-files", type=int, metavar="N", help="scenes to fetch, first by name; default all")
-    parser.add_argument("--num-streams", type=int, default=4, metavar="N", help="files at a time, 4 at most")
+    parser.add_argument(
+        "--target-dir", required=True, metavar="DIR", help="where the files go; existing files are kept"
+    )
+    parser.add_argument("--num-files", type=int, metavar="N", help="fetch only the first N scenes by name; default all")
+    parser.add_argument("--num-streams", type=int, default=4, metavar="N", help="files downloaded at a time, at most 4")
     parser.add_argument("--force", action="store_true", help="allow more than 4 streams")
-    parser.add_argument("--url", metavar="URL", help="of another store with the same files: its bucket's address")
+    parser.add_argument("--url", metavar="URL", help="address of another store's bucket with the same files")
 
 
 def _download(options: argparse.Namespace) -> int:
@@ -132,13 +139,13 @@ def _download(options: argparse.Namespace) -> int:
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("products", nargs="+", metavar="PRODUCT", help="*.SEN3, or a folder of them, at any depth")
-    parser.add_argument("--target", required=True, metavar="DIR", help="where scenes go; those there are kept")
+    parser.add_argument("--target", required=True, metavar="DIR", help="where the scenes go; existing scenes are kept")
     parser.add_argument(
         "--like",
         choices=get_args(Conversion),
         default="dataset",
-        help="dataset: as the benchmark's files were made; dataset_last_row: as the converter's earlier version made "
-        "them, with one sun for all rows; physical: the measurements themselves",
+        help="dataset: as the benchmark's files were made; dataset_last_row: as an earlier version of the converter "
+        "made them, with the last row's sun in every row; physical: the measurements themselves",
     )
 
 
@@ -151,8 +158,8 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--folder", metavar="DIR", help="where scenes go; those there are kept")
-    add("--scenes", type=whole_number(1), default=16, metavar="N", help="scenes to make, by default 16")
+    add("--folder", metavar="DIR", help="where the scenes go; existing scenes are kept")
+    add("--scenes", type=whole_number(1), default=16, metavar="N", help="scenes to make, 16 by default")
     add(
         "--form",
         choices=["dataset", "small", "sen3"],
@@ -160,11 +167,17 @@ def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:
         help="dataset: the benchmark's own files, 180 MB a scene; small: float32 with NaN, 67 MB; sen3: Sentinel-3 "
         "products",
     )
-    add("--seed", type=whole_number(0, 2**32 - 1), default=0, help="scene n depends on (seed, n) only")
-    add("--label-error", type=_label_error, default=0.1, metavar="SHARE", help="of labels that are wrong, below 0.5")
-    add("--height", type=whole_number(1), default=1200, help="pixels of the 1 km grid")
-    add("--width", type=whole_number(1), default=1500, help="pixels of the 1 km grid")
-    add("settings", nargs="*", help=argparse.SUPPRESS)  # key=value, which it does not take
+    add("--seed", type=whole_number(0, 2**32 - 1), default=0, help="scene n depends only on (seed, n)")
+    add(
+        "--label-error",
+        type=_label_error,
+        default=0.1,
+        metavar="SHARE",
+        help="share of labels that are wrong, below 0.5",
+    )
+    add("--height", type=whole_number(1), default=1200, help="in pixels of the 1 km grid")
+    add("--width", type=whole_number(1), default=1500, help="in pixels of the 1 km grid")
+    add("settings", nargs="*", help=argparse.SUPPRESS)  # key=value, refused with a hint
 
 
 def _label_error(text: str) -> float:

@@ -1,8 +1,8 @@
-"""The threshold baseline: the single channel and threshold that tell cloud from clear sky best.
+"""The threshold baseline: the single channel and threshold that best separate cloud from clear sky.
 
-Cloud screening was historically done by thresholds, so a network has to be measured against one. It is fitted on
-the training scenes by exhaustive search: histograms of cloudy and of clear pixels per channel, summed over ranks, give
-the pixel accuracy of every threshold in both directions.
+Thresholds are the traditional way to screen clouds, so a network should be measured against one. The baseline is fitted
+to the training scenes by exhaustive search: histograms of cloudy and of clear pixels per channel, summed over ranks,
+give the pixel accuracy of every threshold in both directions.
 """
 
 import json
@@ -29,13 +29,22 @@ _MOST_SCENES = 64  # for the fit; more change the third digit of the threshold a
 
 @dataclass(frozen=True)
 class Threshold:
+    """A rule that masks clouds by one channel.
+
+    Args:
+        channel: index of the channel in an image, 0 to 8.
+        value: the threshold, in normalised units.
+        cloud_above: whether values above it are cloud; else those up to it are.
+        training_accuracy: share of the training pixels that the rule classifies correctly.
+    """
+
     channel: int
-    value: float  # in normalised units
+    value: float
     cloud_above: bool
     training_accuracy: float
 
     def is_cloud(self, image: np.ndarray) -> np.ndarray:
-        """[...] bool, where `image` [..., 9] is cloud by this rule."""
+        """Mask an image [..., 9], normalised: [...] bool, true where the rule finds cloud."""
         values = image[..., self.channel]
         return values > self.value if self.cloud_above else values <= self.value
 
@@ -48,21 +57,31 @@ class Threshold:
         return asdict(self)
 
 
-def stored(places: list[Path]) -> Optional[Threshold]:
-    """The one in the first of these baseline.json that is there. Raises UserError if it is damaged."""
-    path = next((place for place in places if place.is_file()), None)
+def stored(candidates: list[Path]) -> Optional[Threshold]:
+    """Read the first of these baseline.json files that exists.
+
+    Raises:
+        UserError: if that file is damaged.
+    """
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         return None
     try:
         return Threshold(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: is not a threshold baseline ({error}); remove it, or train again") from error
+        raise UserError(f"{path}: not a threshold baseline ({error}); remove it, or train again") from error
 
 
 def fit(scenes: list[DataFile], settings: DataSettings, say: Callable[[str], None] = print) -> Threshold:
-    """The best threshold over the training patches of (at most 64 of) these scenes. A collective call.
+    """Find the best threshold over the training patches of at most 64 scenes. Collective.
 
-    say: told of scenes in which nothing was measured. Raises UserError if that is so in all of them.
+    Args:
+        scenes: the training scenes, the same on all ranks.
+        settings: how they are read and cut into patches.
+        say: called with a line for each scene in which nothing was measured.
+
+    Raises:
+        UserError: if nothing was measured in any of them, or a scene cannot be read.
     """
     chosen = scenes[:_MOST_SCENES]
     first, last = share(len(chosen), distributed.rank(), distributed.size())
@@ -79,11 +98,11 @@ def fit(scenes: list[DataFile], settings: DataSettings, say: Callable[[str], Non
         problem = error
     distributed.raise_together(problem)
     for path in [path for part in distributed.gather_objects(empty) for path in part]:
-        say(f"{path}: nothing was measured in its patches; they have no influence on the training")
+        say(f"{path}: nothing was measured in its patches, so they have no effect on training")
     total = distributed.sum_over_ranks(histogram)
     if not total.any():
         raise UserError(
-            f"no pixel of the {len(chosen)} training scenes looked at has a brightness temperature within "
+            f"no pixel of the {len(chosen)} training scenes examined has a brightness temperature within "
             "data.temperature_range_kelvin: there is nothing to train on",
             on_all_ranks=True,
         )
@@ -91,8 +110,7 @@ def fit(scenes: list[DataFile], settings: DataSettings, say: Callable[[str], Non
 
 
 def _count(histogram: np.ndarray, images: np.ndarray, cloud: np.ndarray, measured: np.ndarray) -> None:
-    """Add the measured pixels to histogram [channel, clear or cloud, bin]; what lies outside the range goes to the end
-    bins."""
+    """Add the measured pixels to histogram [channel, clear or cloud, bin]; the end bins take values beyond _RANGE."""
     low, high = _RANGE
     seen = measured[..., 0] > 0
     group = cloud[..., 0][seen].astype(np.int64) * _BINS
@@ -103,7 +121,11 @@ def _count(histogram: np.ndarray, images: np.ndarray, cloud: np.ndarray, measure
 
 
 def best_threshold(histogram: np.ndarray) -> Threshold:
-    """histogram: [channels, clear or cloud, bins] of pixels. The first best in order of channels."""
+    """Find the threshold that classifies most pixels correctly; among equals, the one of the first channel.
+
+    Args:
+        histogram: [channels, 2, bins], numbers of clear (0) and cloudy (1) pixels.
+    """
     below = np.cumsum(histogram, axis=2)  # pixels at or below each bin's upper edge
     total = histogram[0].sum()
     above = below[:, :, -1:] - below

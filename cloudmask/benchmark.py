@@ -1,4 +1,4 @@
-"""CloudMask as common.cli.registry knows it."""
+"""CloudMask's entry in the registry of benchmarks (common.cli.registry)."""
 
 from common.cli.registry import Benchmark
 

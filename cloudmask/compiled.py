@@ -1,5 +1,7 @@
-"""Functions over pixels, compiled by Numba. As array operations they take many passes, in which threads wait for each
-other at the interpreter's lock; compiled they take one and do not hold it.
+"""Functions over pixels, compiled by Numba.
+
+Written as array operations they make many passes, and threads wait for each other at the interpreter's lock. Compiled,
+they make one pass and do not hold the lock.
 """
 
 from typing import Callable
@@ -8,8 +10,8 @@ import numba
 
 
 def compiled(function: Callable) -> Callable:
-    """Compiled at the first call in about a second, and kept on disk beside its file or in the user's cache."""
+    """Compile a function at its first call, in about a second; kept on disk beside its file or in the user's cache."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # nowhere to keep it: neither here nor in the user's cache may files be written
+    except RuntimeError:  # neither folder is writable: no cache
         return numba.njit(nogil=True)(function)

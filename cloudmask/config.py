@@ -1,7 +1,8 @@
 """Settings of the CloudMask benchmark, and the reference program's flat YAML translated into them.
 
-Names are the reference's where it has one (MLCommons Science, benchmarks/cloudmask/cloudMaskConfig.yaml, in lower
-case). Its file is taken unchanged: it is known by its keys PATCH_SIZE, IMAGE_H, train_dir ... at the top level.
+Settings carry the reference's names, in lower case, where it has one (MLCommons Science,
+benchmarks/cloudmask/cloudMaskConfig.yaml). Its own file is accepted unchanged, and recognised by its keys PATCH_SIZE,
+IMAGE_H, train_dir ... at the top level.
 """
 
 import difflib
@@ -41,26 +42,29 @@ class DataSettings(CacheSettings):
     )
     missing: Literal["mask", "reference"] = Field(
         "mask",
-        description="where nothing was measured: mask = set to 0 after normalisation, and pixels without any "
-        "temperature neither trained on, scored nor masked | reference = as the reference program does, every pixel "
-        "as it comes",
+        description="what to do where nothing was measured: mask = set to 0 after normalisation, and neither train on, "
+        "score nor mask pixels without any temperature | reference = take every pixel as it comes, as the reference "
+        "program does",
     )
     reflectance_range: tuple[float, float] = Field(
         (-1.0, 10.0),
-        description="missing: mask: reflectances outside are taken as missing, as is NaN and 0 in all six; near the "
-        "terminator noise is divided by a sun near zero, and 10 is more than any cloud reflects",
+        description="with missing: mask, reflectances outside this range are taken as missing, as are NaN and 0 in all "
+        "six; near the terminator noise is divided by almost no sunlight, and 10 is more than any cloud reflects",
     )
     temperature_range_kelvin: tuple[float, float] = Field(
-        (100.0, 400.0), description="brightness temperatures outside are no measurements, as is NaN; 0 K is one of them"
+        (100.0, 400.0),
+        description="brightness temperatures outside this range, such as 0 K, are taken as missing, as is NaN",
     )
     labels: Literal["bayes", "summary", "cloud"] = Field(
         "bayes",
-        description="what is cloud to train on and to score against: bayes = the Bayesian mask | summary = the "
-        "operational summary mask | cloud = tests of the operational mask (cloud_in); a scene without is masked, not "
-        "scored, and refused in training; products in Zarr have no Bayesian mask",
+        description="which mask is the label, to train on and to score against: bayes = the Bayesian mask | summary = "
+        "the operational summary mask | cloud = tests of the operational mask (cloud_in). A scene that lacks it is "
+        "masked but not scored, and refused in training; products in Zarr have no Bayesian mask",
     )
     cloud_tests: tuple[str, ...] = Field(
-        (), description="labels: cloud: tests of which any says cloud, such as [gross_cloud, thin_cirrus]; none is all"
+        (),
+        description="with labels: cloud, the tests of which any one makes a pixel cloud, such as [gross_cloud, "
+        "thin_cirrus]; empty takes all",
     )
     calibration: Calibration = Field(
         "notice",
@@ -70,8 +74,8 @@ class DataSettings(CacheSettings):
     sen3: Conversion = Field(
         "dataset",
         description="how Sentinel-3 products become scenes: dataset = as the benchmark's data were made | "
-        "dataset_last_row = as an earlier version of its converter made them, with one sun for all rows | physical = "
-        "the measurements themselves (docs/reference/cloudmask.md)",
+        "dataset_last_row = as an earlier version of its converter made them, with the last row's sun in every row | "
+        "physical = the measurements themselves (docs/reference/cloudmask.md)",
     )
 
     @field_validator("reflectance_range", "temperature_range_kelvin")
@@ -102,7 +106,7 @@ class LossSettings(Settings):
 
 class CloudTrainingSettings(TrainingSettings):
     epochs: int = Field(30, gt=0, description="passes over the training data", json_schema_extra=MAY_CHANGE)
-    target: float = Field(0.0, ge=0, description="stop when the held-out pixel accuracy reaches this; 0 is never")
+    target: float = Field(0.0, ge=0, description="stop when the held-out pixel accuracy reaches this; 0: never")
 
 
 class InferenceSettings(Settings):
@@ -115,16 +119,18 @@ class InferenceSettings(Settings):
     model_file: str = Field("", description="network to use: .keras, .h5 (the reference's too) or a SavedModel folder")
     mode: Literal["whole", "tiles", "reference", "io"] = Field(
         "whole",
-        description="whole scene in one pass | tiles for small memory, same result | the reference's overlapping tiles "
-        "| io: scenes are only read",
+        description="whole = a scene in one pass | tiles = the same result with less memory | reference = the "
+        "reference's overlapping tiles | io = scenes are only read",
     )
     output: Literal["reference", "netcdf", "both"] = Field(
-        "reference", description="masks as the reference writes them (HDF5) | CF-1.8 netCDF | both"
+        "reference", description="reference = masks as the reference writes them (HDF5) | netcdf = CF-1.8 netCDF | both"
     )
     tile_size: int = Field(
-        512, ge=128, multiple_of=8, description="tiles: edge of the part of the mask that a tile gives, pixels"
+        512, ge=128, multiple_of=8, description="mode tiles: edge of the part of the mask that each tile yields, pixels"
     )
-    crop_size: int = Field(80, ge=0, multiple_of=2, description="reference: pixels of overlap, half cut off each side")
+    crop_size: int = Field(
+        80, ge=0, multiple_of=2, description="mode reference: overlap of tiles in pixels; half is cut off each side"
+    )
     threshold: float = Field(0.5, gt=0, lt=1, description="probability above which a pixel is cloud")
     precision: Precision = Field(
         "float32", description="arithmetic of layers: float32 | tf32 | mixed_bfloat16 | mixed_float16"
@@ -136,8 +142,8 @@ class InferenceSettings(Settings):
     pictures: int = Field(
         2,
         ge=0,
-        description="scenes of which a picture (scene, mask, truth, error) is made, and as many again in which network "
-        "and labels differ most",
+        description="scenes to draw (scene, mask, labels, errors), and as many again in which network and labels "
+        "differ most",
     )
 
 
@@ -146,21 +152,22 @@ class ReportSettings(Settings):
     mlperf_logfile: str = Field("", description="also copy the MLPerf log here; an older file is moved aside")
     model_file: str = Field("", description="also copy the trained network here; an older file is moved aside")
     saved_model: bool = Field(
-        True, description="leave the network in the run's folder as a SavedModel too, for other programs"
+        True, description="also save the network as a SavedModel in the run's folder, for other programs"
     )
 
 
 class Config(Recipe):
     gone: ClassVar[dict[str, str]] = {
-        "study": "is of the command `study`: python -m cloudmask study --config FILE",
+        "study": "belongs to the command `study`: python -m cloudmask study --config FILE",
         "optimizer.eps_form": "is fixed: eps is added before the bias correction, as Keras does",
-        "inference.warmup_scenes": "is fixed: one pass over a blank scene comes before the times",
-        "inference.disagreements": "follows inference.pictures",
-        "inference.overlay": "is gone: the mask and its errors stand beside the scene",
+        "inference.warmup_scenes": "is fixed: one pass over a blank scene comes before the timed ones",
+        "inference.disagreements": "was removed: inference.pictures sets the number",
+        "inference.overlay": "was removed: the mask and its errors are drawn beside the scene",
         **TF32_IS_A_PRECISION,
-        "inference.grid": "is no section: python -m cloudmask grid --axis inference.mode=whole,tiles --ranks 1",
-        "synthesize": f"is no section: scenes are made by {SYNTHESIZE}",
-        "cluster": "is of the command `cluster`: python -m cloudmask cluster --config FILE",
+        "inference.grid": "is no longer a section: "
+        "python -m cloudmask grid --axis inference.mode=whole,tiles --ranks 1",
+        "synthesize": f"is no longer a section: scenes are made by {SYNTHESIZE}",
+        "cluster": "belongs to the command `cluster`: python -m cloudmask cluster --config FILE",
     }
 
     benchmark: Literal["cloudmask"] = Field("cloudmask", description="which benchmark this file is for")
@@ -185,13 +192,13 @@ class Config(Recipe):
         if other and self.submission.division != "open":
             raise refusal(
                 "submission.division",
-                f"must be open with {' and '.join(other)}, which the reference program has not",
+                f"must be open with {' and '.join(other)}, which the reference program does not have",
                 self.submission.division,
             )
         return self
 
 
-# The reference's flat keys and where they go. None: accepted and of no effect here, for the reason beside it.
+# The reference's flat keys and the settings that they stand for. None: accepted without effect, for the reason given.
 _REFERENCE_KEYS: dict = {
     "benchmark": ("benchmark",),
     "organisation": ("submission", "organisation"),
@@ -210,14 +217,14 @@ _REFERENCE_KEYS: dict = {
     "IMAGE_H": ("data", "image_h"),
     "IMAGE_W": ("data", "image_w"),
     "N_CHANNELS": None,  # the network has 9; another number is refused below
-    "MIN_SST": None,  # the reference reads it nowhere
+    "MIN_SST": None,  # the reference does not use it
     "CROP_SIZE": ("inference", "crop_size"),
     "seed": ("training", "seed"),
     "learning_rate": ("optimizer", "start_lr"),
     "epochs": ("training", "epochs"),
     "batch_size": ("training", "global_batch_size"),  # the reference's is over all GPUs
     "train_split": ("data", "train_split"),
-    "clip_offset": None,  # the reference reads it nowhere
+    "clip_offset": None,  # the reference does not use it
     "no_cache": ("data", "cache"),
     "nodes": None,  # counted, not declared: the launcher decides
     "gpu": None,  # likewise
@@ -225,24 +232,35 @@ _REFERENCE_KEYS: dict = {
 
 
 def translate_reference(tree: dict, places: dict) -> Optional[dict]:
-    """The reference program's flat settings as {(section, key): (value, its key)}; None for a tree of ours."""
+    """Translate the reference program's flat settings into this project's.
+
+    Args:
+        tree: the YAML file's content.
+        places: file and line of each key, by path of keys.
+
+    Returns:
+        {(section, key): (value, the reference's key)}; None if the file has this project's form.
+
+    Raises:
+        UserError: if a key is unknown, or N_CHANNELS is not 9.
+    """
     if not any(key in _REFERENCE_KEYS and key not in ("benchmark", "submission") for key in tree):
         return None
     result = {}
     for key, value in tree.items():
         if key not in _REFERENCE_KEYS:
             near = difflib.get_close_matches(str(key), list(_REFERENCE_KEYS), 1, 0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "it knows: " + ", ".join(_REFERENCE_KEYS)
+            hint = f"did you mean '{near[0]}'?" if near else "known keys: " + ", ".join(_REFERENCE_KEYS)
             raise UserError(f"{places[(key,)]}: unknown key '{key}' in a file of the reference program's form: {hint}")
         if key == "N_CHANNELS" and value != 9:
             raise UserError(
                 f"{places[(key,)]}: N_CHANNELS must be 9: 6 reflectances, 3 temperatures (found: {value!r})"
             )
-        place = _REFERENCE_KEYS[key]
+        target = _REFERENCE_KEYS[key]
         if key == "no_cache" and isinstance(value, bool):
             value = "none" if value else "memory"
-        if place is not None:
-            result[place] = (value, key)
+        if target is not None:
+            result[target] = (value, key)
     result[("inference", "mode")] = ("reference", "the reference's way")
     result[("data", "missing")] = ("reference", "the reference's way")
     if "model_file" in tree:
@@ -251,5 +269,9 @@ def translate_reference(tree: dict, places: dict) -> Optional[dict]:
 
 
 def load(path: Optional[str] = None, overrides: Optional[list] = None) -> Config:
-    """The settings of a YAML file, ours or the reference's, with key=value overrides. Raises UserError."""
+    """Load the settings of a YAML file, of this project's form or the reference's, with key=value overrides.
+
+    Raises:
+        UserError: if a setting is unknown or its value is not allowed.
+    """
     return config.load(Config, path, overrides, translate_reference)

@@ -1,15 +1,15 @@
-"""Losses of one pixel, from the label and the probability of cloud.
+"""Losses per pixel, from the label and the predicted probability of cloud.
 
-Each is a function of (label, probability), tensors [...] float32, to the loss of each pixel [...]. A label is 0, 1 or,
-after smoothing, between; then a loss is the mean over the two classes, weighted by the label. Probabilities are clipped
-to 1e-7 from both ends, as Keras does.
+Each maps (label, probability), tensors [...] float32, to the loss of each pixel, [...]. A label is 0, 1 or, after
+smoothing, in between; the loss is then the mean over the two classes, weighted by the label. Probabilities are clipped
+to [1e-7, 1 - 1e-7], as Keras does.
 
-bce        binary cross entropy, as the reference program: the default
-symmetric  for labels that may be wrong: cross entropy and reverse cross entropy, in which label and prediction change
+bce        binary cross entropy, the reference program's: the default
+symmetric  for labels that may be wrong: cross entropy plus reverse cross entropy, in which label and prediction trade
            places and log 0 is a constant (Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels",
            ICCV 2019)
 
-Others were tried: docs/decisions/001-losses-for-wrong-labels.md.
+Others were tried: see docs/decisions/001-losses-for-wrong-labels.md.
 """
 
 from typing import Callable
@@ -30,7 +30,7 @@ def pixel_loss(label: tf.Tensor, probability: tf.Tensor, settings: LossSettings)
     Args:
         label: [...] float32, 0 or 1.
         probability: [...] float32, of cloud.
-        settings: which loss, and how much labels are smoothed.
+        settings: which loss, and how far labels are smoothed.
 
     Returns:
         The loss of each pixel, [...] float32.

@@ -1,11 +1,11 @@
-"""The files that masks are written to: the reference program's HDF5, and netCDF for other programs.
+"""Files of masks: the reference program's HDF5, and netCDF for other programs.
 
-Reference: `NAME.hdf.h5` with dataset `mask` [1, H, W, 1] float32, the probability of cloud; attributes say how it was
-made. NaN where nothing was measured, with data.missing: reference the network's value there too.
+Reference: `NAME.hdf.h5` with the dataset `mask` [1, H, W, 1] float32, the probability of cloud, and attributes that say
+how it was made. It is NaN where nothing was measured; with data.missing: reference it is the network's value there too.
 
 netCDF: `NAME.nc`, following the CF conventions 1.8 (cfconventions.org): cloud_mask (0 clear, 1 cloud),
-cloud_probability packed into 16 bits, latitude and longitude where the scene has them; missing values where nothing was
-measured.
+cloud_probability packed into 16 bits, and latitude and longitude if the scene has them; missing values where nothing
+was measured.
 """
 
 import time
@@ -19,8 +19,8 @@ from cloudmask.data.ancillary import COORDINATES, Ancillary
 from cloudmask.sen3 import coordinates, names
 from common.data import hdf5
 
-# CF 1.8 knows no unsigned types. `_Unsigned`, by which netCDF's own libraries and xarray read bytes, makes cloud_mask
-# one all the same, with 255 as its missing value.
+# CF 1.8 has no unsigned types. The attribute `_Unsigned`, which netCDF's own libraries and xarray obey, makes
+# cloud_mask unsigned all the same, with 255 as its missing value.
 _MISSING = np.int8(-1)
 _MISSING_PROBABILITY = np.int16(-32768)
 _STEPS = 32767  # of cloud_probability between 0 and 1
@@ -30,16 +30,26 @@ _UNITS = {"latitude": "degrees_north", "longitude": "degrees_east"}
 
 
 def reference_name(path: str) -> str:
-    """File name of a scene's mask, as the reference names it."""
+    """Name of the file that holds a scene's mask in the reference's form."""
     return Path(path).name + ".h5"
 
 
 def netcdf_name(path: str) -> str:
+    """Name of the netCDF file that holds a scene's mask."""
     return f"{names.stem(path)}.nc"
 
 
 def write_reference(path: Path, mask: np.ndarray, attributes: dict) -> None:
-    """mask: [H, W] float32, NaN where there is none. Raises UserError if the file is there already."""
+    """Write a mask in the reference's form.
+
+    Args:
+        path: the file to write.
+        mask: [H, W] float32, the probability of cloud; NaN where there is none.
+        attributes: of the dataset, such as the network that made it.
+
+    Raises:
+        UserError: if the file exists already.
+    """
     with hdf5.write_file(path) as target:
         dataset = target.create_dataset("mask", data=mask[np.newaxis, :, :, np.newaxis])
         for name, value in attributes.items():
@@ -49,17 +59,29 @@ def write_reference(path: Path, mask: np.ndarray, attributes: dict) -> None:
 def write_netcdf(
     path: Path, probability: np.ndarray, measured: np.ndarray, ancillary: Ancillary, threshold: float, attributes: dict
 ) -> None:
-    """probability: [H, W] float32, measured: [H, W] uint8. Raises UserError if the file is there already."""
+    """Write a mask as CF netCDF.
+
+    Args:
+        path: the file to write.
+        probability: [H, W] float32, of cloud.
+        measured: [H, W] uint8, 0 where nothing was measured.
+        ancillary: the scene's coordinates, if it has any.
+        threshold: the probability above which a pixel is cloud.
+        attributes: of the file, such as the network that made it.
+
+    Raises:
+        UserError: if the file exists already.
+    """
     seen = measured.view(bool)
     mask = np.where(seen, (probability > threshold).view(np.int8), _MISSING)
     steps = np.rint(np.where(seen, probability, 0) * np.float32(_STEPS)).astype(np.int16)
     packed = np.where(seen, steps, _MISSING_PROBABILITY)
     located = {name: getattr(ancillary, name) for name in COORDINATES if getattr(ancillary, name) is not None}
-    where = {"coordinates": " ".join(located)} if located else {}
+    reference = {"coordinates": " ".join(located)} if located else {}
     with hdf5.write_file(path, h5netcdf.File) as file:
-        made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         file.attrs.update({"Conventions": "CF-1.8", "title": "Cloud mask of a Sentinel-3 SLSTR scene"})
-        file.attrs.update({"history": f"{made} masked by python -m cloudmask infer", **attributes})
+        file.attrs.update({"history": f"{now} masked by python -m cloudmask infer", **attributes})
         file.dimensions = dict(zip(_DIMENSIONS, mask.shape))
         _variable(
             file,
@@ -75,7 +97,7 @@ def write_netcdf(
             valid_range=np.array([0, 1], np.int8),
             ancillary_variables="cloud_probability",
             comment=f"cloud where cloud_probability is above {threshold}",
-            **where,
+            **reference,
         )
         _variable(
             file,
@@ -87,7 +109,7 @@ def write_netcdf(
             scale_factor=1.0 / _STEPS,
             add_offset=0.0,
             valid_range=np.array([0, _STEPS], np.int16),
-            **where,
+            **reference,
         )
         for name, values in located.items():
             packing = {**coordinates.ATTRIBUTES, "units": _UNITS[name]}
@@ -95,7 +117,7 @@ def write_netcdf(
 
 
 def stored_probability(path: Path) -> np.ndarray:
-    """What either kind of file holds, [H, W] float32, NaN where there is none."""
+    """Read the probability of cloud from a file of either form: [H, W] float32, NaN where there is none."""
     with hdf5.open_file(path) as file:
         if path.suffix == ".nc":
             packed = file.dataset("cloud_probability", "iu").read()

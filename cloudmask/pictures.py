@@ -1,4 +1,4 @@
-"""Pictures of scenes with their masks: what was seen, what the network says, what the labels say, where they differ."""
+"""Pictures of scenes: false colours, the network's mask, the labels, and where the two differ."""
 
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,14 @@ _ERRORS = (("right", "#f2f2f2"), ("missed cloud", "#c1272d"), ("false cloud", "#
 
 
 def draw_scenes(scenes: list, run: Run, config: Config, done: set) -> None:
-    """A PNG for each of the first inference.pictures scenes that were masked, in the run's pictures/."""
+    """Draw the first inference.pictures scenes of those named in `done`, as PNG files in the run's pictures/."""
     chosen = [scene for scene in scenes if scene.name in done][: config.inference.pictures]
     for scene in chosen:
         _draw(scene, run, config, f"{Path(scene.name).stem}.png")
 
 
 def draw_disagreements(scenes: list, run: Run, config: Config) -> None:
-    """A PNG for each of these scenes, in which network and labels differ most, the first first."""
+    """Draw the scenes in which network and labels differ most, numbered in the order given."""
     for number, scene in enumerate(scenes, 1):
         _draw(scene, run, config, f"{DISAGREEMENT}-{number}.png")
 
@@ -44,9 +44,18 @@ def _draw(scene: DataFile, run: Run, config: Config, name: str) -> None:
 
 
 def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None:
-    """Scene, mask, labels and error of one scene as a PNG, and the labels' own errors where the truth is known and
-    another; without labels only the first two. Nothing is drawn over the scene: an outline would hide the edges of
-    clouds, where errors are, and the mask stands beside it."""
+    """Draw a scene with its mask, labels and errors side by side.
+
+    Without labels there are only the scene and the mask; where the truth is known and differs from the labels, the
+    labels' own errors are drawn too. Nothing is drawn over the scene: an outline would hide the edges of clouds, which
+    is where the errors are.
+
+    Args:
+        scene_path: the scene's file or product.
+        mask_path: its mask (cloudmask.masks).
+        target: the PNG to write.
+        config: the settings.
+    """
     scene = read_scene(scene_path, config.data)
     image, weight, cloud = scene.image, scene.counted(config.data), scene.cloud
     mask = stored_probability(mask_path)
@@ -81,7 +90,7 @@ def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None
 
 
 def _draw_errors(axis: Any, predicted: np.ndarray, cloud: np.ndarray, counted: np.ndarray, title: str) -> None:
-    """Where one mask misses what the other has for cloud, and where it is cloud alone; all [H, W] bool."""
+    """Draw where `predicted` misses cloud and where it adds some, over the pixels `counted`; all [H, W] bool."""
     errors = np.select([~counted, ~predicted & cloud, predicted & ~cloud], [3, 1, 2], 0)
     accuracy = np.mean(errors[counted] == 0) if counted.any() else float("nan")
     colours = ListedColormap([colour for _, colour in _ERRORS])
@@ -90,9 +99,14 @@ def _draw_errors(axis: Any, predicted: np.ndarray, cloud: np.ndarray, counted: n
 
 
 def draw_calibration(curve: dict, target: Path) -> None:
-    """How often it is cloud where the network says so with a probability: a reliability diagram as a PNG."""
-    found = [(p, c, n) for p, c, n in zip(curve["probability"], curve["cloud"], curve["pixels"]) if n]
-    probability, cloud, pixels = map(np.array, zip(*found))
+    """Draw a reliability diagram: how often it is cloud, over the network's probability of cloud.
+
+    Args:
+        curve: as cloudmask.scoring.Scores.calibration_curve gives it, with at least one bin that is not empty.
+        target: the PNG to write.
+    """
+    filled = [(p, c, n) for p, c, n in zip(curve["probability"], curve["cloud"], curve["pixels"]) if n]
+    probability, cloud, pixels = map(np.array, zip(*filled))
     target.parent.mkdir(exist_ok=True)
     figure, (above, below) = plt.subplots(
         2, 1, figsize=(4.6, 5.4), layout="constrained", sharex=True, height_ratios=[3, 1]
@@ -112,7 +126,15 @@ def draw_calibration(curve: dict, target: Path) -> None:
 
 
 def composite(image: np.ndarray, weight: np.ndarray) -> tuple:
-    """False colours of a normalised image [H, W, 9]: (RGB [H, W, 3], title)."""
+    """Compose a false-colour picture, or by night a grey one of temperature.
+
+    Args:
+        image: [H, W, 9], normalised.
+        weight: [H, W], 0 where nothing was measured; drawn black.
+
+    Returns:
+        The picture, [H, W, 3] from 0 to 1, and its title.
+    """
     day = (image[..., 0] != 0) & (weight > 0)
     if day.sum() > 0.5 * (weight > 0).sum():
         # Snow and ice clouds turn cyan, low clouds white, vegetation green, desert brown.

@@ -11,7 +11,7 @@ Strata = dict[str, Masks]  # the same by kind of pixel
 
 @dataclass(frozen=True)
 class Baseline(Record):
-    """The threshold baseline as it was fitted (cloudmask.baseline.Threshold); rule: in words."""
+    """The fitted threshold baseline (cloudmask.baseline.Threshold). rule: the same in words."""
 
     kind = "baseline"
     rule: str
@@ -23,9 +23,15 @@ class Baseline(Record):
 
 @dataclass(frozen=True)
 class Scene(Record):
-    """One scene of an inference. read, compute, write: seconds. error: why it has no mask, empty if it has one.
-    disagreement: of network and labels (cloudmask.scoring.Scores.disagreement). scores: the network's, if there are
-    labels."""
+    """One scene of an inference.
+
+    Args:
+        name: of the scene's file.
+        read: seconds of reading; likewise `compute` and `write`.
+        error: why it has no mask; empty if it has one.
+        disagreement: of network and labels (cloudmask.scoring.Scores.disagreement).
+        scores: the network's, if there are labels.
+    """
 
     kind = "scene"
     name: str
@@ -39,7 +45,7 @@ class Scene(Record):
 
 @dataclass(frozen=True)
 class Truth(Record):
-    """Scores of the masks, and of the labels, against the truth that made-up scenes have; part of an Inference."""
+    """Scores of the masks and of the labels against the truth, which synthetic scenes have; part of an Inference."""
 
     kind = "truth"
     scores: Masks = field(default_factory=dict)
@@ -50,9 +56,18 @@ class Truth(Record):
 class Inference(Record):
     """An inference over all scenes and ranks.
 
-    seconds: of a pass, the median over `runs`. read, compute, write: statistics of the seconds of a scene.
-    scores, strata: against the labels, empty without any. scene_means: means over scenes of the network's scores.
-    calibration: cloudmask.scoring.Scores.calibration_curve. truth: a Truth's fields. rule: the threshold baseline.
+    Args:
+        inferences: scenes that were masked.
+        failed: names of the scenes that were not.
+        runs: timed passes over all scenes.
+        seconds: of a pass, the median over `runs`.
+        read: statistics of the seconds of a scene (common.measuring.timing.summary); likewise `compute` and `write`.
+        rank_seconds: of the last pass, by rank.
+        scores: against the labels, by mask; empty without labels. `strata`: the same by kind of pixel.
+        scene_means: means over scenes of the network's scores.
+        calibration: cloudmask.scoring.Scores.calibration_curve.
+        truth: the fields of a Truth; empty where it is not known.
+        rule: the threshold baseline in words.
     """
 
     kind = "inference"
@@ -79,7 +94,7 @@ class Inference(Record):
     rule: str = ""
 
     def against_truth(self) -> Optional[Truth]:
-        """The scores against the truth; None where it is not known of any scene."""
+        """The scores against the truth; None if it is not known for any scene."""
         return parse(Truth, self.truth) if self.truth else None
 
 

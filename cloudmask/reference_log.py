@@ -1,4 +1,4 @@
-"""The reference program's two lines of text, in its form to the letter: scripts that read them go on working."""
+"""The reference program's two log lines, to the letter, so that scripts that read them still work."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from common.runs.folder import Run
 
 
 def training_line(config: Config, scenes: int, time_per_epoch: float) -> str:
+    """The line after training; time_per_epoch in seconds."""
     return (
         f"CloudMask training, samples = {scenes}, epochs={config.training.epochs}, "
         f"bs={_batch_size(config)}, nodes={distributed.nodes()}, gpus={distributed.size()}, "
@@ -16,6 +17,7 @@ def training_line(config: Config, scenes: int, time_per_epoch: float) -> str:
 
 
 def inference_line(config: Config, inferences: int, time_per_inference: float) -> str:
+    """The line after inference; time_per_inference in seconds a scene."""
     return (
         f"CloudMask inference, inferences={inferences}, bs={_batch_size(config)}, "
         f"nodes={distributed.nodes()}, gpus={distributed.size()}, "
@@ -29,7 +31,7 @@ def _batch_size(config: Config) -> int:
 
 
 def write(run: Run, config: Config, line: str) -> None:
-    """Append to the run's own log and, if asked for, to the user's."""
+    """Append a line to the run's cloudmask.log and, if it is set, to report.log_file. Rank 0 writes."""
     if not distributed.is_root():
         return
     for path in (run / "cloudmask.log", *([Path(config.report.log_file)] if config.report.log_file else [])):

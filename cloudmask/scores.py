@@ -1,7 +1,8 @@
-"""Scores from sums. Counts are added up locally, then over ranks, and divided once, so that no score depends on how
-samples were batched or shared out.
+"""Scores of a cloud mask, from counts of pixels.
 
-Positive means cloud (CloudMask). Source of the definitions: scikit-learn's user guide, "Classification metrics".
+Counts are summed locally, then over ranks, and divided once, so that no score depends on how samples were batched or
+distributed over ranks. Positive means cloud. Source of the definitions: scikit-learn's user guide, "Classification
+metrics".
 """
 
 import math
@@ -11,7 +12,7 @@ import numpy as np
 
 from cloudmask.compiled import compiled
 
-SUREST = 1e-7  # probabilities are clipped here, as by Keras, so that one sure mistake is not infinite
+SUREST = 1e-7  # probabilities are clipped here, as in Keras, so that the loss of one sure mistake is finite
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,19 @@ class BinaryCounts:
 
     @classmethod
     def of(cls, probability: np.ndarray, truth: np.ndarray, weight: np.ndarray, threshold: float) -> "BinaryCounts":
-        """Counts of one array of predictions.
+        """Count predictions given as probabilities.
 
-        probability: [...] float, of the positive class; positive is above `threshold`.
-        truth: [...] bool or 0 and 1. weight: [...] of each pixel; pixels of weight 0 may hold NaN.
+        Args:
+            probability: [...] float, of the positive class.
+            truth: [...] bool, or 0 and 1.
+            weight: [...] of each pixel; where it is 0 the probability may be NaN.
+            threshold: the probability above which a prediction is positive.
         """
         return cls(*_sums(probability.ravel(), truth.ravel(), weight.ravel(), threshold))
 
     @classmethod
     def of_certain(cls, positive: np.ndarray, truth: np.ndarray, where: np.ndarray) -> "BinaryCounts":
-        """Counts of a prediction without probabilities, over the pixels of `where`; bool arrays of one shape."""
+        """Count predictions without probabilities over the pixels `where`; bool arrays of one shape."""
         positive = positive & where
         true_positive = np.count_nonzero(positive & truth)
         false_positive = np.count_nonzero(positive) - true_positive
@@ -47,10 +51,11 @@ class BinaryCounts:
 
     @classmethod
     def from_array(cls, values: np.ndarray) -> "BinaryCounts":
+        """The inverse of `as_array`."""
         return cls(*(float(value) for value in values))
 
     def as_array(self) -> np.ndarray:
-        """The five sums, [5] float64, in field order: what is added over ranks."""
+        """The five sums, [5] float64, in the order of the fields, to be added over ranks."""
         return np.array(
             [self.true_positive, self.false_positive, self.false_negative, self.true_negative, self.log_loss_sum]
         )
@@ -63,10 +68,10 @@ class BinaryCounts:
         return float(self.as_array()[:4].sum())
 
     def scores(self) -> dict:
-        """Pixel accuracy, F1, precision, recall, IoU, Kuiper skill and log loss. NaN where nothing was counted.
+        """Pixel accuracy, F1, precision, recall, IoU, Kuiper skill and log loss; NaN where nothing was counted.
 
-        Kuiper skill is the hit rate less the rate of false alarms, by which masks are compared with lidar (Poulsen et
-        al., Remote Sensing 2020): 0 of a mask that says the same everywhere, whatever the share of cloud.
+        Kuiper skill is the hit rate minus the false-alarm rate, which is used to compare masks with lidar (Poulsen et
+        al., Remote Sensing 2020): it is 0 for a mask that is the same everywhere, whatever the share of cloud.
         """
         tp, fp, fn, tn, loss = self.as_array()
         return {
@@ -82,7 +87,7 @@ class BinaryCounts:
 
 @compiled
 def _sums(probability: np.ndarray, truth: np.ndarray, weight: np.ndarray, threshold: float) -> tuple:
-    """A BinaryCounts' five sums; arrays [pixels]."""
+    """The five sums of a BinaryCounts; arrays [pixels]."""
     true_positive = false_positive = false_negative = true_negative = log_loss = 0.0
     for pixel in range(probability.size):
         counts = weight[pixel]

@@ -1,9 +1,9 @@
-"""What masks are worth: over all scenes, by scene, by stratum, and by how sure the network was. Against the labels, and
-once more against the truth where a made-up scene has it; there the labels are one more mask to be judged.
+"""Scores of masks: over all scenes, per scene, per kind of pixel (stratum), and by the network's confidence.
 
-Three masks are judged alike: the network's, the threshold baseline's, and the operational `summary` mask where the
-scene has it. Everything is sums that are added over scenes and ranks and divided once; only the mean over scenes, which
-sciml-bench prints, weighs a scene with few pixels as one with many.
+Three masks are scored alike: the network's, the threshold baseline's, and the operational `summary` mask if the scene
+has it. They are scored against the labels, and against the truth if a synthetic scene has it; there the labels are
+scored as one more mask. All scores are sums over scenes and ranks, divided once. The exception is the mean over scenes
+that sciml-bench prints, which gives every scene the same weight.
 """
 
 from dataclasses import dataclass, field
@@ -19,43 +19,50 @@ from cloudmask.sen3 import NIGHT_DEGREES
 NETWORK, BASELINE, SUMMARY, LABELS = "network", "baseline", "summary", "labels"
 BINS = 15  # of the calibration, as in Guo et al., arXiv:1706.04599
 _TWILIGHT_DEGREES = 80.0  # zenith angle of the sun where day ends, for scenes without flags; a choice of ours
-_LEAST_SHARE = 0.01  # of a scene's pixels that a kind must have to be named as the worst
+_LEAST_SHARE = 0.01  # of a scene's pixels that a kind must have to be named the worst
 _SCENE_MEANS = ("pixel_accuracy", "f1", "log_loss")
 
 
 def strata(ancillary: Ancillary, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Where each stratum is that the scene tells of, [H, W] bool.
+    """Find the strata of a scene, from the product's own flags.
 
-    By the product's own flags; day, twilight and night else by the sun's zenith angle, or by the data set's folders
-    day/ and night/.
+    Without flags, day, twilight and night come from the sun's zenith angle, or from the data set's folders day/ and
+    night/.
+
+    Args:
+        ancillary: what the scene has besides its channels.
+        shape: its height and width.
+
+    Returns:
+        The pixels of each stratum, [H, W] bool, by name.
     """
-    found: dict[str, np.ndarray] = {}
+    pixels: dict[str, np.ndarray] = {}
     flags, zenith = ancillary.confidence, ancillary.solar_zenith
     if flags is not None and {"day", "twilight"} <= flags.meanings.keys():
-        found["day"], found["twilight"] = flags.any_of("day"), flags.any_of("twilight")
-        found["night"] = ~(found["day"] | found["twilight"])
+        pixels["day"], pixels["twilight"] = flags.any_of("day"), flags.any_of("twilight")
+        pixels["night"] = ~(pixels["day"] | pixels["twilight"])
     elif zenith is not None:
-        found["day"], found["night"] = zenith < _TWILIGHT_DEGREES, zenith >= NIGHT_DEGREES
-        found["twilight"] = ~(found["day"] | found["night"])
+        pixels["day"], pixels["night"] = zenith < _TWILIGHT_DEGREES, zenith >= NIGHT_DEGREES
+        pixels["twilight"] = ~(pixels["day"] | pixels["night"])
     elif ancillary.folder in ("day", "night"):
-        found[ancillary.folder] = np.ones(shape, bool)
+        pixels[ancillary.folder] = np.ones(shape, bool)
     if flags is not None:
         for meaning in ("land", "ocean", "coastline", "sun_glint", "snow"):
             if meaning in flags.meanings:
-                found[meaning.replace("_", " ")] = flags.any_of(meaning)
-    return found
+                pixels[meaning.replace("_", " ")] = flags.any_of(meaning)
+    return pixels
 
 
 @dataclass
 class Scores:
-    """Sums over the pixels of one scene, or of several added up; the masks by name."""
+    """Sums over the pixels of one scene or several, by mask."""
 
-    counted: dict[str, BinaryCounts] = field(default_factory=dict)  # the pixels that count, by data.missing
+    counted: dict[str, BinaryCounts] = field(default_factory=dict)  # pixels that count, by data.missing
     everywhere: dict[str, BinaryCounts] = field(default_factory=dict)  # all pixels
-    measured: dict[str, BinaryCounts] = field(default_factory=dict)  # those with a temperature
+    measured: dict[str, BinaryCounts] = field(default_factory=dict)  # pixels with a temperature
     strata: dict[tuple[str, str], BinaryCounts] = field(default_factory=dict)  # by (stratum, mask)
-    calibration: np.ndarray = field(default_factory=lambda: np.zeros((3, BINS)))  # pixels, probability, cloud
-    truth: Optional["Scores"] = None  # the same against the truth, of the scenes that have it
+    calibration: np.ndarray = field(default_factory=lambda: np.zeros((3, BINS)))  # sums by bin: see _calibration
+    truth: Optional["Scores"] = None  # the same against the truth, for scenes that have it
 
     def __add__(self, other: "Scores") -> "Scores":
         return Scores(
@@ -68,7 +75,7 @@ class Scores:
         )
 
     def by_mask(self) -> dict[str, dict[str, float]]:
-        """{mask: scores}: BinaryCounts.scores(), and the accuracy over all pixels and over the measured ones."""
+        """{mask: scores}: BinaryCounts.scores(), and the accuracies over all and over the measured pixels."""
         return {
             name: {
                 **counts.scores(),
@@ -80,7 +87,7 @@ class Scores:
         }
 
     def by_stratum(self) -> dict[str, dict[str, dict[str, float]]]:
-        """{stratum: {mask: accuracy, F1, IoU, Kuiper skill and pixels}}, strata without pixels left out."""
+        """{stratum: {mask: accuracy, F1, IoU, Kuiper skill and pixels}}, without strata that have no pixels."""
         result: dict[str, dict[str, dict[str, float]]] = {}
         for (stratum, name), counts in self.strata.items():
             if counts.pixels:
@@ -90,9 +97,13 @@ class Scores:
         return result
 
     def disagreement(self) -> dict:
-        """Of one scene: the share of its pixels in which network and labels differ, each side's part of it, the kind of
-        pixel in which they differ most, and where the truth is known in how many of these pixels the network is right.
-        Empty if no pixel counts."""
+        """Describe where network and labels differ in one scene.
+
+        Returns:
+            "share" of the pixels that differ, and of those that only the network ("network_only") or only the labels
+            ("labels_only") call cloud; "kind", the stratum that differs most; if the truth is known, "network_right",
+            the share of the differing pixels in which the network is right. Empty if no pixel counts.
+        """
         counts = self.counted.get(NETWORK, BinaryCounts())
         if not counts.pixels:
             return {}
@@ -102,7 +113,7 @@ class Scores:
             for (stratum, name), each in self.strata.items()
             if name == NETWORK and each.pixels >= _LEAST_SHARE * counts.pixels
         }
-        found: dict[str, object] = {
+        description: dict[str, object] = {
             "share": differing / counts.pixels,
             "network_only": counts.false_positive / counts.pixels,
             "labels_only": counts.false_negative / counts.pixels,
@@ -110,14 +121,14 @@ class Scores:
         }
         if self.truth is not None and differing:
             network, labels = (_right(self.truth.counted[name]) for name in (NETWORK, LABELS))
-            # Where they agree both are right or both wrong; where they differ exactly one is right.
-            found["network_right"] = 0.5 + (network - labels) / (2 * differing)
-        return found
+            # Where they agree, both are right or both are wrong; where they differ, exactly one is right.
+            description["network_right"] = 0.5 + (network - labels) / (2 * differing)
+        return description
 
     def calibration_curve(self) -> dict:
-        """By bin of the network's probability: pixels, mean probability, share of cloud; None where a bin is empty.
+        """Pixels, mean probability and share of cloud by bin of the network's probability; None where a bin is empty.
 
-        expected_calibration_error: the mean distance of the two, weighted with pixels.
+        "expected_calibration_error" is the mean distance between probability and share, weighted by pixels.
         """
         pixels, probability, cloud = self.calibration
         filled = np.maximum(pixels, 1)
@@ -147,30 +158,37 @@ def score(
     measured: np.ndarray,
     ancillary: Ancillary,
 ) -> Scores:
-    """Of one scene; all arrays [H, W].
+    """Score the masks of one scene against its labels.
 
-    probability: the network's, cloud above `threshold`. others: further masks by name, bool. cloud: the labels;
-    counted, measured: which pixels count, and which were measured; uint8, 0 or 1. Where `ancillary` has the truth, all
-    masks and the labels are scored against it besides.
+    All arrays are [H, W]. If `ancillary` has the truth, all masks and the labels are scored against it as well.
+
+    Args:
+        probability: the network's, float32.
+        threshold: the probability above which the network's mask is cloud.
+        others: further masks by name, bool.
+        cloud: the labels, uint8, 0 or 1.
+        counted: the pixels that count (data.missing), uint8, 0 or 1.
+        measured: the pixels that were measured, uint8, 0 or 1.
+        ancillary: what else the scene has: flags, the operational mask, the truth.
     """
     probability = probability.view()
-    probability.flags.writeable = False  # as it comes from TensorFlow, so that `prepare` compiles for it
+    probability.flags.writeable = False  # as TensorFlow's arrays are, so that `prepare` compiles for this type
     truth, weight, seen = cloud.view(bool), counted.view(bool), measured.view(bool)
     everywhere = np.ones_like(truth)
     masks = {NETWORK: probability > threshold, **others}
     if ancillary.summary is not None:
         masks[SUMMARY] = ancillary.summary
-    places = {name: place & weight for name, place in strata(ancillary, cloud.shape).items()}
+    counted_strata = {name: pixels & weight for name, pixels in strata(ancillary, cloud.shape).items()}
     result = Scores(calibration=_calibration(probability.ravel(), truth.ravel(), weight.ravel(), BINS))
     for name, mask in masks.items():
-        if name == NETWORK:  # only it says how sure it is
+        if name == NETWORK:  # only it gives probabilities
             result.counted[name] = BinaryCounts.of(probability, cloud, counted, threshold)
         else:
             result.counted[name] = BinaryCounts.of_certain(mask, truth, weight)
         result.everywhere[name] = BinaryCounts.of_certain(mask, truth, everywhere)
         result.measured[name] = BinaryCounts.of_certain(mask, truth, seen)
-        for stratum, place in places.items():
-            result.strata[stratum, name] = BinaryCounts.of_certain(mask, truth, place)
+        for stratum, pixels in counted_strata.items():
+            result.strata[stratum, name] = BinaryCounts.of_certain(mask, truth, pixels)
     if ancillary.truth is not None:
         others, known = {**others, LABELS: truth}, ancillary.truth.view(np.uint8)
         beside = ancillary._replace(truth=None)
@@ -179,29 +197,32 @@ def score(
 
 
 def prepare() -> None:
-    """Compile what `score` calls, so that the first scene does not wait for it."""
+    """Compile the functions that `score` calls, so that the first scene does not wait for them."""
     one = np.ones((1, 1), np.uint8)
     score(np.zeros((1, 1), np.float32), 0.5, {}, one, one, one, Ancillary())
 
 
 @compiled
 def _calibration(probability: np.ndarray, truth: np.ndarray, counted: np.ndarray, bins: int) -> np.ndarray:
-    """Pixels that count, their probabilities and their clouds summed by bin, [3, bins]; arrays [pixels]."""
+    """Sum the pixels that count, their probabilities and their clouds by bin: [3, bins]; arrays [pixels]."""
     sums = np.zeros((3, bins))
     for pixel in range(probability.size):
-        if counted[pixel] and 0 <= probability[pixel] <= 1:  # NaN has no bin; the log loss tells of it
-            place = min(int(probability[pixel] * np.float32(bins)), bins - 1)
-            sums[0, place] += 1
-            sums[1, place] += probability[pixel]
-            sums[2, place] += truth[pixel]
+        if counted[pixel] and 0 <= probability[pixel] <= 1:  # NaN has no bin; it shows in the log loss
+            index = min(int(probability[pixel] * np.float32(bins)), bins - 1)
+            sums[0, index] += 1
+            sums[1, index] += probability[pixel]
+            sums[2, index] += truth[pixel]
     return sums
 
 
 def scene_means(scenes: list[Scores]) -> dict[str, float]:
-    """The network's accuracy, F1 and loss, each the mean over the scenes that have it, as sciml-bench prints them."""
-    found = [scene.counted[NETWORK].scores() for scene in scenes if scene.counted[NETWORK].pixels]
+    """Average the network's accuracy, F1 and loss over scenes, as sciml-bench prints them.
+
+    Each is the mean over the scenes in which it is finite; "scenes" is the number of scenes in which any pixel counts.
+    """
+    scored = [scene.counted[NETWORK].scores() for scene in scenes if scene.counted[NETWORK].pixels]
     means = {}
     for name in _SCENE_MEANS:
-        values = [scores[name] for scores in found if np.isfinite(scores[name])]
+        values = [scores[name] for scores in scored if np.isfinite(scores[name])]
         means[name] = float(np.mean(values)) if values else float("nan")
-    return {**means, "scenes": float(len(found))}
+    return {**means, "scenes": float(len(scored))}

@@ -1,4 +1,4 @@
-"""What CloudMask gives to the engine: network, loss, batches, evaluation, goal."""
+"""CloudMask's task for the training engine: network, loss, batches, evaluation and goal."""
 
 from functools import partial
 from typing import Callable, NamedTuple
@@ -29,7 +29,7 @@ _AS_THE_REFERENCE = LossSettings()
 
 
 class TrainingData(NamedTuple):
-    """Scenes and batches for training, and those held out."""
+    """Scenes and batches to train on, and those held out."""
 
     scenes: list[DataFile]
     held_out_scenes: list[DataFile]
@@ -38,9 +38,18 @@ class TrainingData(NamedTuple):
 
 
 def training_data(config: Config, sizes: BatchSizes, threads: int) -> TrainingData:
-    """Raises UserError if there are too few scenes. A collective call."""
-    found = list_scenes(config.data.train_dir, config.data.max_scenes)
-    training, held_out = scenes.split(found, config.data)
+    """List and split the scenes, and set up their batches. Collective.
+
+    Args:
+        config: the settings.
+        sizes: samples of an update and of an evaluation batch.
+        threads: reading threads of this rank.
+
+    Raises:
+        UserError: if there are fewer training scenes than ranks.
+    """
+    listed = list_scenes(config.data.train_dir, config.data.max_scenes)
+    training, held_out = scenes.split(listed, config.data)
     if len(training) < distributed.size():
         raise UserError(
             f"{len(training)} training scenes in {config.data.train_dir} for {distributed.size()} ranks: "
@@ -57,7 +66,7 @@ def training_data(config: Config, sizes: BatchSizes, threads: int) -> TrainingDa
 
 
 def make_task(config: Config, data: TrainingData, threads: int) -> Task:
-    """The network is drawn anew from the seed."""
+    """Build the task, with a network initialised from the seed."""
     network = networks.find(config.model.network).build(layered=config.training.recompute)
     compiled = forward(network, xla=config.training.xla)
     only_measured = config.data.missing == "mask"
@@ -74,9 +83,13 @@ def make_task(config: Config, data: TrainingData, threads: int) -> Task:
 def objective(
     batch: tuple, probability: tf.Tensor, *, only_measured: bool = True, loss: LossSettings = _AS_THE_REFERENCE
 ) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-    """The loss and the pixel accuracy over the measured pixels, or over all, each as (sum, weight).
+    """Compute loss and pixel accuracy of a batch, each as (mean of value times weight, mean weight).
 
-    batch: (image, cloud, measured); probability: [batch, height, width, 1] float32. loss: which, and its parameters.
+    Args:
+        batch: (image, cloud, measured), the latter two [batch, height, width, 1] uint8.
+        probability: [batch, height, width, 1] float32, of cloud.
+        only_measured: whether only the measured pixels count.
+        loss: which loss, with its settings.
     """
     truth = tf.cast(batch[1], tf.float32)
     weight = tf.cast(batch[2], tf.float32) if only_measured else tf.ones_like(truth)
@@ -90,10 +103,16 @@ def objective(
 
 
 def evaluation_sums(probability: tf.Tensor, cloud: tf.Tensor, measured: tf.Tensor, threshold: float) -> tf.Tensor:
-    """BinaryCounts.as_array() of a batch over all its pixels, then over the measured ones, [10] float64.
+    """Count a batch's pixels, on the network's own device so that no mask is copied to the host.
 
-    probability: [batch, height, width, 1] float32, cloud above `threshold`; cloud, measured: uint8, 0 or 1. Counted as
-    integers where the network computes, so that a mask of a batch never crosses to the host.
+    Args:
+        probability: [batch, height, width, 1] float32, of cloud.
+        cloud: the labels, of the same shape, uint8, 0 or 1.
+        measured: likewise, the pixels that were measured.
+        threshold: the probability above which a pixel is cloud.
+
+    Returns:
+        BinaryCounts.as_array() over all pixels, then over the measured ones: [10] float64.
     """
     probability = tf.cast(probability, tf.float64)
     positive, truth, seen = probability > threshold, cloud > 0, measured > 0
@@ -115,10 +134,20 @@ def evaluate(
     only_measured: bool = True,
     threshold: float = 0.5,
 ) -> dict[str, float]:
-    """Scores over all samples of `batches` on all ranks: BinaryCounts.scores() with the log loss under "loss", and the
-    accuracy over all pixels and over the measured ones.
+    """Score the network on all samples of `batches` over all ranks. Collective.
 
-    compiled: the network's forward pass. only_measured: the pixels that the scores are over. A collective call.
+    Args:
+        compiled: the network's forward pass.
+        batches: the held-out samples of this rank.
+        threads: reading threads of this rank.
+        only_measured: whether only the measured pixels count.
+        threshold: the probability above which a pixel is cloud.
+
+    Returns:
+        BinaryCounts.scores() with the log loss under "loss", and the accuracies over all and over the measured pixels.
+
+    Raises:
+        UserError: if no pixel counts.
     """
 
     count = tf.function(partial(evaluation_sums, threshold=threshold), autograph=False, reduce_retracing=True)
@@ -129,7 +158,7 @@ def evaluate(
     everywhere, measured = map(BinaryCounts.from_array, np.split(sum_over_batches(batches, measure, 10, threads), 2))
     counts = measured if only_measured else everywhere
     if not counts.pixels:
-        raise UserError("no pixel of the held-out scenes was measured: there is nothing to score on", on_all_ranks=True)
+        raise UserError("no pixel of the held-out scenes was measured: there is nothing to score", on_all_ranks=True)
     scores = counts.scores()
     return {
         "loss": scores.pop("log_loss"),

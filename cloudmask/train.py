@@ -1,4 +1,4 @@
-"""Training on the patches of a folder of scenes."""
+"""Training on patches of a folder of scenes."""
 
 import json
 from dataclasses import replace
@@ -40,7 +40,7 @@ def _assemble(config: Config, session: Session) -> Assembly[Config, TrainingData
 
 
 def dry_run(config: Config, session: Session) -> None:
-    """One update and one held-out batch of `train`; leaves no file."""
+    """Make one update and evaluate one held-out batch, as `train` would; leaves no file."""
     config = config.model_copy(update={"data": config.data.model_copy(update={"cache": "none"})})
     one_update.dry_run(_assemble(config, session), session)
 
@@ -48,10 +48,11 @@ def dry_run(config: Config, session: Session) -> None:
 def train(config: Config, session: Session) -> Training:
     """Train, and save model.keras and saved_model/ in the run folder.
 
-    Returns: what was recorded of the training, with the benchmark's "time_per_epoch" and "scenes".
+    Returns:
+        The record of the training, with the benchmark's "time_per_epoch" (seconds) and "scenes".
 
     Raises:
-        UserError: for data that cannot be trained on.
+        UserError: if the data cannot be trained on.
     """
     run = session.run
     assembly = _assemble(config, session)
@@ -67,7 +68,7 @@ def train(config: Config, session: Session) -> Training:
         _save(assembly.task.network, rule, run, config)
     run.record(training)
     reference_log.write(run, config, reference_log.training_line(config, scenes, time_per_epoch))
-    distributed.barrier()  # no rank goes on to inference before the model is there
+    distributed.barrier()  # no rank starts inference before the model is saved
     return training
 
 
@@ -82,13 +83,13 @@ def _baseline(config: Config, data: TrainingData, run: Run) -> baseline.Threshol
 def _save(network: tf.keras.Model, rule: baseline.Threshold, run: Run, config: Config) -> None:
     (run / "baseline.json").write_text(json.dumps(rule.as_dict(), indent=1) + "\n", encoding="utf-8")
     keras_files.save(network, run / "model.keras")
-    wanted = config.report.model_file
-    suffix = Path(wanted).suffix
-    if config.report.saved_model or (wanted and suffix not in (".keras", ".h5", ".hdf5")):
+    copy = config.report.model_file
+    suffix = Path(copy).suffix
+    if config.report.saved_model or (copy and suffix not in (".keras", ".h5", ".hdf5")):
         network.save(run / "saved_model", save_format="tf")
-    if wanted:
+    if copy:
         source = run / ("model.keras" if suffix == ".keras" else "saved_model")
         if suffix in (".h5", ".hdf5"):
             source = run / "model.h5"
             network.save(source, save_format="h5")
-        deliver(source, Path(wanted))
+        deliver(source, Path(copy))

@@ -1,4 +1,4 @@
-"""A cloud mask for every scene, timed and scored: plan, mask, judge, publish. Scenes are shared out over ranks."""
+"""Masks for scenes, timed and scored: plan, mask, judge, publish. Scenes are distributed over ranks."""
 
 from contextlib import nullcontext
 from typing import Optional
@@ -20,35 +20,35 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
     """Mask all scenes. Collective.
 
     Args:
-        config: the settings; a scene that cannot be masked is named in the result, and the others are done.
-        session: the open run; after a training, whose timed part is over, inference is an interval of its own.
+        config: the settings.
+        session: the open run; after training, whose timed part is over, inference is an interval of its own.
         model_file: the network to use in place of inference.model_file.
 
     Returns:
-        What was recorded of it.
+        The record of the inference. It names the scenes that could not be masked; the others are.
 
     Raises:
-        UserError: if there is no scene, no network, or there are fewer scenes than ranks.
+        UserError: if there is no scene or no network, or if there are fewer scenes than ranks.
     """
     settings, say = config.inference, session.run.say
     precision.apply("inference", settings)
     scenes = scenes_to_mask(config)
     first, last = share(len(scenes), distributed.rank(), distributed.size())
-    own = scenes[first:last]
+    own_scenes = scenes[first:last]
     job = make_job(config, session, model_file)
     say(f"{job.in_words(len(scenes))} ({settings.mode}, {precision.in_words(settings)})")
     warm_up(job)
     results: list[Result] = []
 
     def one_pass() -> timing.Work:
-        results[:] = mask_all(job, own, say)
-        return timing.Work(len(own), sum(scene.bytes for scene in own))
+        results[:] = mask_all(job, own_scenes, say)
+        return timing.Work(len(own_scenes), sum(scene.bytes for scene in own_scenes))
 
     with nullcontext() if session.began else session.timed():
         session.log.start("inference", scenes=len(scenes))
         passes = timing.measure(one_pass, settings.num_warmup_runs, settings.num_runs, say)
         session.log.end("inference", scenes=len(scenes))
-    everyone = [result for part in distributed.gather_objects(results) for result in part]
-    inference = judge(job, everyone, passes)
-    publish(job, session, scenes, everyone, passes, inference)
+    all_results = [result for part in distributed.gather_objects(results) for result in part]
+    inference = judge(job, all_results, passes)
+    publish(job, session, scenes, all_results, passes, inference)
     return inference

@@ -1,4 +1,4 @@
-"""What came of an inference: times and scores of all ranks' scenes as one record."""
+"""The figures of an inference: times and scores of all ranks' scenes in one record."""
 
 from dataclasses import replace
 from functools import reduce
@@ -17,11 +17,11 @@ from common.measuring import timing
 
 
 def judge(job: Job, results: list[Result], passes: list[timing.Measured]) -> records.Inference:
-    """Times of all passes, and scores of the last.
+    """Summarise the times of all passes and the scores of the last one.
 
     Args:
-        job: what was done.
-        results: of all ranks' scenes in the last pass.
+        job: the inference's settings, network and tiling.
+        results: those of the last pass, from all ranks.
         passes: the timed passes over all scenes.
     """
     settings = job.config.inference
@@ -50,7 +50,7 @@ def judge(job: Job, results: list[Result], passes: list[timing.Measured]) -> rec
 
 
 def _scores(scored: list[Scores]) -> dict[str, Any]:
-    """The scores of an Inference, by its fields."""
+    """The fields of an Inference that hold scores; none without labels."""
     total = reduce(add, scored, Scores())
     if not total.by_mask():
         return {}
@@ -65,8 +65,10 @@ def _scores(scored: list[Scores]) -> dict[str, Any]:
 
 
 def scene_record(result: Result) -> records.Scene:
-    """One scene with the network's scores, its accuracy against the truth where that is known, and its disagreement
-    with the labels."""
+    """The record of one scene: times, the network's scores, and where network and labels differ.
+
+    "accuracy_against_truth" is among the scores if the truth is known.
+    """
     record = records.Scene(result.name, result.read, result.compute, result.write, result.error)
     scores = {} if result.scores is None else dict(result.scores.by_mask().get(NETWORK, {}))
     if not scores or result.scores is None:
@@ -77,6 +79,6 @@ def scene_record(result: Result) -> records.Scene:
 
 
 def most_disputed(results: list[Result], count: int) -> list[str]:
-    """Names of the scenes in which network and labels differ most."""
+    """Names of the `count` scenes in which network and labels differ most, the largest difference first."""
     shares = {r.name: r.scores.disagreement().get("share", 0.0) for r in results if not r.error and r.scores}
     return sorted(shares, key=lambda name: -shares[name])[:count]

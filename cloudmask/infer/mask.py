@@ -1,5 +1,7 @@
-"""Scenes to masks, one after the other: threads read ahead, another writes and scores behind, while the network
-computes. A scene that cannot be read or written is reported and the others are done.
+"""Masking of scenes, one after the other.
+
+While the network computes, other threads read the next scenes and write and score the previous ones. A scene that
+cannot be read or written is reported, and the others are masked.
 """
 
 import time
@@ -18,12 +20,19 @@ from cloudmask.scoring import Scores
 from common.data.files import DataFile
 from common.errors import UserError
 
-_SHOWN_SECONDS = 10.0  # between two lines of progress
+_PROGRESS_SECONDS = 10.0  # between two lines of progress
 
 
 @dataclass
 class Result:
-    """One scene: seconds by part, and its scores if it has labels, or the error."""
+    """What became of one scene.
+
+    Args:
+        name: of its file.
+        read: seconds of reading; likewise `compute` and `write` (which includes scoring).
+        scores: None without labels.
+        error: why it has no mask; empty if it has one.
+    """
 
     name: str
     read: float = 0.0
@@ -33,14 +42,25 @@ class Result:
     error: str = ""
 
 
-class _Read(NamedTuple):
+class _Loaded(NamedTuple):
+    """A scene in memory, what its file has beside the channels, and the seconds that reading took."""
+
     scene: Scene
     beside: ancillary.Ancillary
     seconds: float
 
 
 def mask_all(job: Job, scenes: list[DataFile], say: Callable[[str], None]) -> list[Result]:
-    """Read ahead, compute, write behind; one Result per scene, in order."""
+    """Mask this rank's scenes, reading ahead of the network and writing behind it.
+
+    Args:
+        job: the network, its tiling and where masks go.
+        scenes: this rank's.
+        say: called with lines of progress.
+
+    Returns:
+        A Result for each scene, in order.
+    """
     results: list[Result] = []
     writes: list[Future] = []
     shown = time.perf_counter()
@@ -54,52 +74,54 @@ def mask_all(job: Job, scenes: list[DataFile], say: Callable[[str], None]) -> li
             if number + at_once + 1 < len(scenes):
                 waiting.append(readers.submit(_read, job, scenes[number + at_once + 1]))
             try:
-                found = reading.result()
-                result.read = found.seconds
+                loaded = reading.result()
+                result.read = loaded.seconds
                 if job.forward is not None:
                     started = time.perf_counter()
-                    tiling = job.tiling.fitting(found.scene.measured.shape)
-                    probability = tiling.mask(job.forward, found.scene.image)
+                    tiling = job.tiling.fitting(loaded.scene.measured.shape)
+                    probability = tiling.mask(job.forward, loaded.scene.image)
                     result.compute = time.perf_counter() - started
                     if len(writes) > 1:  # no more than two scenes behind, or memory would fill up
                         writes[-2].result()
-                    writes.append(writer.submit(_finish, job, scene, probability, found, result))
+                    writes.append(writer.submit(_finish, job, scene, probability, loaded, result))
             except UserError as error:
                 result.error = str(error)
-            if time.perf_counter() - shown > _SHOWN_SECONDS:
+            if time.perf_counter() - shown > _PROGRESS_SECONDS:
                 shown = time.perf_counter()
-                say(f"  {number + 1} of {len(scenes)} scenes of rank 0 done")
+                say(f"  rank 0: {number + 1} of {len(scenes)} scenes done")
         for write in writes:
-            write.result()  # raises what is not a UserError, a fault of ours
+            write.result()  # raises any other error than UserError, which is a bug
     return results
 
 
-def _read(job: Job, file: DataFile) -> _Read:
+def _read(job: Job, file: DataFile) -> _Loaded:
     started = time.perf_counter()
     file.check()
     settings = job.config.data
     scene = read_scene(file.path, settings, lambda shape: job.tiling.fitting(shape).padding)
-    wanted = job.forward is not None and (scene.cloud is not None or job.config.inference.output != "reference")
-    beside = ancillary.read(file.path, scene.measured.shape) if wanted else ancillary.Ancillary()
+    needs_ancillary = job.forward is not None and (
+        scene.cloud is not None or job.config.inference.output != "reference"
+    )
+    beside = ancillary.read(file.path, scene.measured.shape) if needs_ancillary else ancillary.Ancillary()
     if settings.labels == "summary":
-        beside = beside._replace(summary=None)  # it would be judged by itself
-    return _Read(scene, beside, time.perf_counter() - started)
+        beside = beside._replace(summary=None)  # it would be scored against itself
+    return _Loaded(scene, beside, time.perf_counter() - started)
 
 
-def _finish(job: Job, file: DataFile, probability: np.ndarray, found: _Read, result: Result) -> None:
-    """Write a scene's mask and score it; errors go into its result."""
+def _finish(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded, result: Result) -> None:
+    """Write a scene's mask and score it; an error goes into its result."""
     started = time.perf_counter()
     try:
-        _write(job, file, probability, found)
-        if found.scene.cloud is not None:
-            result.scores = _score(job, probability, found)
+        _write(job, file, probability, loaded)
+        if loaded.scene.cloud is not None:
+            result.scores = _score(job, probability, loaded)
     except UserError as error:
         result.error = str(error)
     result.write = time.perf_counter() - started
 
 
-def _write(job: Job, file: DataFile, probability: np.ndarray, found: _Read) -> None:
-    settings, scene = job.config.inference, found.scene
+def _write(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded) -> None:
+    settings, scene = job.config.inference, loaded.scene
     attributes = {**job.attributes, "source": file.path}
     if settings.output in ("reference", "both"):
         path = job.folder / masks.reference_name(file.path)
@@ -110,11 +132,11 @@ def _write(job: Job, file: DataFile, probability: np.ndarray, found: _Read) -> N
         path = job.folder / masks.netcdf_name(file.path)
         path.unlink(missing_ok=True)
         product = {**attributes, "product": Path(file.path).name}
-        masks.write_netcdf(path, probability, scene.measured, found.beside, settings.threshold, product)
+        masks.write_netcdf(path, probability, scene.measured, loaded.beside, settings.threshold, product)
 
 
-def _score(job: Job, probability: np.ndarray, found: _Read) -> Scores:
-    scene = found.scene
+def _score(job: Job, probability: np.ndarray, loaded: _Loaded) -> Scores:
+    scene = loaded.scene
     assert scene.cloud is not None
     above, _, left, _ = job.tiling.fitting(scene.cloud.shape).padding
     others = {}
@@ -129,5 +151,5 @@ def _score(job: Job, probability: np.ndarray, found: _Read) -> Scores:
         scene.cloud,
         scene.counted(job.config.data),
         scene.measured,
-        found.beside,
+        loaded.beside,
     )

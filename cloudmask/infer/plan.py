@@ -1,4 +1,4 @@
-"""What an inference does: which scenes it masks, by which network, in which tiles."""
+"""The plan of an inference: which scenes it masks, with which network, in which tiles."""
 
 import hashlib
 from dataclasses import dataclass
@@ -26,10 +26,15 @@ from common.session import Session
 
 @dataclass(frozen=True)
 class Job:
-    """What every scene of an inference needs.
+    """What masking any scene of an inference needs.
 
-    forward: the network's pass; None where scenes are only read. rule: the threshold baseline that is scored beside the
-    network, if there is one. folder: where masks go. attributes: of the masks' files.
+    Args:
+        config: the settings.
+        forward: the network's forward pass; None if scenes are only read.
+        tiling: how a scene of the usual size is cut and padded.
+        rule: the threshold baseline to score beside the network, if there is one.
+        folder: where masks go.
+        attributes: of the masks' files.
     """
 
     config: Config
@@ -40,16 +45,17 @@ class Job:
     attributes: dict[str, Any]
 
     def in_words(self, scenes: int) -> str:
+        """One line on what is done with this number of scenes."""
         if self.forward is None:
             return f"reading {scenes} scenes"
         return f"masking {scenes} scenes with {self.attributes['model']}"
 
 
 def scenes_to_mask(config: Config) -> list[DataFile]:
-    """All scenes of the inference, by name. Collective.
+    """List all scenes of the inference by name. Collective.
 
     Raises:
-        UserError: if there is none, or fewer than ranks, or two masks would have one name.
+        UserError: if there are none or fewer than ranks, or if two masks would have the same name.
     """
     folder = config.inference.inference_dir or config.data.train_dir
     scenes = list_scenes(folder, config.data.max_scenes)
@@ -70,7 +76,7 @@ def _check_names(scenes: list[DataFile]) -> None:
         name = masks.netcdf_name(scene.path)
         if paths.setdefault(name, scene.path) != scene.path:
             raise UserError(
-                f"{scene.path} and {paths[name]} would give masks of one name, {name}: mask them apart",
+                f"{scene.path} and {paths[name]} would both give a mask named {name}: mask them in separate runs",
                 on_all_ranks=True,
             )
 
@@ -84,7 +90,7 @@ def make_job(config: Config, session: Session, model_file: Optional[str]) -> Job
         model_file: the network to use in place of inference.model_file.
 
     Raises:
-        UserError: if there is no network, or none that fits.
+        UserError: if there is no network, or its weights do not fit model.network.
     """
     settings, network = config.inference, networks.find(config.model.network)
     tiling, folder = Tiling.of(config.data, settings, network), session.run / "masks"
@@ -98,13 +104,13 @@ def make_job(config: Config, session: Session, model_file: Optional[str]) -> Job
     forward = inference.frozen(networks.load(config.model, str(path)), xla=settings.xla)
     rule = _baseline(config, path, session)
     if distributed.is_root():
-        move_aside(folder)  # of an inference of this run that was stopped
+        move_aside(folder)  # left by an inference of this run that was interrupted
         folder.mkdir()
     return Job(config, forward, tiling, rule, folder, _attributes(config, path))
 
 
 def _baseline(config: Config, model_path: Path, session: Session) -> Optional[baseline.Threshold]:
-    """The threshold fitted with the model, or fitted now on the training scenes, or None if there are neither."""
+    """The threshold fitted with the model, else one fitted now to the training scenes, else None."""
     candidates = [session.run / "baseline.json", model_path.parent / "baseline.json"]
     stored = distributed.on_root(lambda: baseline.stored(candidates))
     if stored is not None:
@@ -112,12 +118,12 @@ def _baseline(config: Config, model_path: Path, session: Session) -> Optional[ba
     if config.data.train_dir and Path(config.data.train_dir).expanduser().is_dir():
         scenes = list_scenes(config.data.train_dir, config.data.max_scenes)
         return baseline.fit(split(scenes, config.data).training, config.data, session.run.say)
-    session.run.say("no threshold baseline: there is no baseline.json beside the model, and data.train_dir is not set")
+    session.run.say("no threshold baseline: no baseline.json beside the model, and data.train_dir names no folder")
     return None
 
 
 def _attributes(config: Config, path: Path) -> dict[str, Any]:
-    """By which a mask can be traced to the network and the program that made it."""
+    """Attributes by which a mask can be traced to the network and the program that made it."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
@@ -135,7 +141,7 @@ def _attributes(config: Config, path: Path) -> dict[str, Any]:
 
 
 def warm_up(job: Job) -> None:
-    """Compile forward pass and scores and touch their memory, so that the first scene is timed as the others are."""
+    """Compile the forward pass and the scores and allocate their memory, so that the first scene takes no longer."""
     if job.forward is None:
         return
     scoring.prepare()

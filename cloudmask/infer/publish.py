@@ -1,4 +1,4 @@
-"""Where an inference's figures go: metrics.jsonl, MLPerf log, the reference's text log, tables and pictures."""
+"""Output of an inference's figures: metrics.jsonl, MLPerf log, the reference's log, tables and pictures."""
 
 from cloudmask import pictures, records, reference_log
 from cloudmask.infer.judge import most_disputed, scene_record
@@ -20,7 +20,7 @@ def publish(
     passes: list[timing.Measured],
     inference: records.Inference,
 ) -> None:
-    """Record, write and draw what came of an inference. All ranks call it; rank 0 writes."""
+    """Record, write and draw the results of an inference. All ranks call it; rank 0 writes."""
     _record(session, results, inference)
     line = reference_log.inference_line(job.config, inference.inferences, inference.time_per_inference)
     reference_log.write(session.run, job.config, line)
@@ -47,7 +47,7 @@ def _record(session: Session, results: list[Result], inference: records.Inferenc
 
 
 def _write_times(job: Job, session: Session, passes: list[timing.Measured], inference: records.Inference) -> None:
-    """inference.json and .csv, and the passes as a table where there is more than one to compare."""
+    """Write inference.json and .csv, and show a table of the passes if there are several or scenes were only read."""
     about = {
         "mode": inference.mode,
         "precision": inference.precision,

@@ -1,1 +1,1 @@
-"""The U-Net, and from a scene to its mask with it."""
+"""The networks, and masking of scenes with them."""

@@ -1,7 +1,7 @@
-"""A network for each pixel by itself, with two pixels of context on each side: two 3 x 3 convolutions, then 1 x 1 ones.
+"""A network that classifies each pixel from the two pixels around it: two 3 x 3 convolutions, then two of 1 x 1.
 
-Small networks of this kind, trained against lidar, screen clouds pixel by pixel where there is no image to see, as
-over the poles and by night.
+Small networks of this kind, trained against lidar, screen clouds pixel by pixel where the surroundings say little, as
+over the poles and at night.
 """
 
 import tensorflow as tf
@@ -14,7 +14,7 @@ RECEPTIVE_FIELD = 2
 
 
 def pixel() -> tf.keras.Model:
-    """As cloudmask.network.networks.Network.build says."""
+    """Build the network, as described at cloudmask.network.networks.Network.build."""
     x = inputs = blocks.inputs()
     for size in (3, 3, 1, 1):
         x = blocks.convolution(x, CHANNELS, size)

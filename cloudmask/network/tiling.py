@@ -1,9 +1,9 @@
-"""From a scene to its mask: in one pass, in tiles that give the same result, or in the reference's overlapping tiles.
+"""Masking a scene: in one pass, in tiles that give the same result, or in the reference's overlapping tiles.
 
-The reference program cuts a scene into 256 x 256 tiles that start every 176 pixels, on a scene padded with zeros so
-that they cover it evenly, and drops 40 pixels of each tile's edge. A U-Net's result depends on where its pooling
-cells (8 x 8 pixels) lie, so the whole-scene pass pads the scene by the few pixels that put its cells where the
-reference's are. It differs from the reference only in that no pixel lacks its surroundings.
+The reference program pads a scene with zeros, cuts it into tiles of 256 x 256 pixels, one every 176 pixels, and drops
+40 pixels at each edge of a tile. The result of a U-Net depends on where its pooling cells (8 x 8 pixels) lie, so the
+pass over a whole scene pads it by the few pixels that align its cells with the reference's. It differs from the
+reference only in that no pixel lacks its surroundings.
 """
 
 from dataclasses import dataclass, replace
@@ -21,12 +21,12 @@ _TILES_AT_ONCE = 16  # reference tiles in one forward pass; 63 at once need 3 GB
 
 @dataclass(frozen=True)
 class Axis:
-    """The reference's tiles along one axis of a scene."""
+    """The reference's tiles along one axis of a scene. length, tile, crop: pixels."""
 
     length: int
     tile: int
     crop: int
-    factor: int  # of the network's pooling
+    factor: int  # edge of the network's pooling cells
 
     @property
     def stride(self) -> int:
@@ -38,24 +38,32 @@ class Axis:
 
     @property
     def padding(self) -> int:
-        """Zeros added in all, so that the tiles fit."""
+        """Zeros added on both sides together, so that whole tiles cover the axis."""
         return max((self.tiles - 1) * self.stride + self.tile - self.length, 0)
 
     @property
     def before(self) -> int:
-        """Zeros added before the first pixel: where the first tile begins."""
+        """Zeros added before the first pixel, where the first tile begins."""
         return self.padding // 2
 
     @property
     def aligned(self) -> tuple[int, int]:
-        """(before, after): the least padding that gives whole pooling cells, lying where the reference's do."""
+        """(before, after): the least padding to whole pooling cells that are aligned with the reference's."""
         before = self.before % self.factor
         return before, -(before + self.length) % self.factor
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How scenes of one size become masks. tile: for the mode "tiles", the edge of the part that a tile gives."""
+    """How scenes of one size are masked.
+
+    Args:
+        rows: the reference's tiles from top to bottom.
+        columns: the reference's tiles from left to right.
+        network: which network; its factor and receptive field are used.
+        mode: inference.mode.
+        tile: for the mode "tiles", the edge of the part that a tile yields.
+    """
 
     rows: Axis
     columns: Axis
@@ -65,6 +73,7 @@ class Tiling:
 
     @classmethod
     def of(cls, data: DataSettings, inference: InferenceSettings, network: Network) -> "Tiling":
+        """The tiling of scenes of data.image_h x data.image_w pixels."""
         rows, columns = (
             Axis(length, data.patch_size, inference.crop_size, network.factor)
             for length in (data.image_h, data.image_w)
@@ -72,13 +81,13 @@ class Tiling:
         return cls(rows, columns, network, inference.mode, inference.tile_size)
 
     def fitting(self, shape: tuple[int, ...]) -> "Tiling":
-        """The same for a scene of another height and width."""
+        """The same tiling for a scene of another height and width."""
         rows, columns = replace(self.rows, length=shape[0]), replace(self.columns, length=shape[1])
         return replace(self, rows=rows, columns=columns)
 
     @property
     def padding(self) -> Padding:
-        """Zeros that the mode needs around a scene."""
+        """The zeros that the mode needs around a scene."""
         rows, columns = self.rows, self.columns
         if self.mode == "reference":
             return Padding(rows.before, rows.padding - rows.before, columns.before, columns.padding - columns.before)
@@ -90,7 +99,7 @@ class Tiling:
         return self.rows.length + above + below, self.columns.length + left + right
 
     def mask(self, forward: Forward, image: np.ndarray) -> np.ndarray:
-        """The mask [height, width] float32 of an image [1, padded height, padded width, 9]."""
+        """Compute the mask [height, width] float32 of a padded image [1, padded height, padded width, 9]."""
         if self.mode == "reference":
             return reference_mask(forward, image, self.rows, self.columns)
         if self.mode == "tiles":
@@ -99,15 +108,18 @@ class Tiling:
 
 
 def whole_mask(forward: Forward, image: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
-    """image: [1, padded height, padded width, 9]. Returns the mask [height, width] float32."""
+    """Mask an image [1, padded height, padded width, 9] in one pass: [height, width] float32."""
     mask = np.asarray(forward(image))[0, :, :, 0]
     top, left = rows.aligned[0], columns.aligned[0]
     return mask[top : top + rows.length, left : left + columns.length]
 
 
 def tiled_mask(forward: Forward, image: np.ndarray, tiling: Tiling) -> np.ndarray:
-    """The same result tile by tile: each tile sees the network's receptive field around the part that it gives, and
-    starts on the pooling grid. Takes memory for one tile instead of one scene."""
+    """Mask an image [1, padded height, padded width, 9] tile by tile, with memory for one: [height, width] float32.
+
+    The result is that of `whole_mask`: each tile includes the network's receptive field around the part that it yields,
+    and starts on the pooling grid.
+    """
     rows, columns, tile, reach = tiling.rows, tiling.columns, tiling.tile, tiling.network.receptive_field
     height, width = image.shape[1:3]
     mask = np.empty((height, width), np.float32)
@@ -123,7 +135,7 @@ def tiled_mask(forward: Forward, image: np.ndarray, tiling: Tiling) -> np.ndarra
 
 
 def reference_mask(forward: Forward, image: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
-    """As the reference program tiles. image: [1, padded height, padded width, 9] with its padding."""
+    """Mask an image [1, padded height, padded width, 9] in the reference's tiles: [height, width] float32."""
     size, crop, stride = rows.tile, rows.crop, rows.stride
     starts = [(i * stride, j * stride) for i in range(rows.tiles) for j in range(columns.tiles)]
     mosaic = np.empty((rows.tiles * stride, columns.tiles * stride), np.float32)

@@ -1,8 +1,8 @@
 """The U-Net of the CloudMask reference program: 39 layers as Keras counts them, 1,948,609 parameters.
 
-Two 3 x 3 convolutions with ReLU a level, at 32, 64, 128 and 256 channels; max pooling down, nearest up-sampling and
-concatenation up; one sigmoid output, the probability of cloud. Architecture after Ronneberger et al.,
-arXiv:1505.04597, in MLCommons Science's variant. Kernels are drawn from he_normal.
+Each level has two 3 x 3 convolutions with ReLU, of 32, 64, 128 and 256 channels; max pooling leads down, nearest
+up-sampling and concatenation lead up; one sigmoid output gives the probability of cloud. After Ronneberger et al.,
+arXiv:1505.04597, in MLCommons Science's variant. Kernels are initialised by he_normal.
 """
 
 from functools import partial
@@ -15,21 +15,21 @@ from cloudmask.network import decoders
 from cloudmask.network.up_sampling import Savable
 
 FACTOR = 8  # three poolings: height and width must be multiples of this
-# Pixels that an output pixel may see on each side: the convolutions reach 2 * (1 + 2 + 4) going down, 2 * 8 at the
+# Pixels that an output pixel sees on each side: the convolutions reach 2 * (1 + 2 + 4) going down, 2 * 8 at the
 # bottom and 2 * (4 + 2 + 1) going up, and the pooling cell adds up to 7; 51, rounded up to the pooling grid.
 RECEPTIVE_FIELD = 56
 CHANNELS_OF_LEVELS = (32, 64, 128, 256)
 _NAME = "cloudmask_unet"
-NARROW = (12, 24, 48, 96)  # three eighths of them: a seventh of the work, the same view
+NARROW = (12, 24, 48, 96)  # three eighths of those: a seventh of the work, the same receptive field
 
 Decoder = Callable[[tf.Tensor, tf.Tensor, tf.keras.layers.Conv2D], tf.Tensor]
 
 
 class TransposedUNet(Savable):
-    """A U-Net of layers that computes its steps up as transposed convolutions, of the layers' own arrays."""
+    """A U-Net of layers whose decoder steps are computed as transposed convolutions of the layers' own weights."""
 
     def __init__(self, inputs: tf.Tensor, outputs: tf.Tensor, compute: Callable[[tf.Tensor], tf.Tensor], **options):
-        """compute: the function of the layers, of a batch in their type."""
+        """compute: the network's function of a batch in the layers' type."""
         super().__init__(inputs, outputs, **options)
         self._compute = compute
 
@@ -38,17 +38,17 @@ class TransposedUNet(Savable):
 
 
 def unet(*, layered: bool = False, levels: tuple[int, ...] = CHANNELS_OF_LEVELS) -> tf.keras.Model:
-    """[batch, height, width, 9] float32, normalised, to [batch, height, width, 1] float32, probability of cloud.
+    """Build a U-Net from [batch, height, width, 9] normalised to the probability of cloud, [batch, height, width, 1].
 
     Args:
-        layered: compute by the reference's layers one after the other, equal to them to the last bit, in place of
-            transposed convolutions (cloudmask.network.decoders). The network is saved as layers either way.
-        levels: channels of each; the reference's where nothing else is said.
+        layered: compute layer by layer, equal to the reference to the last bit, instead of by transposed convolutions
+            (cloudmask.network.decoders). The network is saved as layers either way.
+        levels: channels of each level, from the top down.
     """
     down = [(*_two_convolutions(channels), tf.keras.layers.MaxPool2D(2)) for channels in levels[:-1]]
     bottom = _two_convolutions(levels[-1])
     up = [_two_convolutions(channels) for channels in reversed(levels[:-1])]
-    # float32 also in mixed precision: a probability of 1 - 1e-4 does not exist in bfloat16.
+    # float32 also in mixed precision: bfloat16 cannot represent a probability of 1 - 1e-4.
     last = tf.keras.layers.Conv2D(
         1, 1, activation="sigmoid", padding="same", kernel_initializer="he_normal", dtype="float32"
     )

@@ -1,14 +1,14 @@
-"""Nearest up-sampling by 2 with a gradient that XLA knows and that is deterministic on GPUs; Keras' own has neither."""
+"""Nearest up-sampling by 2 whose gradient XLA can compile and is deterministic on GPUs, unlike that of Keras' own."""
 
 import tensorflow as tf
 
 
 @tf.custom_gradient
 def twice_as_large(x: tf.Tensor):
-    """Every pixel of [batch, height, width, channels] four times: nearest up-sampling by 2.
+    """Repeat every pixel of [batch, height, width, channels] in 2 x 2 pixels: nearest up-sampling by 2.
 
-    The gradient is a sum over 2 x 2 pixels: pooling, which is exact (a factor of 4) and 100 times as fast as
-    reduce_sum.
+    The gradient sums over 2 x 2 pixels. It is computed as 4 times average pooling, which is exact and 100 times as fast
+    as reduce_sum.
     """
     batch, height, width, channels = (
         size if number is None else number for size, number in zip(tf.unstack(tf.shape(x)), x.shape)
@@ -22,18 +22,20 @@ def twice_as_large(x: tf.Tensor):
 
 
 class TwiceAsLarge(tf.keras.layers.UpSampling2D):
-    """As Keras' UpSampling2D(2), which stands for it in saved networks (`Savable`)."""
+    """Keras' UpSampling2D(2) with this gradient; saved networks have Keras' own in its place (`Savable`)."""
 
     def call(self, inputs):
         return twice_as_large(inputs)
 
 
 class Savable(tf.keras.Model):
-    """A functional network that is saved in Keras' own layers, so that programs without this one can load it."""
+    """A functional network that is saved with Keras' own layers only, so that other programs can load it."""
 
     def save(self, filepath, *arguments, save_format=None, **options) -> None:
-        """As tf.keras.Model.save. A SavedModel of layers that are all Keras' own has the function that `call` computes
-        besides them; files have layers only."""
+        """Save, as tf.keras.Model.save.
+
+        Files hold layers only. A SavedModel also holds the function that `call` computes, if all layers are Keras' own.
+        """
         own = any(isinstance(layer, TwiceAsLarge) for layer in self.layers)
         if save_format == "tf" and not own:
             super().save(filepath, *arguments, save_format=save_format, **options)
@@ -42,7 +44,7 @@ class Savable(tf.keras.Model):
 
 
 def in_keras_layers(network: tf.keras.Model) -> tf.keras.Model:
-    """A copy with the same weights, of Keras' class and with its UpSampling2D for each `TwiceAsLarge`."""
+    """Copy a network with its weights, as Keras' Model class with UpSampling2D in place of each `TwiceAsLarge`."""
 
     def replaced(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if isinstance(layer, TwiceAsLarge):

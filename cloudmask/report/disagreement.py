@@ -1,7 +1,7 @@
-"""Where network and labels differ most: the scenes and kinds of pixel that a person should look at, with pictures.
+"""Where network and labels differ most: the scenes and kinds of pixel that deserve a look, with pictures.
 
-A network that has learned from many labels overrules single ones, so that where the two differ the labels are suspect
-as well as the network. Which of them is right only the truth tells, where it is known.
+A network that has learned from many labels overrules single ones, so where the two differ, the labels are as suspect as
+the network. Only the truth, where it is known, tells which of them is right.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ _RIGHT = "network right\nwhere they differ"
 
 
 def pictures(folder: Path) -> list[str]:
-    """Names of a run's pictures of these scenes, the largest disagreement first."""
+    """Names of a run's pictures of these scenes, the largest difference first."""
     return sorted(path.name for path in (folder / "pictures").glob(f"{PICTURE}-*.png"))
 
 
 def scenes_table(scenes: list[Scene]) -> Table:
-    """The five scenes in which network and labels differ most."""
+    """Tabulate the five scenes in which network and labels differ most."""
     disputed = {scene.name: scene.disagreement for scene in scenes if scene.disagreement.keys() >= _SHARES}
-    known = any(values.get("network_right") for values in disputed.values())  # 0 of all: the labels are the truth
+    known = any(values.get("network_right") for values in disputed.values())  # 0 everywhere: the labels are the truth
     heads = ["differ", "cloud to the\nnetwork only", "cloud to the\nlabels only", "most in"]
     built = table("Scenes in which network and labels differ most", "scene", *heads, *([_RIGHT] if known else []))
     for name in sorted(disputed, key=lambda name: -disputed[name]["share"])[:_SCENES]:
@@ -39,7 +39,7 @@ def scenes_table(scenes: list[Scene]) -> Table:
 
 
 def kinds_table(inference: Inference, truth: Optional[Truth]) -> Table:
-    """Kinds of pixel by how often network and labels differ in them, the most often first."""
+    """Tabulate the kinds of pixel by how often network and labels differ, the most frequent first."""
     strata, truths = inference.strata, truth.strata if truth else {}
     heads = ["pixels", "differ", *([_RIGHT] if truths else [])]
     built = table("Kinds of pixel in which network and labels differ most", "kind", *heads)
@@ -53,7 +53,7 @@ def kinds_table(inference: Inference, truth: Optional[Truth]) -> Table:
 
 
 def _network_right(truth: Mapping[str, Mapping[str, float]], share: float) -> str:
-    """Where the two differ exactly one of them is right, so that their accuracies tell how often it is the network."""
+    """Where the two differ, exactly one of them is right, so their accuracies tell how often it is the network."""
     if not share or not {"network", "labels"} <= truth.keys():
         return ""
     gain = truth["network"]["pixel_accuracy"] - truth["labels"]["pixel_accuracy"]

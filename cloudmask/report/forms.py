@@ -1,4 +1,4 @@
-"""CloudMask's form: time per epoch, time per inference and accuracy, as its authors publish them."""
+"""CloudMask's table of results: time per epoch, time per inference and accuracy, as its authors publish them."""
 
 from typing import Any, NamedTuple, Optional
 
@@ -13,15 +13,15 @@ from common.report.tables import table
 
 
 class Figures(NamedTuple):
-    """What the form needs of a run's inference; None where it is not known."""
+    """Figures of a run's inference for the table; None if unknown. seconds_per_scene: over all ranks."""
 
     seconds_per_scene: Optional[float] = None
     accuracy: Optional[float] = None
-    against_truth: Optional[float] = None  # known of made-up scenes
+    against_truth: Optional[float] = None  # known for synthetic scenes
 
     @classmethod
     def of(cls, run: RunLog) -> "Figures":
-        """From the run's last record of an inference, which may be damaged or anybody's."""
+        """Read the run's last record of an inference, which is untrusted and may be damaged."""
         records = [record for record in run.records if record["kind"] == Inference.kind]
         if not records:
             return cls()
@@ -37,6 +37,7 @@ def _number(record: dict, *keys: str) -> Optional[float]:
 
 
 def inference_table(runs: list, options: Options) -> Table:
+    """Tabulate these runs, one a row. Without an inference, the accuracy is that of the last evaluation."""
     own = {run.name: Figures.of(run) for run in runs}
     known = any(inference.against_truth is not None for inference in own.values())
     form = table(

@@ -1,4 +1,4 @@
-"""What CloudMask adds to the report of one run: seconds a scene, scores of the masks, and what failed."""
+"""What CloudMask adds to the report of one run: seconds per scene, scores of the masks, and failures."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,13 +22,13 @@ SCORE_TITLES = {
     "accuracy_measured_pixels": "accuracy, measured pixels",
 }
 _SHOWN = ("pixel_accuracy", "f1", "precision", "recall", "iou", "kuiper_skill", "log_loss", *list(SCORE_TITLES)[-2:])
-# As a reader calls them.
+# Names of masks in tables.
 _MASKS = {"baseline": "threshold baseline", "summary": "operational mask", "labels": "the labels themselves"}
 _TRUTH = "accuracy against truth"
 
 
 def tables(records: list[dict]) -> list[Table]:
-    """Those of the run's last inference."""
+    """The tables of the run's last inference."""
     scenes = kinds.select(Scene, records)
     inference = kinds.latest(Inference, records)
     if inference is None:
@@ -45,13 +45,13 @@ def tables(records: list[dict]) -> list[Table]:
 
 
 def pictures(folder: Path) -> list[Picture]:
-    """Calibration, and the scenes in which network and labels differ most, the largest disagreement first."""
+    """The calibration, and the scenes in which network and labels differ most, the largest difference first."""
     disputed = [Picture("network and labels differ", name) for name in disagreement.pictures(folder)]
     return [Picture("calibration", "calibration.png"), *disputed]
 
 
 def _where_labels_err(truth: Optional[Truth]) -> Optional[Truth]:
-    """None if the labels are the truth: a column would say everything twice."""
+    """None if the labels are the truth, as the column would repeat the others."""
     if truth is None or truth.scores.get("labels", {}).get("pixel_accuracy") == 1.0:
         return None
     return truth
@@ -67,13 +67,13 @@ def _time_table(inference: Inference) -> Table:
     built.caption = (
         f"{inference.inferences} scenes ({inference.mode}, {inference.precision}) on {inference.ranks} ranks: "
         f"{inference.scenes_per_second:.3f} scenes/s, {inference.megapixels_per_second:.3f} megapixels/s. "
-        "Reading and writing overlap computing; warm-up is left out."
+        "Reading and writing overlap with computing; warm-up is not included."
     )
     return built
 
 
 def _score_table(inference: Inference, truth: Optional[Truth]) -> Table:
-    """Over all scenes together, and the mean over scenes; beside them how well probabilities are calibrated."""
+    """Scores over all scenes together, the mean over scenes, and the calibration of the probabilities."""
     scores, true_scores = inference.scores, truth.scores if truth else {}
     names = [name for name in _SHOWN if any(name in values for values in scores.values())]
     heads = [SCORE_TITLES.get(name, name) for name in names] + ([_TRUTH] if truth else [])
@@ -97,7 +97,7 @@ def _score_table(inference: Inference, truth: Optional[Truth]) -> Table:
 
 
 def _gain(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """Points of accuracy by which the network is ahead of the baseline; empty where one of them is missing."""
+    """The network's accuracy minus the baseline's, in percentage points; empty if either is missing."""
     try:
         return f"{100 * (scores['network']['pixel_accuracy'] - scores['baseline']['pixel_accuracy']):+.2f}"
     except KeyError:
@@ -105,7 +105,7 @@ def _gain(scores: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _stacked(title: str) -> str:
-    """A column's head, a word a line, so that figures and not words make it wide."""
+    """A column's head with one word a line, so that the column is as wide as its figures."""
     return title.replace(" ", "\n")
 
 
@@ -114,12 +114,12 @@ def _score(values: Mapping[str, float], name: str) -> str:
 
 
 def _against_truth(truth: Optional[Truth], name: str) -> list[str]:
-    """A cell, or none where the truth is not known of any scene."""
+    """The row's cell for the truth; no cell if the truth is not known for any scene."""
     return [_score(truth.scores.get(name, {}), "pixel_accuracy")] if truth else []
 
 
 def _strata_table(inference: Inference, truth: Optional[Truth]) -> Table:
-    """By kind of pixel, where flags or geometry tell them apart."""
+    """Scores by kind of pixel, as flags or geometry distinguish them."""
     strata, true_strata = inference.strata, truth.strata if truth else {}
     last = [_stacked(_TRUTH)] if truth else []
     heads = ["pixels", "pixel\naccuracy", "F1", "IoU", "Kuiper\nskill", *last]

@@ -1,1 +1,1 @@
-"""What goes beyond the benchmark: networks and losses compared, and masks without labels."""
+"""Beyond the benchmark: comparisons of networks and losses, and masks learned without labels."""

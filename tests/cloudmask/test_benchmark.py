@@ -174,7 +174,7 @@ def test_a_taken_run_name_and_a_second_inference(trained):
     again = run(*arguments)
     assert (first.returncode, again.returncode, len(before)) == (1, 1, 3)
     assert "Threshold baseline: cloud where S8 <=" in first.stdout
-    assert errors(first.stdout) == ["error: 1 of 4 scenes could not be masked, as said above; the others are done"]
+    assert errors(first.stdout) == ["error: 1 of 4 scenes could not be masked, as reported above; the others are done"]
     with h5py.File(masks / "S3A_swath.hdf.h5") as file:
         values = file["mask"][0, :, :, 0]
     assert np.isnan(values[:, :9]).all()

@@ -35,7 +35,7 @@ def test_a_heat_map_of_any_number_of_axes_and_of_failed_runs(tmp_path, axes, cel
         (("--axis", "threads=1", "--ranks", "0"), "argument --ranks: must be at least 1 (found: 0)"),
         (
             ("--axis", "threads=1", "inference.grid.ranks=2"),
-            "'inference.grid' is no section: python -m cloudmask grid --axis inference.mode=whole,tiles",
+            "'inference.grid' is no longer a section: python -m cloudmask grid --axis inference.mode=whole,tiles",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""Clouds without labels: what clusters of pixels and a physical rule say, and a network taught by that rule alone."""
+"""Clouds without labels: a physical rule, and a network taught by that rule alone."""

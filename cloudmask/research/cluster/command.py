@@ -1,4 +1,4 @@
-"""Train a network without a look at labels; score it, and the rule that taught it, on the scenes held out."""
+"""The command `cluster`: train a network without labels; score it and the rule that taught it on held-out scenes."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -25,7 +25,7 @@ from common.keras.inference import frozen
 from common.report.tables import markdown, show, table
 from common.session import Session
 
-_MOST_SCENES = 16  # that are learned from: their patches are held in memory, 47 MB a scene of full size
+_MOST_SCENES = 16  # to learn from: their patches are held in memory, 47 MB for a scene of full size
 LABELS, TRUTH = "labels", "truth"
 
 
@@ -33,7 +33,11 @@ Masks = dict[str, Callable[[Scene], np.ndarray]]  # by name, from a scene to its
 
 
 def main(config: ResearchConfig, session: Session) -> None:
-    """Raises UserError on bad data, or on more than one rank."""
+    """Learn, score the masks, print and write the table, and draw scenes.
+
+    Raises:
+        UserError: if the data are bad, or if there is more than one rank.
+    """
     if distributed.size() > 1:
         raise UserError("cluster runs on one rank: start it without horovodrun", on_all_ranks=True)
     scenes = split(list_scenes(config.data.train_dir, config.data.max_scenes), config.data)
@@ -51,9 +55,9 @@ def main(config: ResearchConfig, session: Session) -> None:
             target = session.run / "pictures" / f"{Path(file.name).stem}-without-labels.png"
             figures.draw(_inner(config, scene), masks, beside.truth, target)
         session.run.say(f"  {number} of {len(scenes.held_out)} scenes scored")
-    made = _table(counts, len(scenes.held_out))
-    show(made)
-    (session.run / "cluster.md").write_text(markdown(made) + "\n", encoding="utf-8")
+    scores_table = _table(counts, len(scenes.held_out))
+    show(scores_table)
+    (session.run / "cluster.md").write_text(markdown(scores_table) + "\n", encoding="utf-8")
     scores: dict[str, dict] = defaultdict(dict)
     for (name, judge), count in counts.items():
         scores[name][judge] = count.scores()
@@ -61,13 +65,13 @@ def main(config: ResearchConfig, session: Session) -> None:
 
 
 def _fit(config: ResearchConfig, scenes: list[DataFile], say: Callable[[str], None]) -> Masks:
-    """Self-training on at most 16 scenes. The threshold, fitted on labels, and a trained network stand beside it."""
+    """Make the masks to compare: self-training on at most 16 scenes, the rule, the baseline, a trained network."""
     images, measured = [], []
     for file in scenes[:_MOST_SCENES]:
         patches, _, seen = read_patches(file.path, config.data)
         images.append(patches)
         measured.append(seen)
-    say(f"self-training on {len(images)} scenes, no label looked at")
+    say(f"self-training on {len(images)} scenes, without labels")
     taught = self_training.train(np.concatenate(images), np.concatenate(measured), config, say)
     fitted = baseline.fit(scenes, config.data, say)
     masks: Masks = {
@@ -82,12 +86,12 @@ def _fit(config: ResearchConfig, scenes: list[DataFile], say: Callable[[str], No
 
 
 def _tiling(config: ResearchConfig, shape: tuple[int, ...]) -> Tiling:
-    """Whole pooling cells for the reference do for every network: the others' are as large or smaller."""
+    """The reference network's tiling, which suits every network: the others' pooling cells are no larger."""
     return Tiling.of(config.data, config.inference, networks.find("reference")).fitting(shape)
 
 
 def _inner(config: ResearchConfig, scene: Scene) -> np.ndarray:
-    """[H, W, 9], the scene without its padding."""
+    """The scene without its padding, [H, W, 9]."""
     above, _, left, _ = _tiling(config, scene.measured.shape).padding
     height, width = scene.measured.shape
     return scene.image[0, above : above + height, left : left + width]
@@ -100,7 +104,7 @@ def _network(config: ResearchConfig, network: tf.keras.Model) -> Callable[[Scene
 
 
 def _count(counts: dict, masks: dict[str, np.ndarray], scene: Scene, truth: Optional[np.ndarray]) -> None:
-    """Add a scene's pixels to counts by (mask, judge)."""
+    """Add a scene's measured pixels to the counts of each mask against labels and truth."""
     where = scene.measured.view(bool)
     judges = {} if scene.cloud is None else {LABELS: scene.cloud.view(bool)}
     if truth is not None:
@@ -114,15 +118,15 @@ def _count(counts: dict, masks: dict[str, np.ndarray], scene: Scene, truth: Opti
 def _table(counts: dict[tuple[str, str], BinaryCounts], scenes: int) -> Table:
     judges = [judge for judge in (LABELS, TRUTH) if any(judge == known for _, known in counts)]
     heads = [f"{score}\nagainst {judge}" for judge in judges for score in ("accuracy", "F1", "Kuiper skill")]
-    made = table("Without labels", "mask", *heads)
+    built = table("Without labels", "mask", *heads)
     for name in dict.fromkeys(name for name, _ in counts):
         cells = []
         for judge in judges:
             scores = counts[name, judge].scores() if (name, judge) in counts else {}
             cells += [f"{scores[each]:.4f}" if scores else "" for each in ("pixel_accuracy", "f1", "kuiper_skill")]
-        made.add_row(name, *cells)
-    made.caption = (
-        f"Measured pixels of {scenes} scenes held out. The threshold baseline is fitted on labels, as is the network; "
-        "self-training and the rule, cold or bright, have seen none."
+        built.add_row(name, *cells)
+    built.caption = (
+        f"Measured pixels of {scenes} held-out scenes. The threshold baseline and the network were fitted to labels; "
+        "self-training and the rule, cold or bright, used none."
     )
-    return made
+    return built

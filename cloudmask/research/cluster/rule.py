@@ -1,8 +1,8 @@
 """Cold or bright is cloud: the rule that teaches a network in place of labels.
 
-Clouds are colder than the ground below them (S8, 10.85 micrometres) or brighter (S1, 0.55); snow is bright too, but
-dark at 1.61 micrometres (S5), where water clouds are not. It is wrong where it is known to be: low cloud by night, cold
-ground, sun glint, desert.
+Clouds are colder than the ground below them (S8, 10.85 micrometres) or brighter (S1, 0.55 micrometres). Snow is bright
+too, but dark at 1.61 micrometres (S5), where water clouds are not. Known failures are low cloud at night, cold ground,
+sun glint and desert.
 """
 
 from typing import NamedTuple
@@ -16,14 +16,19 @@ _S1, _S5, _S8 = 0, 4, 7  # channels
 
 
 class Verdict(NamedTuple):
-    """[...] bool. cloud: what the rule says of each pixel; sure: where it would by a margin."""
+    """Masks, [...] bool. cloud: where the rule finds cloud; sure: where it decides by a margin."""
 
     cloud: np.ndarray
     sure: np.ndarray
 
 
 def judge(image: np.ndarray, settings: ClusterSettings) -> Verdict:
-    """image: [..., 9] normalised, all reflectances 0 where there are none, as by night: there temperature decides."""
+    """Apply the rule to an image.
+
+    Args:
+        image: [..., 9], normalised; where all reflectances are 0, as at night, the temperature alone decides.
+        settings: the thresholds and the margin.
+    """
     kelvin = kelvin_of(image[..., _S8])
     light = reflectance_of(np.minimum(image[..., _S1], image[..., _S5]))
     lit = (image[..., :REFLECTANCES] != 0).any(-1)

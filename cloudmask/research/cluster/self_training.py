@@ -1,8 +1,8 @@
 """A network taught by the rule's sure pixels, and then by its own: self-training, or pseudo-labels.
 
-Where the rule is sure, it labels; elsewhere a pixel has no weight. The network sees what the rule does not, other
-channels and the surroundings, and so comes to an opinion about the pixels in between. Where it is sure in turn, it
-labels for the next round's network, which is drawn anew. After Lee, "Pseudo-Label: the Simple and Efficient
+The rule labels the pixels of which it is sure; all others have no weight. The network also sees the other channels and
+the surroundings, and so learns to classify the pixels in between. Those of which it is sure become the labels of the
+next round's network, which is initialised anew. After Lee, "Pseudo-Label: the Simple and Efficient
 Semi-Supervised Learning Method for Deep Neural Networks", ICML 2013 workshop.
 """
 
@@ -24,7 +24,7 @@ _PREDICTED_AT_ONCE = 16
 
 
 class Lesson(NamedTuple):
-    """What a round learns: images [n, size, size, 9], cloud and weight [n, size, size, 1] uint8."""
+    """Training data of a round: images [n, size, size, 9]; cloud and weight, [n, size, size, 1] uint8."""
 
     images: np.ndarray
     cloud: np.ndarray
@@ -34,7 +34,17 @@ class Lesson(NamedTuple):
 def train(
     images: np.ndarray, measured: np.ndarray, config: ResearchConfig, say: Callable[[str], None]
 ) -> tf.keras.Model:
-    """The last round's network. images: [n, size, size, 9] normalised patches; measured: [n, size, size, 1] uint8."""
+    """Train through all rounds.
+
+    Args:
+        images: [n, size, size, 9], normalised patches.
+        measured: [n, size, size, 1] uint8, 0 where nothing was measured.
+        config: the settings.
+        say: called with a line for each round.
+
+    Returns:
+        The last round's network.
+    """
     settings = config.cluster
     tf.keras.utils.set_random_seed(settings.seed)
     verdict = judge(images, settings)
@@ -52,7 +62,7 @@ def train(
 
 
 def _round(lesson: Lesson, config: ResearchConfig) -> tuple[tf.keras.Model, float]:
-    """A network drawn anew and trained, and the loss of its last update."""
+    """Train a new network; return it and the loss of its last update."""
     settings, batch = config.cluster, config.training.local_batch_size
     network = networks.find(settings.network).build(layered=config.training.recompute)
     optimizer = optimizers.build(config.optimizer, config.schedule, ranks=1)

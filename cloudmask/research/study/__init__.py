@@ -1,1 +1,1 @@
-"""Many trainings in one command: which loss learns best from wrong labels, which network is best at each budget."""
+"""Many trainings in one command: which loss learns best from wrong labels, which network is best in a given time."""

@@ -17,7 +17,7 @@ _FILL = {"float32": "full", "tf32": "left", "mixed_bfloat16": "none", "mixed_flo
 
 
 def draw_losses(config: ResearchConfig, results: list[Result], target: Path) -> None:
-    """A panel for each network: accuracy against the truth over the labels' error, a line for each loss."""
+    """Draw accuracy against the truth over label error, with a panel for each network and a line for each loss."""
     study = config.study
     count = len(study.networks)
     figure, axes = plt.subplots(1, count, figsize=(1.6 + 5.2 * count, 4.4), layout="constrained", squeeze=False)
@@ -25,9 +25,9 @@ def draw_losses(config: ResearchConfig, results: list[Result], target: Path) -> 
     for axis, network in zip(axes[0], study.networks):
         for number, loss in enumerate(study.losses):
             which = {"network": network, "loss": loss, "precision": study.precisions[0]}
-            found = [spread(results, "against_truth", label_error=error, **which) for error in study.label_errors]
+            spreads = [spread(results, "against_truth", label_error=error, **which) for error in study.label_errors]
             beside = errors + 0.003 * (number - (len(study.losses) - 1) / 2)  # so that bars do not cover each other
-            means, deviations = (np.array([getattr(each, name) for each in found]) for name in ("mean", "deviation"))
+            means, deviations = (np.array([getattr(each, name) for each in spreads]) for name in ("mean", "deviation"))
             axis.errorbar(beside, means, np.nan_to_num(deviations), marker="o", markersize=4, capsize=3, label=loss)
         labels = [spread(results, "labels", label_error=error).mean for error in study.label_errors]
         axis.plot(errors, labels, color="grey", linestyle="--", label="the labels themselves")
@@ -43,7 +43,7 @@ def draw_losses(config: ResearchConfig, results: list[Result], target: Path) -> 
 
 
 def draw_networks(config: ResearchConfig, results: list[Result], costs: list[Cost], target: Path) -> None:
-    """Accuracy against the truth over seconds a scene, and the front of those that no other beats."""
+    """Draw accuracy against the truth over seconds per scene, and the Pareto front."""
     figure, axis = plt.subplots(figsize=(6.8, 4.6), layout="constrained")
     colours = {name: f"C{number}" for number, name in enumerate(config.study.networks)}
     for cost in costs:
@@ -72,7 +72,7 @@ def draw_networks(config: ResearchConfig, results: list[Result], costs: list[Cos
     axis.set_xscale("log")
     for each in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
         each(FuncFormatter(lambda seconds, _: f"{seconds:g}" if f"{seconds:e}"[0] in "125" else ""))
-    axis.set_xlabel("seconds a scene of 1200 x 1500 pixels")
+    axis.set_xlabel("seconds per scene of 1200 x 1500 pixels")
     axis.set_ylabel("pixel accuracy against the truth")
     axis.grid(alpha=0.3, which="both")
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,4 +1,4 @@
-"""Which runs a study has: every network with every loss, label error and seed, and each scored in every precision."""
+"""The runs of a study: every network with every loss, label error and seed, each scored in every precision."""
 
 import itertools
 from pathlib import Path
@@ -9,7 +9,7 @@ from cloudmask.research.config import ResearchConfig
 
 
 class Trial(NamedTuple):
-    """One training. Its name is that of its run folder in the study's."""
+    """One training. `name` is that of its run folder, in the study's folder."""
 
     network: str
     loss: str
@@ -22,10 +22,10 @@ class Trial(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A process of the study: the command of a trial, in the inference precision given, and the name of its run."""
+    """A process of the study: a command for a trial, with an inference precision."""
 
     trial: Trial
-    command: str  # run, or infer for a further precision
+    command: str  # run; infer for each further precision
     precision: str
 
     @property
@@ -34,7 +34,7 @@ class Step(NamedTuple):
 
 
 def trials(config: ResearchConfig) -> list[Trial]:
-    """By seed first: a study that is looked at half way has one run of everything."""
+    """List all trainings, seed by seed, so that a study that is half done has one run of everything."""
     study = config.study
     return [
         Trial(network, loss, error, seed)
@@ -45,19 +45,19 @@ def trials(config: ResearchConfig) -> list[Trial]:
 
 
 def steps(config: ResearchConfig) -> list[Step]:
-    """All trainings, then what is scored in further precisions."""
+    """List all trainings, then the inferences in further precisions."""
     first, *others = config.study.precisions
-    found = [Step(trial, "run", first) for trial in trials(config)]
-    return found + [Step(trial, "infer", precision) for precision in others for trial in trials(config)]
+    trainings = [Step(trial, "run", first) for trial in trials(config)]
+    return trainings + [Step(trial, "infer", precision) for precision in others for trial in trials(config)]
 
 
 def scenes_folder(config: ResearchConfig, label_error: float) -> Path:
-    """Where the scenes whose labels err at this rate lie."""
+    """The folder of the scenes with this label error."""
     return Path(config.study.scenes_folder).expanduser() / f"error{100 * label_error:g}"
 
 
 def overrides(config: ResearchConfig, step: Step, threads: int) -> dict[str, object]:
-    """What a step's settings have other than the study's, by full name."""
+    """The settings in which a step differs from the study, by full name."""
     trial, folder = step.trial, Path(config.output.folder).expanduser()
     values: dict[str, object] = {
         "model.network": trial.network,
@@ -77,7 +77,7 @@ def overrides(config: ResearchConfig, step: Step, threads: int) -> dict[str, obj
 def settings_of(config: ResearchConfig, values: dict[str, object]) -> Config:
     """Return the benchmark's settings with these in place of the study's own.
 
-    A run does not know what else its study tries: networks, losses and seeds can be added to it later.
+    A run's settings do not name the study's other runs, so that networks, losses and seeds can be added later.
     """
     sections: dict[str, dict] = {}
     top: dict[str, object] = {}

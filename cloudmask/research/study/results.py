@@ -1,4 +1,4 @@
-"""What a study found: mean and spread over seeds, as tables."""
+"""Results of a study as tables: mean and standard deviation over seeds."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from common.report.tables import table
 
 
 class Result(NamedTuple):
-    """One trained network scored in one precision on the scenes held out: pixel accuracy against labels and truth."""
+    """Pixel accuracy of one trained network in one precision on held-out scenes, against labels and truth."""
 
     trial: Trial
     precision: str
@@ -24,7 +24,7 @@ class Result(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Mean and standard deviation (of a sample) over seeds; NaN where there are too few."""
+    """Mean and sample standard deviation over seeds; NaN if there are too few."""
 
     mean: float
     deviation: float
@@ -46,49 +46,55 @@ class Spread(NamedTuple):
 
 
 def gather(config: ResearchConfig) -> list[Result]:
-    """Of the steps that are done."""
-    folder, found = Path(config.output.folder).expanduser(), []
+    """Read the results of the steps that are done."""
+    folder, results = Path(config.output.folder).expanduser(), []
     for step in steps(config):
         record = inference_of(folder / step.name)
         if record is not None:
             truth = {name: values["pixel_accuracy"] for name, values in record["truth"]["scores"].items()}
             against_labels = record["scores"]["network"]["pixel_accuracy"]
-            found.append(Result(step.trial, step.precision, against_labels, truth["network"], truth["labels"]))
-    return found
+            results.append(Result(step.trial, step.precision, against_labels, truth["network"], truth["labels"]))
+    return results
 
 
 def spread(results: list[Result], value: str, **which: object) -> Spread:
-    """Over seeds, of the field `value` of the results whose trial or precision is as `which` says."""
+    """Summarise over seeds.
+
+    Args:
+        results: of the study.
+        value: the field of a Result to summarise.
+        which: the values that fields of its trial, or its precision, must have.
+    """
 
     def fits(result: Result) -> bool:
         known = {**result.trial._asdict(), "precision": result.precision}
-        return all(known[name] == wanted for name, wanted in which.items())
+        return all(known[name] == expected for name, expected in which.items())
 
     return Spread.of([getattr(result, value) for result in results if fits(result)])
 
 
 def losses_table(config: ResearchConfig, results: list[Result], value: str, title: str) -> Table:
-    """A row for each network and loss, a column for each label error."""
+    """Tabulate the field `value`: a row for each network and loss, a column for each label error."""
     study = config.study
-    made = table(title, "network", "loss", *(f"{100 * error:g} % of\nlabels wrong" for error in study.label_errors))
+    built = table(title, "network", "loss", *(f"{100 * error:g} % of\nlabels wrong" for error in study.label_errors))
     for network in study.networks:
         for loss in study.losses:
             which = {"network": network, "loss": loss, "precision": study.precisions[0]}
             cells = [str(spread(results, value, label_error=error, **which)) for error in study.label_errors]
-            made.add_row(network, loss, *cells)
+            built.add_row(network, loss, *cells)
     labels = [
         str(Spread(spread(results, "labels", label_error=error).mean, float("nan"), 1)) for error in study.label_errors
     ]
     if value == "against_truth":
-        made.add_row("", "the labels themselves", *labels)
-    made.columns[1].justify = "left"
-    made.caption = f"Pixel accuracy on scenes held out, mean ± standard deviation over seeds ({len(study.seeds)})."
-    return made
+        built.add_row("", "the labels themselves", *labels)
+    built.columns[1].justify = "left"
+    built.caption = f"Pixel accuracy on held-out scenes, mean ± standard deviation over {len(study.seeds)} seeds."
+    return built
 
 
 def networks_table(config: ResearchConfig, results: list[Result], costs: list[Cost]) -> Table:
-    """A row for each network and precision: accuracy against the truth and what it costs."""
-    made = table(
+    """Tabulate accuracy against the truth and cost: a row for each network and precision."""
+    built = table(
         "Networks",
         "network",
         "precision",
@@ -105,7 +111,7 @@ def networks_table(config: ResearchConfig, results: list[Result], costs: list[Co
     for cost in costs:
         accuracy = accuracy_of(config, results, cost)
         reference = accuracy_of(config, results, first[cost.precision])
-        made.add_row(
+        built.add_row(
             cost.network,
             cost.precision,
             str(accuracy),
@@ -116,26 +122,26 @@ def networks_table(config: ResearchConfig, results: list[Result], costs: list[Co
             f"{cost.gflop:.1f}",
             "yes" if cost in best else "",
         )
-    made.columns[1].justify = "left"
-    made.caption = (
-        "A scene is one of 1200 x 1500 pixels in one pass. On the front: no other is as fast and more accurate, nor as "
-        "accurate and faster."
+    built.columns[1].justify = "left"
+    built.caption = (
+        "Times are for a scene of 1200 x 1500 pixels in one pass. On the front: none of the others is both faster and "
+        "more accurate."
     )
-    return made
+    return built
 
 
 def accuracy_of(config: ResearchConfig, results: list[Result], cost: Cost) -> Spread:
-    """Against the truth, with the study's first loss and label error."""
+    """Accuracy against the truth, with the study's first loss and label error."""
     study = config.study
     which = {"network": cost.network, "precision": cost.precision}
     return spread(results, "against_truth", loss=study.losses[0], label_error=study.label_errors[0], **which)
 
 
 def front(config: ResearchConfig, results: list[Result], costs: list[Cost]) -> list[Cost]:
-    """The costs that no other beats in both seconds and accuracy, the fastest first."""
-    found: list[Cost] = []
+    """The Pareto front: those that no other beats in both seconds and accuracy, the fastest first."""
+    best: list[Cost] = []
     for cost in sorted(costs, key=lambda each: each.seconds):
         mean = accuracy_of(config, results, cost).mean
-        if not np.isnan(mean) and (not found or mean > accuracy_of(config, results, found[-1]).mean):
-            found.append(cost)
-    return found
+        if not np.isnan(mean) and (not best or mean > accuracy_of(config, results, best[-1]).mean):
+            best.append(cost)
+    return best

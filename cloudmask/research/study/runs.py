@@ -1,5 +1,6 @@
-"""The runs of a study as processes of their own, each in an ordinary run folder. What is done is not done again: a
-study that was stopped, however it was, goes on where it was when the same command is given.
+"""The runs of a study: processes of their own, each with an ordinary run folder.
+
+Runs that are done are not repeated: however a study was stopped, the same command resumes it.
 """
 
 import json
@@ -19,7 +20,7 @@ from common.runs.records import read_records
 
 
 def make_scenes(config: ResearchConfig) -> None:
-    """Scenes of each label error, the same but for their labels; those that are there are kept. Raises UserError."""
+    """Make the scenes of each label error, which differ only in their labels; existing scenes are kept."""
     for error in config.study.label_errors:
         study, size = config.study, (config.data.image_h, config.data.image_w)
         folder = str(scenes_folder(config, error))
@@ -27,17 +28,21 @@ def make_scenes(config: ResearchConfig) -> None:
 
 
 def inference_of(folder: Path) -> Optional[dict]:
-    """The record of a run's inference; None before the run has come to its end, which is its report."""
+    """Read the record of a run's inference; None if the run has not finished, which writing its report marks."""
     if not (folder / "report.md").is_file():
         return None
-    found = [record for record in read_records(folder / "metrics.jsonl") if record["kind"] == "inference"]
-    return found[-1] if found else None
+    inferences = [record for record in read_records(folder / "metrics.jsonl") if record["kind"] == "inference"]
+    return inferences[-1] if inferences else None
 
 
 def run_steps(config: ResearchConfig) -> list[str]:
-    """Do what is not done yet; the names of the steps that failed.
+    """Run the steps that are not done yet.
 
-    Raises UserError if a run in the folder was made with other settings than are asked for now.
+    Returns:
+        The names of the steps that failed.
+
+    Raises:
+        UserError: if a run in the folder has other settings than the study has now.
     """
     folder = Path(config.output.folder).expanduser()
     threads = max(len(os.sched_getaffinity(0)) // config.study.at_once, 1)
@@ -54,9 +59,9 @@ def run_steps(config: ResearchConfig) -> list[str]:
         number += 1
         if problem:
             failed.append(job.name)
-        print(f"{number} of {len(every)}: {job.name}: {problem or _said(folder / job.name)}", flush=True)
+        print(f"{number} of {len(every)}: {job.name}: {problem or _summary(folder / job.name)}", flush=True)
 
-    for command in ("run", "infer"):  # what is trained first is scored once more afterwards
+    for command in ("run", "infer"):  # further inferences need the trained networks
         jobs = [_job(config, step, threads) for step in todo if step.command == command]
         run_all(jobs, config.study.at_once, done)
     return failed
@@ -66,32 +71,34 @@ def _done(config: ResearchConfig, step: Step, threads: int) -> bool:
     folder = Path(config.output.folder).expanduser() / step.name
     if inference_of(folder) is None:
         return False
-    # The number of threads is the machine's, and a matter of speed.
+    # The number of threads depends on the machine and affects speed only.
     check_settings(folder / "config.yaml", settings_of(config, overrides(config, step, threads)), ("threads",))
     return True
 
 
 def _job(config: ResearchConfig, step: Step, threads: int) -> Job:
-    """With the whole of the study's settings in a file beside its log. Makes room for a run that was broken off before
-    it could be gone on with."""
+    """Make the process of a step, with its settings in a file beside its log.
+
+    A run that was interrupted is resumed if it has a checkpoint; otherwise its folder is moved aside.
+    """
     folder = Path(config.output.folder).expanduser()
     values = overrides(config, step, threads)
     file = folder / "logs" / f"{step.name}.json"
     file.write_text(json.dumps(settings_of(config, values).model_dump(mode="json")), encoding="utf-8")
     command = [sys.executable, "-m", "cloudmask", step.command, "--config", str(file)]
-    place = folder / step.name
-    if step.command == "run" and any(place.glob("checkpoints/step-*")):
+    run_folder = folder / step.name
+    if step.command == "run" and any(run_folder.glob("checkpoints/step-*")):
         command.append("--resume")
     else:
-        move_aside(place)
+        move_aside(run_folder)
     return Job(step.name, command, folder / "logs" / f"{step.name}.log")
 
 
-def _said(folder: Path) -> str:
-    """What a run gave, in a line."""
+def _summary(folder: Path) -> str:
+    """A run's accuracies in a line."""
     record = inference_of(folder)
     if record is None:
-        raise UserError(f"{folder}: the run ended without an inference; see the logs beside it")
+        raise UserError(f"{folder}: the run ended without an inference; see the logs beside this folder")
     labels = record["scores"]["network"]["pixel_accuracy"]
     truth = record["truth"]["scores"]["network"]["pixel_accuracy"]
     return f"accuracy {labels:.4f} against the labels, {truth:.4f} against the truth"

@@ -1,6 +1,6 @@
-"""What networks cost: seconds a scene of the benchmark's size, GFLOP and parameters.
+"""Cost of networks: seconds per scene of the benchmark's size, GFLOP and parameters.
 
-All are timed in turn, pass by pass, so that a machine that slows down slows all of them; what to compare is ratios.
+The networks are timed in turn, pass by pass, so that a slower machine slows all of them. Compare ratios, not seconds.
 """
 
 import json
@@ -21,7 +21,7 @@ from common.keras.names import keras_policy
 
 
 class Cost(NamedTuple):
-    """seconds: the median of a whole scene's forward pass."""
+    """Cost of a network in a precision. seconds: median of the forward pass over a whole scene; gflop: of that pass."""
 
     network: str
     precision: str
@@ -31,17 +31,21 @@ class Cost(NamedTuple):
 
 
 def measure(names: tuple[str, ...], precisions: tuple[str, ...], passes: int, stored: Path) -> list[Cost]:
-    """The cost of each network in each precision; from the file `stored` if it holds these very ones, and kept there.
+    """Measure the cost of each network in each precision. Weights are random: they do not affect the time.
 
-    Weights are random: how long a pass takes does not depend on them.
+    Args:
+        names: of the networks.
+        precisions: of inference.
+        passes: timed passes of each.
+        stored: file of an earlier measurement, used if it is of the same networks; otherwise written.
     """
-    asked = [[name, precision, passes] for name in names for precision in precisions]
+    requested = [[name, precision, passes] for name in names for precision in precisions]
     if stored.is_file():
-        found = json.loads(stored.read_text(encoding="utf-8"))
-        if found["asked"] == asked:
-            return [Cost(*values) for values in found["costs"]]
+        earlier = json.loads(stored.read_text(encoding="utf-8"))
+        if earlier["asked"] == requested:
+            return [Cost(*values) for values in earlier["costs"]]
     costs = _measure(names, precisions, passes)
-    stored.write_text(json.dumps({"asked": asked, "costs": costs}, indent=1) + "\n", encoding="utf-8")
+    stored.write_text(json.dumps({"asked": requested, "costs": costs}, indent=1) + "\n", encoding="utf-8")
     return costs
 
 
@@ -55,9 +59,7 @@ def _measure(names: tuple[str, ...], precisions: tuple[str, ...], passes: int) -
     compiled = {key: frozen(network) for key, network in built.items()}
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in built}
     for number in range(passes + 1):
-        print(
-            f"timing: pass {number} of {passes}" if number else "timing: a first pass that does not count", flush=True
-        )
+        print(f"timing: pass {number} of {passes}" if number else "timing: warm-up pass", flush=True)
         for key in built:
             image = np.random.default_rng(0).random((1, *_shape(key[0]), CHANNELS), np.float32)
             tf.config.experimental.enable_tensor_float_32_execution(key[1] == "tf32")
@@ -76,5 +78,5 @@ def _measure(names: tuple[str, ...], precisions: tuple[str, ...], passes: int) -
 
 
 def _shape(name: str) -> tuple[int, int]:
-    """Height and width of the benchmark's scene as the network takes it."""
+    """Height and width of the benchmark's scene, padded for the network."""
     return Tiling.of(DataSettings(), InferenceSettings(), networks.find(name)).padded_shape

@@ -33,11 +33,14 @@ def refused(tmp_path, text: str, *overrides: str) -> str:
         ("training:\n  epochs: 3\n  epochs: 4\n", "my.yaml:3: 'training.epochs' is given twice, first on line 2"),
         ("training: [\n", "my.yaml:2: is not valid YAML"),
         ("- 1\n", "my.yaml:1: expected 'key: value' lines, found [1]"),
-        ("synthesize:\n  folder: x\n", "my.yaml:1: 'synthesize' is no section: scenes are made by python -m cloudmask"),
+        (
+            "synthesize:\n  folder: x\n",
+            "my.yaml:1: 'synthesize' is no longer a section: scenes are made by python -m cloudmask",
+        ),
         ("training:\n  tf32: true\n", "my.yaml:2: 'training.tf32' is a precision: training.precision=tf32"),
         (
             "study:\n  seeds: [1]\n",
-            "my.yaml:1: 'study' is of the command `study`: python -m cloudmask study --config FILE",
+            "my.yaml:1: 'study' belongs to the command `study`: python -m cloudmask study --config FILE",
         ),
         ("PATCH_SIZE: 256\nlearning_rat: 0.1\n", "my.yaml:2: unknown key 'learning_rat' in a file of the reference"),
         ("PATCH_SIZE: 256\nN_CHANNELS: 3\n", "my.yaml:2: N_CHANNELS must be 9"),

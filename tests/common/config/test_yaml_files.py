@@ -28,6 +28,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: !!python/object/apply:os.system [id]\n", "is not valid YAML"),
         ("data: [{a: 1, a: 2}]\n", r"'data.\[\].a' is given twice"),
     ],
+    ids=lambda value: value.strip()[:24],
 )
 def test_hostile_files_are_one_line(tmp_path, text, message):
     (tmp_path / "x.yaml").write_text(text)
