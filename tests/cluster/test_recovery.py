@@ -79,7 +79,7 @@ def test_a_host_that_is_lost_in_the_middle_of_an_epoch_does_not_end_the_run(clus
         process.kill()
     assert process.returncode == 0, output
     assert re.search(rf"^restart 1 of 2: .*; no answer from {lost}; going on from the checkpoint", output, re.MULTILINE)
-    said = "going on on 2 ranks with a run that began on 3: the global batch stays 6, local batch 1 x 3 passes (2 x 1"
+    said = "resuming on 2 ranks a run that began on 3: the global batch stays 6, local batch 1 x 3 passes (2 x 1"
     assert said in output
     assert_whole(folder, lost_at, 2)
 
