@@ -1,1 +1,1 @@
-"""What we know of Keras: its files, its passes compiled, their work and their precision."""
+"""Keras models: their files, compiled inference, operation counts and precision."""

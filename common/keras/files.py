@@ -1,7 +1,7 @@
-"""Weights into Keras' files, and out of them, by name and shape, into a network of ours.
+"""Saving networks as Keras files, and reading weights back into a network that this program has built.
 
-What a file describes is never built: a .keras or .h5 file may name any function of any module as a layer, and Keras'
-safe mode does not stop all of them. Only arrays are taken.
+The model that a file describes is never built: a .keras or .h5 file may name any function of any module as a layer, and
+Keras' safe mode does not stop all of them. Only arrays are read, and matched by name and shape.
 """
 
 import json
@@ -25,54 +25,63 @@ _UNREADABLE = (
     zipfile.BadZipFile,
     tf.errors.OpError,
 )
-_DESCRIPTION_BYTES = 16 << 20  # a .keras file's config.json is well below
+_DESCRIPTION_BYTES = 16 << 20  # limit on a .keras file's config.json, which is far smaller
 
 
 def save(network: tf.keras.Model, path: Path) -> None:
-    """Write a .keras file. To TensorFlow 2.12 that name alone is one of an HDF5 file."""
-    network.save(path, save_format="keras_v3")
+    """Write a .keras file."""
+    network.save(path, save_format="keras_v3")  # TensorFlow 2.12 would otherwise write HDF5 under this name
 
 
 def load_weights(network: tf.keras.Model, path: Path) -> None:
-    """Set all weights from a .keras file, an .h5 file (of a model or of weights) or a SavedModel folder.
+    """Set all weights of a network from a file.
 
-    Raises UserError if it is missing, unreadable, or of another network.
+    Args:
+        network: receives the weights.
+        path: a .keras file, an .h5 file (of a model or of weights) or a SavedModel folder.
+
+    Raises:
+        UserError: if the file is missing or unreadable, or belongs to another network.
     """
     try:
         if path.is_dir():
-            # Layers by their order and variables by name, as SavedModel's object graph has them.
+            # SavedModel's object graph identifies layers by their order and variables by name.
             status = tf.train.Checkpoint(network).read(str(path / "variables" / "variables"))
             status.assert_existing_objects_matched().expect_partial()
             return
         if path.suffix == ".keras":
             _check_archive(network, path)
         elif path.suffix not in (".h5", ".hdf5"):
-            raise UserError(f"{path}: is not a .keras or .h5 file, nor a SavedModel folder")
+            raise UserError(f"{path}: is neither a .keras or .h5 file nor a SavedModel folder")
         network.load_weights(str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except _UNREADABLE as error:
-        raise _other(path, error) from error
+        raise _unusable(path, error) from error
 
 
-def _other(path: Path, error: Exception) -> UserError:
+def _unusable(path: Path, error: Exception) -> UserError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return UserError(f"{path}: holds no weights of this network ({lines[0][:200]})")
 
 
 def _check_archive(network: tf.keras.Model, path: Path) -> None:
-    """A small archive may claim to hold more than memory does."""
+    """Refuse an archive whose weights would unpack to far more than the network's: it could fill the memory."""
     with zipfile.ZipFile(path) as archive:
         weights = archive.getinfo("model.weights.h5").file_size
-    most = 4 * sum(variable.shape.num_elements() for variable in network.variables) * 4 + (64 << 20)
-    if weights > most:
-        raise UserError(f"{path}: its weights take {weights} bytes, this network's at most {most}")
+    limit = 4 * sum(variable.shape.num_elements() for variable in network.variables) * 4 + (64 << 20)
+    if weights > limit:
+        raise UserError(f"{path}: its weights take {weights} bytes, this network's at most {limit}")
 
 
 def layer_settings(path: Path) -> dict[str, dict[str, Any]]:
-    """{layer's name: its settings, and its class as "class_name"} that a .keras file describes, as plain data.
+    """Read the layers that a .keras file describes, as plain data.
 
-    Raises UserError.
+    Returns:
+        {layer's name: its settings, with its class as "class_name"}.
+
+    Raises:
+        UserError: if the file is unreadable.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -82,4 +91,4 @@ def layer_settings(path: Path) -> dict[str, dict[str, Any]]:
         layers = tree["config"]["layers"]
         return {layer["config"]["name"]: {**layer["config"], "class_name": layer["class_name"]} for layer in layers}
     except _UNREADABLE as error:
-        raise _other(path, error) from error
+        raise _unusable(path, error) from error

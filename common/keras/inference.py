@@ -1,4 +1,4 @@
-"""A network's inference pass as a compiled function: with the weights of the moment, or with those of a trained one."""
+"""A network's inference pass as a compiled function, which follows the network's weights or keeps a copy of them."""
 
 from typing import Callable, Optional
 
@@ -6,21 +6,22 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-Forward = Callable[[np.ndarray], tf.Tensor]  # or of a tensor
+Forward = Callable[[np.ndarray], tf.Tensor]  # takes tensors as well
 
 
 def forward(network: tf.keras.Model, *, xla: bool = False) -> Forward:
-    """It follows the network's weights."""
+    """Compile the inference pass; it uses whatever weights the network has when it is called."""
     return tf.function(
         lambda images: network(images, training=False), jit_compile=xla or None, reduce_retracing=True, autograph=False
     )
 
 
 def frozen(network: tf.keras.Model, *, xla: bool = False) -> Forward:
-    """It keeps the weights that the network has now, with batch norms folded (`folded`), and equals it within rounding.
+    """Compile the inference pass with the network's present weights, batch norms folded (`folded`).
 
-    Without XLA weights are constants, which TensorFlow and oneDNN prepare once in place of in each call: kernels are
-    cast to the network's precision and reordered, and a convolution computes its bias and ReLU along.
+    Its results equal the network's to within rounding. Without XLA, weights are constants, which TensorFlow and oneDNN
+    prepare once instead of in every call: kernels are cast to the network's precision and reordered, and a convolution
+    adds its bias and applies its ReLU in the same operation.
     """
     network = folded(network)
     if xla:
@@ -33,23 +34,23 @@ def frozen(network: tf.keras.Model, *, xla: bool = False) -> Forward:
 
 
 def folded(network: tf.keras.Model) -> tf.keras.Model:
-    """The same function without batch norms: scales go into the convolutions before them, shifts become biases.
+    """Copy a network without its batch norms: their scales go into the preceding convolutions, shifts become biases.
 
-    A batch norm that does not follow a convolution of its own stays, and so does one that follows a transposed
-    convolution: TensorFlow computes ReLUs along with batch norms, but not with a shift alone. The network itself is
-    left as it is, and returned where there is nothing to fold.
+    A batch norm stays if its input is not a convolution, if others use that convolution's output too, or if the
+    convolution is transposed: TensorFlow fuses a ReLU with a batch norm, but not with a shift alone. The given network
+    is not changed; it is returned itself if there is nothing to fold.
     """
     pairs = {layer.name: _convolution_before(layer) for layer in network.layers}
     sources = {name: convolution for name, convolution in pairs.items() if convolution}
     if not sources:
         return network
 
-    def replaced(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        if layer.name in sources:  # in the convolution's type: batch norms may be kept in float32
+    def copy_or_shift(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+        if layer.name in sources:  # of the convolution's type: batch norms may be kept in float32
             return Shift(name=layer.name, dtype=sources[layer.name].dtype_policy)
         return type(layer).from_config(layer.get_config())
 
-    result = tf.keras.models.clone_model(network, clone_function=replaced)
+    result = tf.keras.models.clone_model(network, clone_function=copy_or_shift)
     for layer in network.layers:
         if layer.name not in sources:
             result.get_layer(layer.name).set_weights(layer.get_weights())
@@ -63,7 +64,7 @@ def folded(network: tf.keras.Model) -> tf.keras.Model:
 
 
 class Shift(tf.keras.layers.Layer):
-    """A bias for each channel: what is left of a folded batch norm."""
+    """Adds a bias to each channel: what remains of a folded batch norm."""
 
     def build(self, input_shape):
         self.bias = self.add_weight(name="bias", shape=(input_shape[-1],))
@@ -73,7 +74,7 @@ class Shift(tf.keras.layers.Layer):
 
 
 def _convolution_before(layer: tf.keras.layers.Layer) -> Optional[tf.keras.layers.Conv2D]:
-    """The convolution whose result only this batch norm takes; None for any other layer."""
+    """The convolution whose output goes to this batch norm alone; None if there is none."""
     if not isinstance(layer, tf.keras.layers.BatchNormalization):
         return None
     before = layer.input._keras_history.layer

@@ -1,1 +1,1 @@
-"""Programs on several ranks and on sites: started, started again, submitted."""
+"""Starting programs: on several ranks, again after a loss, and on sites by their job scripts."""

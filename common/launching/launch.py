@@ -1,8 +1,8 @@
-"""A run on a site by its job script: python -m common.launch --site NAME [--nodes N] CONFIG [key=value ...]
+"""Submit a run to a site: python -m common.launch --site NAME [--nodes N] CONFIG [key=value ...]
 
 Checks CONFIG and the overrides, and the number of nodes against the site's shape, and prints the command that submits
 the site's script (jobs/sites/), with nodes, time and account as the scheduler's own options; --submit runs it instead.
---sweep key=a,b is one run for each value, and given several times one for each combination, in folders of their own.
+--sweep key=a,b makes one run for each value; given several times, one for each combination, in folders of their own.
 """
 
 import argparse
@@ -25,7 +25,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 SITES_FOLDER = _ROOT / "jobs" / "sites"
 
 _SHAPE = re.compile(r"^# Shape: +(\d+) nodes?(?: of (\d+) GPUs(?: and (\d+) cores)?)?$", re.MULTILINE)
-# By the script's ending: the program that submits it, and its names of what can be asked for.
+# By the script's suffix: the program that submits it, and its options.
 _SCHEDULERS = {
     ".slurm": (["sbatch"], {"nodes": "--nodes={}", "time": "--time={}", "account": "--account={}"}),
     ".lsf": (["bsub"], {"nodes": "-nnodes {}", "time": "-W {}", "account": "-P {}"}),
@@ -39,13 +39,13 @@ _DIRECTIVES = {
 
 @dataclass(frozen=True)
 class Site:
-    """A machine's nodes, as far as a job can go wrong with them, as its script's head says. 0: not known.
+    """A machine's shape, read from the head of its script; 0 is unknown.
 
-    Shapes are from public descriptions of the machines, not looked at there.
+    Shapes come from public descriptions of the machines; they were not checked there.
     """
 
     script: Path
-    nodes: int  # at most
+    nodes: int  # at most, in a job
     gpus: int  # per node
     cores: int  # per node, usable
 
@@ -55,51 +55,64 @@ class Site:
 
 
 def read_site(script: Path) -> Site:
-    """Raises UserError for a script whose head has no `# Shape:` line."""
-    found = _SHAPE.search(script.read_text(encoding="utf-8"))
-    if found is None:
+    """Read a site's shape from its script. Raises UserError if there is no `# Shape:` line."""
+    shape = _SHAPE.search(script.read_text(encoding="utf-8"))
+    if shape is None:
         raise UserError(f"{script}: has no line '# Shape: N nodes of G GPUs and C cores'")
-    return Site(script, *(int(number or 0) for number in found.groups()))
+    return Site(script, *(int(number or 0) for number in shape.groups()))
 
 
 def sites() -> dict[str, Site]:
-    """Every script in jobs/sites that has a shape, by its name."""
+    """Return {name: site} for every script in jobs/sites that has a shape."""
     scripts = sorted(path for path in SITES_FOLDER.iterdir() if path.suffix in _SCHEDULERS)
     with_shape = [path for path in scripts if _SHAPE.search(path.read_text(encoding="utf-8"))]
     return {path.stem: read_site(path) for path in with_shape}
 
 
 def directives(script: Path) -> dict[str, str]:
-    """{option: value} of a script's directive lines."""
+    """Read {option: value} from a script's directive lines."""
     return dict(_DIRECTIVES[script.suffix].findall(script.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)
-class Asked:
-    """None leaves what the script says."""
+class JobOptions:
+    """Options of the scheduler, from the command line; None leaves the script's own."""
 
     nodes: Optional[int] = None
     time: Optional[str] = None
     account: Optional[str] = None
 
 
-def command(site: Site, asked: Asked, arguments: list[str]) -> list[str]:
-    """The words that submit the site's script with these arguments. Raises UserError for what does not fit the site."""
-    if asked.nodes is not None and not 1 <= asked.nodes <= site.nodes:
-        raise UserError(f"--nodes {asked.nodes}: {site.name} has 1 to {site.nodes}")
-    program, names = _SCHEDULERS[site.script.suffix]
-    given = {name: value for name, value in vars(asked).items() if value is not None}
+def command(site: Site, job: JobOptions, arguments: list[str]) -> list[str]:
+    """Return the command that submits the site's script, in words.
+
+    Args:
+        site: where to run.
+        job: options for the scheduler.
+        arguments: of the script.
+
+    Raises:
+        UserError: for options that the site or its script does not allow.
+    """
+    if job.nodes is not None and not 1 <= job.nodes <= site.nodes:
+        raise UserError(f"--nodes {job.nodes}: {site.name} has 1 to {site.nodes}")
+    program, formats = _SCHEDULERS[site.script.suffix]
+    given = {name: value for name, value in vars(job).items() if value is not None}
     if site.script.suffix == ".sh" and given.keys() - {"nodes"}:
-        raise UserError(f"{site.script.name}: there is no scheduler to tell a time or an account")
+        raise UserError(f"{site.script.name}: no scheduler runs it, so --time and --account have no meaning")
     _check_ranks(site)
-    options = [word for name, form in names.items() if name in given for word in form.format(given[name]).split(" ", 1)]
+    options = [
+        word for name, text in formats.items() if name in given for word in text.format(given[name]).split(" ", 1)
+    ]
     return [*program, *options, str(site.script.relative_to(_ROOT)), *arguments]
 
 
-def environment(site: Site, asked: Asked, run_name: str = "") -> dict[str, str]:
-    """Variables that the script needs besides: LSF does not tell it its number of nodes; run_name: of the run's folder,
-    which is the job's number without it."""
-    nodes = {"NODES": str(asked.nodes)} if site.script.suffix == ".lsf" and asked.nodes is not None else {}
+def environment(site: Site, job: JobOptions, run_name: str = "") -> dict[str, str]:
+    """Return the environment variables that the script needs: LSF does not tell it the number of nodes.
+
+    run_name: name of the run's folder; the job's number if empty.
+    """
+    nodes = {"NODES": str(job.nodes)} if site.script.suffix == ".lsf" and job.nodes is not None else {}
     return {**nodes, **({"RUN_NAME": run_name} if run_name else {})}
 
 
@@ -111,20 +124,20 @@ class Combination(NamedTuple):
 
 
 def runs_of(sweeps: list[str], start: str, overrides: list[str]) -> list[Combination]:
-    """Return a run for every combination of `key=a,b` texts, one nameless run without any.
+    """Return a run for every combination of the sweeps' values, or one run without a name if there are no sweeps.
 
     Args:
-        sweeps: texts of --sweep.
+        sweeps: values of --sweep, `key=a,b`.
         start: what the runs' names begin with.
         overrides: `key=value` texts of all runs.
 
     Raises:
-        UserError: for a text of another form.
+        UserError: for a value of another form.
     """
     if not sweeps:
         return [Combination("", [])]
-    every = combinations(parse_axes("--sweep", sweeps, overrides))
-    return [Combination(name_of([start, *map(_last_word, chosen)]), list(chosen)) for chosen in every]
+    all_overrides = combinations(parse_axes("--sweep", sweeps, overrides))
+    return [Combination(name_of([start, *map(_last_word, chosen)]), list(chosen)) for chosen in all_overrides]
 
 
 def _last_word(override: str) -> str:
@@ -133,7 +146,7 @@ def _last_word(override: str) -> str:
 
 
 def _check_ranks(site: Site) -> None:
-    """Ranks per node against GPUs and cores. Raises UserError."""
+    """Raises UserError if the script's ranks per node need more GPUs or cores than a node has."""
     if site.script.suffix != ".slurm":
         return
     options = directives(site.script)
@@ -149,15 +162,16 @@ def submit(words: list[str], variables: dict[str, str]) -> int:
     try:
         return subprocess.run(words, cwd=_ROOT, env={**os.environ, **variables}).returncode
     except FileNotFoundError:
-        raise UserError(f"{words[0]} is not to be found: --submit works on the site's login nodes only") from None
+        raise UserError(f"{words[0]}: no such program: --submit works on the site's login nodes only") from None
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse the command line."""
     parser = Parser(
         "python -m common.launch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--site", required=True, choices=sorted(sites()))
-    parser.add_argument("--nodes", type=int, help="default: what the script says")
+    parser.add_argument("--nodes", type=int, help="default: the script's")
     parser.add_argument("--time", metavar="HH:MM:SS", help="time limit; HH:MM for LSF")
     parser.add_argument("--account")
     parser.add_argument("--sweep", action="append", default=[], metavar="KEY=A,B", help="one run for each value")
@@ -168,23 +182,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def main() -> int:
+    """Run the command `common.launch`. Returns the exit code."""
     options = parse(sys.argv[1:])
     site = sites()[options.site]
-    asked = Asked(options.nodes, options.time, options.account)
+    job = JobOptions(options.nodes, options.time, options.account)
     runs = runs_of(options.sweep, time.strftime("sweep-%Y%m%d-%H%M%S"), options.overrides)
-    # A typo costs seconds, not a place in the queue.
+    # So that a typo costs seconds, not a place in the queue.
     settings = settings_of(benchmark_of(options.config))
     for run in runs:
         settings.load(options.config, [*options.overrides, *run.overrides, f"output.run_name={run.run_name}"])
     for number, run in enumerate(runs):
-        words = command(site, asked, [options.config, *options.overrides, *run.overrides])
-        variables = environment(site, asked, run.run_name)
+        words = command(site, job, [options.config, *options.overrides, *run.overrides])
+        variables = environment(site, job, run.run_name)
         if not options.submit:
             print(shlex.join([*(f"{name}={value}" for name, value in variables.items()), *words]))
             continue
         code = submit(words, variables)
         if code:
             if len(runs) > 1:
-                print(f"error: {run.run_name}: exit code {code}; {number} of {len(runs)} went before", file=sys.stderr)
+                print(f"error: {run.run_name}: exit code {code}; {number} of {len(runs)} submitted", file=sys.stderr)
             return code
     return 0

@@ -1,6 +1,6 @@
-"""Programs of ours as processes of their own, each with its output in a file, some at a time.
+"""Running this project's programs as child processes, a few at a time, each with its output in a file.
 
-They end with the process that started them, however that ends, so that nobody goes on writing into its folders.
+They end with the process that started them, however that ends, so that none keeps writing into its folders.
 """
 
 import ctypes
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 _LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1  # of Linux' prctl; elsewhere the call fails, and children outlive a parent that was killed
-_LOOK_SECONDS = 0.2
+_PR_SET_PDEATHSIG = 1  # for Linux's prctl; elsewhere the call fails, and children outlive a parent that was killed
+_POLL_SECONDS = 0.2
 
 
 class Job(NamedTuple):
-    """name: its own among those that run together. log: where standard output and error go; its folder must exist."""
+    """A program to run. name: unique among those run together. log: file for its output, in an existing folder."""
 
     name: str
     command: list[str]
@@ -24,9 +24,14 @@ class Job(NamedTuple):
 
 
 def run_all(jobs: list[Job], at_once: int, done: Callable[[Job, str], None]) -> None:
-    """Run all, `at_once` at a time, in order. done: told of each as it ends, with its line of error or an empty text.
+    """Run all jobs in order, `at_once` at a time.
 
-    To be called by the process' first thread, whose end ends the programs.
+    Call it from the process's main thread: the programs end when the thread that started them does.
+
+    Args:
+        jobs: what to run.
+        at_once: how many run at a time.
+        done: called with each job as it ends and its error line, which is empty if it succeeded.
     """
     waiting = list(jobs)
     running: dict[str, tuple[Job, subprocess.Popen]] = {}
@@ -39,14 +44,14 @@ def run_all(jobs: list[Job], at_once: int, done: Callable[[Job, str], None]) -> 
                 if process.poll() is not None:
                     del running[job.name]
                     done(job, _problem(job) if process.returncode else "")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
     finally:
         for _, process in running.values():
             process.kill()
 
 
 def run(job: Job) -> str:
-    """Run one; its line of error, or an empty text."""
+    """Run one job. Returns its error line, which is empty if it succeeded."""
     problems: list[str] = []
     run_all([job], 1, lambda _, problem: problems.append(problem))
     return problems[0]
@@ -62,6 +67,6 @@ def _end_with_parent() -> None:
 
 
 def _problem(job: Job) -> str:
-    """The first line of error in the log, or where to look."""
+    """The first error line in the log, or where the log is."""
     lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line.split("error: ")[-1] for line in lines if "error:" in line), f"see {job.log}")

@@ -1,10 +1,10 @@
-"""A program that has lost a rank, a host or a link: whether it is started again, and on what of the machine is left.
+"""Recovery of a program that has lost a rank, a host or a link: whether it is restarted, and with what is left.
 
-Started again is a program that was killed or whose peers did not answer; not one that ended by itself: done, an error,
-a warning of the scheduler, Ctrl-C. It goes on from its last checkpoint on the hosts that answer, with the most ranks
-that share its global batch out evenly (common.training.continuation). It ends, with one line, where too few ranks are
-left, where it was started again as often as allowed, and where nothing has changed since the loss before: the same
-checkpoint, the same hosts, so that it would be lost again.
+A program is restarted if it was killed or its peers did not answer; not if it ended by itself: when done, with an
+error, by the scheduler's warning or by Ctrl-C. It resumes from its last checkpoint on the hosts that answer, with the
+largest number of ranks that divides its global batch (common.training.continuation). It ends with one line if too few
+ranks are left, if it was restarted as often as allowed, or if nothing has changed since the loss before: with the same
+checkpoint and the same hosts it would be lost again.
 """
 
 import fcntl
@@ -31,26 +31,29 @@ from common.training.settings import most_ranks
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "PasswordAuthentication=no", "-o", "StrictHostKeyChecking=no")
 _ANSWER_SECONDS = 10
 _TRIES = 2
-# Of Slurm's states of a node (scontrol's manual); a star is one that does not respond. One that drains still computes.
+# Slurm's states of a node that is lost (scontrol's manual); a star means that it does not respond. A draining node
+# still computes.
 _GONE = re.compile(r"State=\S*(DOWN|FAIL|NOT_RESPONDING|NO_RESPOND|POWERED|\*)")
-_EXPLAINED = ("error", "stopped", "interrupted", "fault")  # kinds of endings, those that say most first
+_EXPLAINED = ("error", "stopped", "interrupted", "fault")  # kinds of endings, the most informative first
 _ASKED_TO_END = (signal.SIGINT, signal.SIGTERM)
-_LOCK_SECONDS = 180  # the longest that ranks may take to notice that they are alone
+_LOCK_SECONDS = 180  # the longest that ranks may take to notice that their peers are gone
 
 
 class Host(NamedTuple):
+    """A host and its slots, the ranks that it may run."""
+
     name: str
     slots: int
 
 
 def parse_hosts(text: str) -> list[Host]:
-    """As -H takes them, `name:slots,...`."""
+    """Parse the value of -H, `name:slots,...`."""
     parts = [part.partition(":") for part in text.split(",") if part]
     return [Host(name, int(slots) if slots.isdigit() else 1) for name, _, slots in parts]
 
 
 def signal_of(code: int) -> Optional[signal.Signals]:
-    """The signal that a process with this exit code was ended by, as Python or as a shell tells it."""
+    """Return the signal that ended a process with this exit code, as Python or a shell reports it; None without one."""
     try:
         return signal.Signals(-code if code < 0 else code - 128)
     except ValueError:
@@ -58,8 +61,9 @@ def signal_of(code: int) -> Optional[signal.Signals]:
 
 
 def cut_slots(hosts: str, ranks: int) -> str:
-    """Of `name:slots,...` as many slots as ranks, the first first: horovodrun over Gloo starts a rank on every slot,
-    whatever -np says (Horovod 0.28.1).
+    """Cut `name:slots,...` to its first `ranks` slots.
+
+    It is needed because horovodrun over Gloo starts a rank on every slot, whatever -np says (Horovod 0.28.1).
 
     Raises:
         UserError: if there are fewer slots than ranks.
@@ -76,44 +80,43 @@ def cut_slots(hosts: str, ranks: int) -> str:
 
 
 def explanation(endings: list[status.Ending]) -> Optional[status.Ending]:
-    """The ending that tells why a program ended, a mistake before a fault; None where no rank tells."""
+    """Return the ending that best explains why the program ended; None if no rank's does."""
     by_kind = {kind: [each for each in endings if each.kind == kind] for kind in _EXPLAINED}
-    return next((found[0] for found in by_kind.values() if found), None)
+    return next((of_kind[0] for of_kind in by_kind.values() if of_kind), None)
 
 
 def was_lost(endings: list[status.Ending], dead_code: Optional[int]) -> bool:
-    """Whether a rank was lost, rather than that the program ended by itself.
+    """Return whether a rank was lost, as opposed to a program that ended by itself.
 
     Args:
-        endings: of the ranks that told how they ended.
-        dead_code: exit code of the rank that ended first, if that is known.
+        endings: of the ranks that recorded how they ended.
+        dead_code: exit code of the rank that ended first, if known.
     """
     if explanation(endings):
         return False
     number = None if dead_code is None else signal_of(dead_code)
     if number is not None:
         return number not in _ASKED_TO_END
-    # 255: ssh lost its connection.
+    # ssh exits with 255 when it loses its connection.
     return any(ending.kind == "peer_lost" for ending in endings) or dead_code == 255
 
 
 class Position(NamedTuple):
-    """What a run leaves behind. checkpoint: its newest one's update, None without one. lost: updates recorded since;
-    seconds: since that checkpoint."""
+    """How far a run has come."""
 
-    checkpoint: Optional[int]
-    lost: int
-    seconds: float
+    checkpoint: Optional[int]  # update of the newest checkpoint; None without one
+    lost: int  # updates recorded since
+    seconds: float  # since that checkpoint
 
     def __str__(self) -> str:
         if self.checkpoint is None:
-            return f"without a checkpoint, {self.lost} recorded updates are lost"
-        behind = f"{self.lost} recorded updates and {self.seconds:.0f} s behind it are lost"
-        return f"from the checkpoint after update {self.checkpoint}; {behind}"
+            return f"starting over without a checkpoint; {self.lost} recorded updates are lost"
+        lost = f"{self.lost} recorded updates and {self.seconds:.0f} s since then are lost"
+        return f"resuming from the checkpoint after update {self.checkpoint}; {lost}"
 
 
 def position(folder: Path) -> Position:
-    """Of the run in a folder."""
+    """Return how far the run in a folder has come."""
     steps = list_steps(folder / "checkpoints")
     newest = steps[-1] if steps else None
     records = read_records(folder / "metrics.jsonl")
@@ -125,7 +128,7 @@ def position(folder: Path) -> Position:
 
 
 class Start(NamedTuple):
-    """hosts: as -H takes them; empty is this machine."""
+    """How to start a program. hosts: as -H takes them; empty is this machine."""
 
     ranks: int
     hosts: str
@@ -138,7 +141,14 @@ class _Loss(NamedTuple):
 
 @dataclass
 class Recovery:
-    """Of one program. restarts: how often it is started again at most. first: as it was asked for. least: ranks."""
+    """The restarts of one program.
+
+    Attributes:
+        restarts: how often it may be restarted.
+        first: how it was first started.
+        least: the fewest ranks to continue with.
+        answers: tells whether a host can be used.
+    """
 
     restarts: int
     first: Start
@@ -147,55 +157,61 @@ class Recovery:
     _losses: list[_Loss] = field(default_factory=list)
 
     def again(self, why: str, folder: str, global_batch: int) -> Start:
-        """How to start it again; says what was lost. why: of the loss. folder: of the run, empty if it had none yet.
+        """Return how to restart the program, and print what was lost.
 
-        Raises InterruptedTrainingError (exit code 75) where too few ranks are left to go on from a checkpoint, and
-        UserError where another start would be of no use.
+        Args:
+            why: what happened, in words.
+            folder: the run's, empty if it had none yet.
+            global_batch: the run's, in samples; 0 if not known yet.
+
+        Raises:
+            InterruptedTrainingError: (exit code 75) if too few ranks are left to resume from a checkpoint.
+            UserError: if another start would not help.
         """
         hosts = parse_hosts(self.first.hosts)
         with ThreadPoolExecutor(32) as threads:
-            found = list(threads.map(lambda host: self.answers(host.name), hosts))
-        left = [host for host, answered in zip(hosts, found) if answered]
-        gone = [host.name for host, answered in zip(hosts, found) if not answered]
-        where = position(Path(folder)) if folder else Position(None, 0, 0.0)
-        what = "; no answer from ".join([why, *([", ".join(gone)] if gone else [])])
-        self._refuse_repetition(_Loss(where.checkpoint, left), what)
+            answered = list(threads.map(lambda host: self.answers(host.name), hosts))
+        left = [host for host, answers in zip(hosts, answered) if answers]
+        gone = [host.name for host, answers in zip(hosts, answered) if not answers]
+        reached = position(Path(folder)) if folder else Position(None, 0, 0.0)
+        loss = "; no answer from ".join([why, *([", ".join(gone)] if gone else [])])
+        self._refuse_repetition(_Loss(reached.checkpoint, left), loss)
         most = min(sum(host.slots for host in left), self.first.ranks) if hosts else self.first.ranks
         ranks = most_ranks(global_batch, most) if global_batch and most else most
         if ranks < max(self.least, 1):
-            raise self._too_few(what, folder, where, most, global_batch)
-        print(f"restart {len(self._losses)} of {self.restarts}: {what}; going on {where}", flush=True)
+            raise self._too_few(loss, folder, reached, most, global_batch)
+        print(f"restart {len(self._losses)} of {self.restarts}: {loss}; {reached}", flush=True)
         return Start(ranks, cut_slots(",".join(f"{host.name}:{host.slots}" for host in left), ranks))
 
-    def _refuse_repetition(self, loss: _Loss, what: str) -> None:
-        """Raises UserError."""
+    def _refuse_repetition(self, loss: _Loss, description: str) -> None:
+        """Note a loss. Raises UserError if it is one too many, or the same as the one before."""
         if len(self._losses) == self.restarts:
-            raise UserError(f"{what}; it was started again {self.restarts} times already (--restarts)")
+            raise UserError(f"{description}; it was restarted {self.restarts} times already (--restarts)")
         if self._losses and self._losses[-1] == loss:
             raise UserError(
-                f"{what}; it was lost twice after the same checkpoint on the same hosts, so it would be lost again "
-                "(too little memory? a checkpoint more often: training.save_frequency)"
+                f"{description}; it was lost twice after the same checkpoint on the same hosts, so it would be lost "
+                "again (too little memory? for more frequent checkpoints, lower training.save_frequency)"
             )
         self._losses.append(loss)
 
-    def _too_few(self, what: str, folder: str, where: Position, most: int, global_batch: int) -> UserError:
+    def _too_few(self, loss: str, folder: str, reached: Position, most: int, global_batch: int) -> UserError:
         few = f"{most} ranks are left, --min-np is {self.least}"
         if most >= self.least:
             few = f"no number of ranks from {self.least} to {most} divides the global batch of {global_batch}"
-        if where.checkpoint is None:
-            return UserError(f"{what}; {few}, and there is no checkpoint to go on from")
+        if reached.checkpoint is None:
+            return UserError(f"{loss}; {few}, and there is no checkpoint to resume from")
         return InterruptedTrainingError(
-            f"after update {where.checkpoint} with a checkpoint: {what}; {few}: go on with --resume {folder}"
+            f"after update {reached.checkpoint}, with a checkpoint: {loss}; {few}: continue with --resume {folder}"
         )
 
 
 def answers(host: str) -> bool:
-    """Whether a host can be used: it is this one, or Slurm does not call it down and its sshd lets us in."""
+    """Return whether a host can be used: it is this one, or Slurm does not report it down and its sshd lets us in."""
     if _is_here(host):
         return True
-    ask = [*_SSH, "-o", f"ConnectTimeout={_ANSWER_SECONDS}", host, "true"]
-    # Asked again before it is given up: a host that is busy is not gone.
-    return not _down_in_slurm(host) and any(_quietly(ask) == 0 for _ in range(_TRIES))
+    login = [*_SSH, "-o", f"ConnectTimeout={_ANSWER_SECONDS}", host, "true"]
+    # More than one try: a host that is busy is not gone.
+    return not _down_in_slurm(host) and any(_quietly(login) == 0 for _ in range(_TRIES))
 
 
 def _is_here(host: str) -> bool:
@@ -203,18 +219,18 @@ def _is_here(host: str) -> bool:
         address = socket.gethostbyname(host)
     except OSError:
         return False
-    return any(address == found.address for card in psutil.net_if_addrs().values() for found in card)
+    return any(address == own.address for card in psutil.net_if_addrs().values() for own in card)
 
 
 def _down_in_slurm(host: str) -> bool:
     if "SLURM_JOB_ID" not in os.environ or shutil.which("scontrol") is None:
         return False
     try:
-        ask = ["scontrol", "show", "node", host]
-        shown = subprocess.run(ask, capture_output=True, text=True, timeout=2 * _ANSWER_SECONDS)
+        query = ["scontrol", "show", "node", host]
+        result = subprocess.run(query, capture_output=True, text=True, timeout=2 * _ANSWER_SECONDS)
     except subprocess.TimeoutExpired:
-        return False  # the controller may be what does not answer
-    return bool(_GONE.search(shown.stdout))
+        return False  # it may be Slurm's controller that does not answer
+    return bool(_GONE.search(result.stdout))
 
 
 def _quietly(words: list[str]) -> int:
@@ -228,8 +244,11 @@ def _quietly(words: list[str]) -> int:
 
 
 def wait_until_free(folder: Path, seconds: float = _LOCK_SECONDS) -> None:
-    """Until no rank holds the run's folder: one that was cut off ends by itself, when its peers do not answer. Where
-    that takes longer the next start says so."""
+    """Wait until no rank locks the run's folder, for at most `seconds`.
+
+    A rank that was cut off ends by itself when its peers do not answer. If it takes longer, the next start reports
+    that the folder is locked.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

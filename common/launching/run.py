@@ -1,12 +1,12 @@
-"""A program on several ranks that ends as it would on one: python -m common.run -np N [-H HOSTS] -- PROGRAM ...
+"""Run a program on several ranks that ends as it would on one: python -m common.run -np N [-H HOSTS] -- PROGRAM ...
 
-PROGRAM is what stands behind `python -m`, such as `train --config FILE` of a benchmark. It is started by horovodrun,
-whose output is passed on without prefixes and without its own report of a failure; the last line is the program's own,
-and so is the exit code. Ctrl-C says how to resume. With --restarts a training that loses a rank, a host or a link
-resumes from its last checkpoint on what is left (common.launching.recovery).
+PROGRAM is what follows `python -m`: a benchmark's package, its command and arguments. horovodrun starts it; its output
+is passed on without prefixes and without horovodrun's own report of a failure, so that the last line and the exit code
+are the program's own. After Ctrl-C a line says how to resume. With --restarts, a training that loses a rank, a host or
+a link resumes from its last checkpoint on what is left (common.launching.recovery).
 
-The ranks tell what they do and how they fail by files (common.distributed.status) in a hidden folder of the current
-one, which has to be on a file system that they share.
+The ranks report their state and how they end by files (common.distributed.status) in a hidden folder of the current
+one, which must be on a file system that they share.
 """
 
 import argparse
@@ -39,14 +39,14 @@ from common.launching.recovery import (
 )
 
 _PREFIX = re.compile(r"^\[(\d+)\]<(?:stdout|stderr)>:")
-_HOROVODRUN = re.compile(r"^(Process name|Exit code): (-?\d+)")  # of its report: the rank that ended first, and how
-# What Horovod's and Gloo's C++ prints when a peer has gone, and the shell when it was stopped.
+_HOROVODRUN = re.compile(r"^(Process name|Exit code): (-?\d+)")  # its report: the rank that ended first, and how
+# What the C++ code of Horovod and Gloo prints when a peer is gone, and the shell when it was stopped.
 _NOISE = re.compile(r"^\[\d{4}-\d\d-\d\d [\d:. ]+: [EF] /.*horovod|^Terminated$|^Killed$")
-_LAST_LINES = ("error: ", "stopped: ")  # held back, so that one of them is the last
+_LAST_LINES = ("error: ", "stopped: ")  # held back, so that one of them comes last
 _RESUMABLE = ("train", "run")
 _PATIENCE_SECONDS = 20  # for the ranks to end after Ctrl-C
 _INTERRUPTED = -signal.SIGINT
-# With --restarts a peer that has gone without a word ends the program (seconds; jobs/common.sh has the same).
+# With --restarts, the program ends when a peer is silent for so many seconds (jobs/common.sh has the same values).
 _LIMITS = {
     "HOROVOD_GLOO_TIMEOUT_SECONDS": "120",
     "HOROVOD_STALL_CHECK_TIME_SECONDS": "60",
@@ -55,14 +55,21 @@ _LIMITS = {
 
 
 class Output:
-    """Passes on what the ranks print, but for the lines by which they end."""
+    """Prints what the ranks print, except their last lines, and reads horovodrun's report.
+
+    Attributes:
+        dead_rank: the first rank to end, by horovodrun's report.
+        dead_code: its exit code.
+        last_lines: the ranks' last lines.
+    """
 
     def __init__(self) -> None:
-        self.dead_rank: Optional[int] = None  # the first to end, and its exit code, by horovodrun's report
+        self.dead_rank: Optional[int] = None
         self.dead_code: Optional[int] = None
         self.last_lines: list[str] = []
 
     def take(self, line: str) -> None:
+        """Handle one line of horovodrun's output."""
         prefix = _PREFIX.match(line)
         if not prefix:
             self._take_report(line)
@@ -82,14 +89,15 @@ class Output:
 
 
 def dead(rank: int, code: int, hosts: str) -> str:
-    """Says how a rank ended that told nothing. hosts: as -H takes them, `name:slots,...`."""
+    """Describe how a rank ended that left no message. hosts: as -H takes them, `name:slots,...`."""
     number = signal_of(code)
     how = f"was killed by {number.name}" if number else f"ended with exit code {code}"
     names = [host.name for host in parse_hosts(hosts) for _ in range(host.slots)]
-    return f"rank {rank} on {names[rank] if rank < len(names) else socket.gethostname()} {how} without a word"
+    return f"rank {rank} on {names[rank] if rank < len(names) else socket.gethostname()} {how} without a message"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse the command line. Raises UserError."""
     parser = Parser("python -m common.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-np", type=int, required=True, metavar="N", help="ranks")
     parser.add_argument(
@@ -104,10 +112,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         type=int,
         default=0,
         metavar="R",
-        help="how often a training that has lost a rank, a host or a link is started again; default 0",
+        help="how often a training that has lost a rank, a host or a link is restarted; default 0",
     )
     parser.add_argument(
-        "--min-np", type=int, default=1, metavar="M", help="fewest ranks to go on with; below it ends with exit code 75"
+        "--min-np", type=int, default=1, metavar="M", help="fewest ranks to continue with; fewer end with exit code 75"
     )
     parser.add_argument("program", nargs="+", metavar="PROGRAM", help="after --, such as: PACKAGE train --config FILE")
     options = parser.parse_args(arguments)
@@ -119,7 +127,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         )
     if options.restarts and not _resumable(options.program):
         raise UserError(
-            f"--restarts {options.restarts}: only {' and '.join(_RESUMABLE)} have checkpoints to go on from"
+            f"--restarts {options.restarts}: only {' and '.join(_RESUMABLE)} have checkpoints to resume from"
         )
     return options
 
@@ -129,17 +137,18 @@ def _resumable(program: list[str]) -> bool:
 
 
 def main() -> int:
+    """Run the command `common.run`. Returns the exit code."""
     options = parse(sys.argv[1:])
     launcher = Path(sys.executable).with_name("horovodrun")
     if not launcher.exists():
-        raise UserError(f"{launcher}: no such program: run `make venv`, and use its Python")
+        raise UserError(f"{launcher}: no such program: run `make venv` and use its Python")
     with _status_folder() as folder:
         return _run_with_restarts(options, launcher, folder)
 
 
 @contextmanager
 def _status_folder() -> Iterator[Path]:
-    """Where the ranks tell their state: in the current folder, which ranks on other hosts start in too."""
+    """A folder for the ranks' state, in the current one, in which ranks on other hosts start too."""
     try:
         folder = tempfile.mkdtemp(prefix=".run-status-", dir=Path.cwd())
     except OSError:
@@ -151,7 +160,7 @@ def _status_folder() -> Iterator[Path]:
 
 
 def _run_with_restarts(options: argparse.Namespace, launcher: Path, folder: Path) -> int:
-    """Exit code of the last start."""
+    """Run the program until it ends or is not restarted; return the last exit code."""
     start, program = Start(options.np, cut_slots(options.hosts, options.np)), options.program
     recovery = Recovery(options.restarts, start, options.min_np, answers)
     while True:
@@ -167,23 +176,23 @@ def _run_with_restarts(options: argparse.Namespace, launcher: Path, folder: Path
         if explained:
             print(explained.message, file=sys.stderr)
             return explained.exit_code
-        if output.last_lines and not endings:  # told by ranks that do not share the folder
+        if output.last_lines and not endings:  # from ranks that do not share the folder
             print(output.last_lines[0], file=sys.stderr)
             return 1
-        what = _what_was_lost(output, endings, start.hosts)
+        loss = _describe_loss(output, endings, start.hosts)
         if not options.restarts or not was_lost(endings, output.dead_code):
-            line = f"error: {what}; the other ranks were stopped (too little memory?)"
+            line = f"error: {loss}; the other ranks were stopped (too little memory?)"
             lost = output.dead_rank is not None or endings
             print(line if lost else f"error: horovodrun ended with exit code {code}; start it by hand", file=sys.stderr)
             return 1
-        start = recovery.again(what, state.run_folder, state.global_batch)
+        start = recovery.again(loss, state.run_folder, state.global_batch)
         if state.run_folder:
             program = [*options.program, "--resume", state.run_folder]
             wait_until_free(Path(state.run_folder))
 
 
-def _what_was_lost(output: Output, endings: list[status.Ending], hosts: str) -> str:
-    """In words. A rank that ended because its peers were gone is not the one that was lost."""
+def _describe_loss(output: Output, endings: list[status.Ending], hosts: str) -> str:
+    """What was lost, in words. A rank that ended because its peers were gone is not the one that was lost."""
     peers_lost = any(ending.kind == "peer_lost" for ending in endings)
     if output.dead_rank is None or (peers_lost and not signal_of(output.dead_code or 1)):
         return "a rank, its host or its link was lost"
@@ -191,7 +200,7 @@ def _what_was_lost(output: Output, endings: list[status.Ending], hosts: str) -> 
 
 
 def _run(launcher: Path, start: Start, program: list[str], output: Output, folder: Path, limits: dict[str, str]) -> int:
-    """Exit code of horovodrun, or _INTERRUPTED after Ctrl-C. limits: variables that the user's own go before."""
+    """Return horovodrun's exit code, or _INTERRUPTED after Ctrl-C. limits: variables, unless the user has set them."""
     hosts = ["-H", start.hosts] if start.hosts else []
     words = [str(launcher), "--gloo", "-np", str(start.ranks), *hosts, sys.executable, "-m", *program]
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **limits, **os.environ, "PYTHONUNBUFFERED": "1"}
@@ -205,7 +214,7 @@ def _run(launcher: Path, start: Start, program: list[str], output: Output, folde
                 output.take(line.rstrip("\n"))
             return process.wait()
         except KeyboardInterrupt:
-            try:  # the ranks got the signal as well; those that are left after a while are stopped
+            try:  # the ranks received the signal as well; those that have not ended after a while are stopped
                 process.wait(_PATIENCE_SECONDS)
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
                 process.kill()

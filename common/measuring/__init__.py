@@ -1,1 +1,1 @@
-"""Times of repeated work, and of inference over grids of settings."""
+"""Timing of repeated work, and of inference over grids of settings."""

@@ -1,4 +1,4 @@
-"""Inference over a grid of settings, each combination in a process of its own; a table, a heat map, the best."""
+"""Inference over a grid of settings, each combination in its own process: a table, a heat map, and the best one."""
 
 import argparse
 import json
@@ -23,22 +23,22 @@ from common.runs.folder import Run, open_run
 
 
 class Program(NamedTuple):
-    """What a benchmark's grid runs: `python -m PACKAGE infer`. fixed: overrides of all runs."""
+    """What a benchmark's grid runs, `python -m PACKAGE infer`. fixed: overrides for all runs."""
 
     package: str
     fixed: tuple[str, ...] = ()
 
 
 class Cell(NamedTuple):
-    """A combination that was run. values: as they are written, in the order of the axes. Samples/s over its passes."""
+    """The result of one combination."""
 
-    values: tuple[str, ...]
-    median: float
-    deviation: float
+    values: tuple[str, ...]  # as the user wrote them, in the order of the axes
+    median: float  # samples/s over the passes
+    deviation: float  # their standard deviation
 
 
 def main(program: Program, config: Any, axes: list[Axis], options: argparse.Namespace) -> int:
-    """Run `infer` for every combination; one that fails is reported and the others are done.
+    """Run `infer` for every combination; if one fails, that is reported and the others run all the same.
 
     Args:
         program: what is run.
@@ -52,21 +52,21 @@ def main(program: Program, config: Any, axes: list[Axis], options: argparse.Name
     Raises:
         UserError: if every run failed.
     """
-    every = combinations(axes)
+    all_overrides = combinations(axes)
     folder = open_run(config, config.output, f"{config.benchmark} grid")
     folder.say(f"run folder: {folder.path}")
     cells = []
-    for number, chosen in enumerate(every, 1):
-        print(f"{number} of {len(every)}: {' '.join(chosen)}", flush=True)
+    for number, chosen in enumerate(all_overrides, 1):
+        print(f"{number} of {len(all_overrides)}: {' '.join(chosen)}", flush=True)
         values = tuple(override.split("=", 1)[1] for override in chosen)
         cell = _run(program, options, folder, values, chosen)
         if cell is not None:
             cells.append(cell)
             print(f"  {cell.median:.2f} samples/s", flush=True)
     if not cells:
-        raise UserError(f"{folder.path}: every run of the grid failed; their logs are there")
+        raise UserError(f"{folder.path}: every run of the grid failed; their logs are in this folder")
     _report(folder, cells, axes)
-    return 1 if len(cells) < len(every) else 0
+    return 1 if len(cells) < len(all_overrides) else 0
 
 
 def _run(
@@ -101,8 +101,8 @@ def _report(folder: Run, cells: list[Cell], axes: list[Axis]) -> None:
     (folder / "grid.json").write_text(json.dumps(_as_json(cells, axes), indent=1) + "\n", encoding="utf-8")
     draw(cells, axes, folder / "grid.png")
     print(f"written: {folder / 'grid.png'}, grid.md, grid.json")
-    pasted = yaml.safe_dump(_tree(axes, best.values), sort_keys=False)
-    print(f"the best, {best.median:.2f} samples/s, to paste into a config:\n{pasted}")
+    settings = yaml.safe_dump(_tree(axes, best.values), sort_keys=False)
+    print(f"the best, {best.median:.2f} samples/s, to paste into a config:\n{settings}")
 
 
 def _as_json(cells: list[Cell], axes: list[Axis]) -> list[dict]:
@@ -121,7 +121,7 @@ def _tree(axes: list[Axis], values: tuple[str, ...]) -> dict:
 
 
 def short(keys: list[str]) -> list[str]:
-    """Return the last word of each key, or the keys where two end alike."""
+    """Return the last word of each key, or the whole keys if two of these words are the same."""
     last = [key.rpartition(".")[2] for key in keys]
     return last if len(set(last)) == len(last) else keys
 
@@ -131,7 +131,7 @@ def _labels(axes: list[Axis]) -> list[str]:
 
 
 def draw(cells: list[Cell], axes: list[Axis], path: Path) -> None:
-    """Draw heat maps of samples/s: the first axis down, the second across, a map for each combination of the others."""
+    """Draw heat maps of samples/s: the first axis down, the second across, one map per combination of the others."""
     names = _labels(axes)
     down = axes[0].values
     across = axes[1].values if len(axes) > 1 else [""]

@@ -1,7 +1,7 @@
-"""Times of repeated work as people compare them: medians, percentiles, warm-up left out; of one process, or by rank.
+"""Timing of repeated work, of one process or by rank, with medians and percentiles for comparisons.
 
-A run over data begins at a barrier and ends, for a rank, when its last sample is done, and for all, when the slowest
-rank is done. Warm-up runs come before and are not counted.
+A run over the data begins at a barrier. For a rank it ends when the rank's last sample is done, and for all when the
+slowest rank is done. Warm-up runs come first and are not counted.
 """
 
 import csv
@@ -20,7 +20,7 @@ from common.report.tables import table
 
 
 def summary(seconds: list) -> dict:
-    """Mean, median, p95, shortest, longest and total of a list of durations in seconds; NaN for an empty list."""
+    """Return count, mean, median, p95, min, max and total of durations in seconds; NaN if there are none."""
     values = np.asarray(seconds if len(seconds) else [np.nan], np.float64)
     return {
         "count": len(seconds),
@@ -34,7 +34,7 @@ def summary(seconds: list) -> dict:
 
 
 def repeat(work: Callable[[], object], times: int = 5, warmup: int = 2) -> list:
-    """Durations of `times` calls of `work`, in seconds, after `warmup` calls that are not counted."""
+    """Return the durations of `times` calls of `work`, in seconds, after `warmup` calls that are not counted."""
     durations = []
     for call in range(warmup + times):
         started = time.perf_counter()
@@ -46,42 +46,52 @@ def repeat(work: Callable[[], object], times: int = 5, warmup: int = 2) -> list:
 
 @dataclass(frozen=True)
 class Measured:
-    """One run. seconds: from the common start until the last rank was done; rank_*: of each rank, by its number."""
+    """One measured run; the lists have an entry for each rank."""
 
-    seconds: float
+    seconds: float  # from the common start until the slowest rank was done
     rank_seconds: list
     rank_samples: list
     rank_bytes: list
 
     @property
     def samples_per_second(self) -> float:
+        """Of all ranks together."""
         return sum(self.rank_samples) / self.seconds
 
     @property
     def gigabytes_per_second(self) -> float:
+        """Of all ranks together."""
         return sum(self.rank_bytes) / self.seconds / 1e9
 
     @property
     def slowest_rank(self) -> int:
+        """The number of the rank that took longest."""
         return int(np.argmax(self.rank_seconds))
 
 
 class Work(NamedTuple):
-    """What one run of a rank did."""
+    """What a rank did in one run."""
 
     samples: int
     bytes: int
 
 
 def measure(work: Callable[[], Work], warmup: int, runs: int, say: Callable[[str], None]) -> list[Measured]:
-    """Of `runs` runs on every rank. work: one run of this rank. Collective."""
+    """Measure runs on every rank, after warm-up runs. A collective call.
+
+    Args:
+        work: does one run of this rank.
+        warmup: runs that are not counted.
+        runs: runs that are.
+        say: called with a line for each run.
+    """
     measured = []
     for number in range(-warmup, runs):
         distributed.barrier()
         started = time.perf_counter()
         samples, size = work()
-        own = time.perf_counter() - started
-        seconds, counts, sizes = zip(*distributed.gather_objects((own, samples, size)))
+        own_seconds = time.perf_counter() - started
+        seconds, counts, sizes = zip(*distributed.gather_objects((own_seconds, samples, size)))
         run = Measured(max(seconds), list(seconds), list(counts), list(sizes))
         label = f"run {number + 1} of {runs}" if number >= 0 else f"warm-up {number + warmup + 1} of {warmup}"
         say(f"{label}: {run.seconds:.3f} s, {run.samples_per_second:.2f} samples/s")
@@ -91,7 +101,7 @@ def measure(work: Callable[[], Work], warmup: int, runs: int, say: Callable[[str
 
 
 def statistics(runs: list) -> dict:
-    """Mean, median, standard deviation and 95th percentile over runs of seconds, samples/s and GB/s."""
+    """Return mean, median, standard deviation and 95th percentile over runs, of seconds, samples/s and GB/s."""
     columns = {
         "seconds": [run.seconds for run in runs],
         "samples_per_second": [run.samples_per_second for run in runs],
@@ -109,7 +119,7 @@ def statistics(runs: list) -> dict:
 
 
 def runs_table(runs: list) -> Table:
-    """A line a run, then mean, median, standard deviation and p95."""
+    """Make a table with a row for each run, then mean, median, standard deviation and p95."""
     rows = table("Runs", "run", "seconds", "samples/s", "samples/s per rank", "GB/s", "slowest rank", "its seconds")
     for number, run in enumerate(runs, 1):
         rows.add_row(
@@ -138,9 +148,9 @@ def runs_table(runs: list) -> Table:
 
 
 def check_output(path: str) -> None:
-    """Raises UserError if `path` (without ending, or with .json) cannot become a .json and a .csv file."""
-    for ending in (".json", ".csv"):
-        target = Path(path).expanduser().with_suffix(ending)
+    """Raises UserError if `path` (without suffix, or with .json) cannot become a .json and a .csv file."""
+    for suffix in (".json", ".csv"):
+        target = Path(path).expanduser().with_suffix(suffix)
         if target.exists():
             raise UserError(f"{target}: exists already and is left as it is; choose another outputfile")
         if not target.parent.is_dir():
@@ -148,7 +158,16 @@ def check_output(path: str) -> None:
 
 
 def write(path: str, runs: list, about: dict) -> None:
-    """`path` with .json (about, statistics, runs) and with .csv (a line for each rank of each run)."""
+    """Write the runs as .json (about, statistics, runs) and as .csv (a row for each rank of each run).
+
+    Args:
+        path: of both files; their suffixes are added.
+        runs: what `measure` returned.
+        about: what else the .json holds.
+
+    Raises:
+        UserError: if they cannot be written.
+    """
     target = Path(path).expanduser()
     content = {**about, "statistics": statistics(runs), "runs": [asdict(run) for run in runs]}
     try:

@@ -1,1 +1,1 @@
-"""How a training step scales over ranks: measured, and predicted."""
+"""Scaling of a training step with the number of ranks: measurement and prediction."""

@@ -1,4 +1,4 @@
-"""The command line: python -m common.scaling bench-allreduce|predict ...; common.scaling.model has the equations."""
+"""The command line, python -m common.scaling bench-allreduce|predict; the equations are in common.scaling.model."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ _RANKS = tuple(2**power for power in range(16))  # 1 to 32768
 
 
 def _link(path: Optional[str], values: Optional[list], name: str) -> Optional[Link]:
-    """From LATENCY_US BANDWIDTH_GB, or from bench-allreduce's file."""
+    """A link from two values, in us and GB/s, or from bench-allreduce's file; None without either."""
     if values:
         return Link(values[0] / 1e6, values[1] * 1e9)
     if path is None:
@@ -25,7 +25,7 @@ def _link(path: Optional[str], values: Optional[list], name: str) -> Optional[Li
     try:
         return Link(**json.loads(Path(path).read_text(encoding="utf-8"))["float32"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: is not a file of bench-allreduce ({error}); give --{name} LATENCY_US GB_S") from error
+        raise UserError(f"{path}: was not written by bench-allreduce ({error}); give --{name} US GB_S") from error
 
 
 def _measured(texts: list) -> dict:
@@ -36,6 +36,7 @@ def _measured(texts: list) -> dict:
 
 
 def parse(arguments: list) -> argparse.Namespace:
+    """Parse the command line."""
     parser = Parser(
         "python -m common.scaling", description=model.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -58,6 +59,7 @@ def parse(arguments: list) -> argparse.Namespace:
 
 
 def main() -> int:
+    """Run the command `common.scaling`. Returns the exit code."""
     options = parse(sys.argv[1:])
     if options.command == "bench-allreduce":
         from common.scaling import allreduce  # loads TensorFlow
@@ -65,7 +67,7 @@ def main() -> int:
         return allreduce.bench(options.output)
     between = _link(options.allreduce, options.between, "between")
     if between is None:
-        raise UserError("give --allreduce FILE (from bench-allreduce) or --between LATENCY_US BANDWIDTH_GB_S")
+        raise UserError("give --allreduce FILE (from bench-allreduce) or --between US GB_S")
     job = Job(
         options.step_seconds,
         options.gradient_bytes,

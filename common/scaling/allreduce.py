@@ -1,4 +1,4 @@
-"""Times of Horovod's allreduce by message size, and the link that explains them."""
+"""Measurement of Horovod's allreduce by message size, and of the latency and bandwidth that fit the times."""
 
 import json
 import os
@@ -18,12 +18,22 @@ _BYTES = tuple(4**n * 1024 for n in range(10))  # 1 KB to 256 MB
 
 
 def bench(output: Optional[str]) -> int:
-    """Times of Horovod's allreduce by size, plain and compressed to float16, and the fitted link. Collective."""
-    os.environ["HOROVOD_CYCLE_TIME"] = "1"  # ms; the link is measured, not Horovod's pauses
+    """Measure allreduce by size, plain and compressed to float16, and print times and fitted links. Collective.
+
+    Args:
+        output: JSON file to write for `predict`, if any.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: on fewer than two ranks, or if the file cannot be written.
+    """
+    os.environ["HOROVOD_CYCLE_TIME"] = "1"  # ms, so that the link is measured rather than Horovod's pauses
     distributed.init()
     if distributed.size() < 2:
         raise UserError("bench-allreduce needs at least 2 ranks: horovodrun -np 2 python -m common.scaling ...")
-    made = table("Allreduce", "bytes", "float32, s", "GB/s", "as float16, s", "GB/s")
+    times = table("Allreduce", "bytes", "float32, s", "GB/s", "as float16, s", "GB/s")
     rows = []
     for size in _BYTES:
         values = tf.random.normal((size // 4,))
@@ -38,10 +48,10 @@ def bench(output: Optional[str]) -> int:
                 seconds.append(time.perf_counter() - started)
             medians.append(max(distributed.gather_objects(float(np.median(seconds[2:])))))
         rows.append((size, *medians))
-        made.add_row(str(size), *(text for s in medians for text in (f"{s:.5f}", f"{size / s / 1e9:.3f}")))
+        times.add_row(str(size), *(text for s in medians for text in (f"{s:.5f}", f"{size / s / 1e9:.3f}")))
     links = [fit([row[0] for row in rows], [row[column] for row in rows], distributed.size()) for column in (1, 2)]
     if distributed.is_root():
-        show(made)
+        show(times)
         for name, link in zip(("float32", "as float16"), links):
             print(f"{name}: latency {1e6 * link.latency:.0f} us, bandwidth {link.bandwidth / 1e9:.3f} GB/s per rank")
         if output:

@@ -1,4 +1,4 @@
-"""Predictions as a table and as a picture."""
+"""Scaling predictions as a table and a picture."""
 
 from pathlib import Path
 
@@ -14,36 +14,38 @@ from common.scaling.model import Job
 
 
 def prediction_table(predictions: list, measured: dict) -> Table:
-    made = table(
+    """Make a table of predictions. measured: {ranks: seconds of a step}."""
+    rows = table(
         "Predicted training step",
         *("ranks", "allreduce, s", "exposed, s", "stragglers, s", "step, s", "measured, s"),
         *("samples/s", "efficiency", "binds"),
     )
-    for found in predictions:
-        made.add_row(
-            str(found.ranks),
-            *(f"{value:.4f}" for value in (found.allreduce, found.exposed, found.stragglers, found.step)),
-            f"{measured[found.ranks]:.4f}" if found.ranks in measured else "",
-            f"{found.samples_per_second:.1f}",
-            f"{100 * found.efficiency:.1f} %",
-            found.binds,
+    for prediction in predictions:
+        parts = (prediction.allreduce, prediction.exposed, prediction.stragglers, prediction.step)
+        rows.add_row(
+            str(prediction.ranks),
+            *(f"{value:.4f}" for value in parts),
+            f"{measured[prediction.ranks]:.4f}" if prediction.ranks in measured else "",
+            f"{prediction.samples_per_second:.1f}",
+            f"{100 * prediction.efficiency:.1f} %",
+            prediction.binds,
         )
-    return made
+    return rows
 
 
 def draw(predictions: list, measured: dict, job: Job, path: Path) -> None:
-    """Samples/s and the parts of a step over ranks."""
-    ranks = [found.ranks for found in predictions]
+    """Draw samples/s, and the parts of a step, over the number of ranks. measured: {ranks: seconds of a step}."""
+    ranks = [prediction.ranks for prediction in predictions]
     figure, (rates, times) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     rates.plot(ranks, [n * job.local_batch / job.step for n in ranks], "--", color="grey", label="ideal")
-    rates.plot(ranks, [found.samples_per_second for found in predictions], "-", label="predicted")
+    rates.plot(ranks, [prediction.samples_per_second for prediction in predictions], "-", label="predicted")
     if measured:
         points = [n * job.local_batch / seconds for n, seconds in measured.items()]
         rates.plot(list(measured), points, "o", color="C3", label="measured")
     rates.set_ylabel("samples/s")
     rates.set_yscale("log")
     for name in ("step", "exposed", "stragglers"):
-        values = [getattr(found, name) for found in predictions]
+        values = [getattr(prediction, name) for prediction in predictions]
         if any(values):
             times.plot(ranks, values, label={"exposed": "allreduce, not hidden"}.get(name, name))
     times.set_ylabel("seconds of a step")

@@ -1,1 +1,1 @@
-"""The training loop: a step, its state and checkpoints, what is recorded, evaluation."""
+"""Training: the step, its state and checkpoints, the loop, its records, and evaluation."""

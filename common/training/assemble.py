@@ -1,7 +1,7 @@
-"""Everything that a training needs, put together in one order for every benchmark, for `train` and for `--dry-run`.
+"""Assembly of all that training needs, in the same order for every benchmark, for `train` and for `--dry-run`.
 
-The order matters: seeds and precision are set before the network is built, and the data set is not touched before a
-run that goes on on other ranks knows its batch sizes.
+The order matters: seeds and precision are set before the network is built, and batch sizes, which change if a run
+resumes on another number of ranks, are known before the data set is touched.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from common.keras.names import keras_policy
 from common.optim import optimizers
 from common.optim.settings import ScheduleSettings
 from common.session import Session
-from common.training.continuation import as_begun
+from common.training.continuation import keep_global_batch
 from common.training.settings import BatchSizes, TrainingSettings, batch_sizes
 from common.training.step import prepare
 from common.training.task import Task
 
 
 class Config(Protocol):
-    """What is needed of a benchmark's settings."""
+    """The part of a benchmark's settings that is used here."""
 
     @property
     def training(self) -> Any: ...  # its own TrainingSettings
@@ -39,7 +39,7 @@ class Config(Protocol):
 
 
 class Data(Protocol):
-    """What is needed of a benchmark's data: batches to train on, and those that are held out."""
+    """A benchmark's data: batches to train on, and held-out batches to evaluate on."""
 
     @property
     def training(self) -> Batches: ...
@@ -54,7 +54,7 @@ AnyData = TypeVar("AnyData", bound=Data)
 
 @dataclass(frozen=True)
 class Assembly(Generic[AnyConfig, AnyData]):
-    """A training that can begin. config: with the batch sizes for the ranks there are."""
+    """All that a training needs, ready to begin. config: with the batch sizes for the present number of ranks."""
 
     config: AnyConfig
     data: AnyData
@@ -69,19 +69,19 @@ def assemble(
     load: Callable[[AnyConfig, BatchSizes], AnyData],
     make_task: Callable[[AnyConfig, AnyData], Task],
 ) -> Assembly[AnyConfig, AnyData]:
-    """Data, network and optimizer for the ranks there are, their settings written to the MLPerf log. Collective.
+    """Make data, network and optimizer for the present ranks, and write their settings to the MLPerf log. Collective.
 
     Args:
         config: the settings as the user gave them.
         session: the open run.
-        load: lists the data and makes batches of these sizes.
-        make_task: builds the network and what it is trained for.
+        load: lists the data and makes batches of the given sizes.
+        make_task: builds the network and its objective.
 
     Raises:
-        UserError: for settings or data with which no training can begin.
+        UserError: if no training is possible with these settings or data.
     """
     run, ranks = session.run, distributed.size()
-    settings = as_begun(config.training, run)
+    settings = keep_global_batch(config.training, run)
     config = config.model_copy(update={"training": settings})
     prepare(settings)
     sizes = batch_sizes(settings, ranks, run.began_on)
@@ -99,10 +99,10 @@ def assemble(
 
 
 def _log_entries(settings: TrainingSettings, sizes: BatchSizes, data: Data) -> dict[str, Any]:
-    """Under the keys of the published result logs."""
+    """Settings under the keys of the published result logs."""
     return {
         "seed": settings.seed,
-        # As the reference programs log it, without accumulation.
+        # The reference programs log it without accumulation.
         "global_batch_size": sizes.local * distributed.size(),
         "gradient_accumulation_frequency": settings.gradient_accumulation_frequency,
         "train_samples": data.training.samples,

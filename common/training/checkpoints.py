@@ -1,8 +1,9 @@
-"""Checkpoints that survive a kill at any moment, and from which a run goes on exactly.
+"""Checkpoints that survive a kill at any moment, and from which a run resumes exactly.
 
-One checkpoint is a folder `step-00000042` with `state.npz` (every array of the training state, by name) and
-`manifest.json` (position in the run, SHA-256 of state.npz). It is written under a temporary name, flushed to the disk
-and renamed, so that a name without a dot is always complete; the checksum finds what the disk did to it afterwards.
+A checkpoint is a folder `step-00000042` with `state.npz` (every array of the training state, by name) and
+`manifest.json` (position in the run, SHA-256 of state.npz). It is written under a temporary name that begins with a
+dot, flushed to disk and renamed, so that a folder without the dot is always complete; the checksum detects damage
+afterwards.
 """
 
 import hashlib
@@ -27,17 +28,30 @@ _NAME = re.compile(r"step-(\d{8,})$")
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """A checkpoint in memory."""
+
     path: Path
     step: int
     arrays: dict  # name -> numpy array
-    position: dict  # what else the run needs to go on (epoch, best score ...), as JSON
+    position: dict  # what else the run needs to resume (epoch, best score ...), as JSON
 
 
 def save(folder: Path, step: int, arrays: dict, position: dict, keep: int, best: Optional[int] = None) -> Path:
-    """Write the checkpoint of `step` into `folder`, then drop all but the newest `keep` and that of step `best`. Rank 0
-    only.
+    """Write the checkpoint of `step` into `folder`, then delete older ones. Rank 0 only.
 
-    Raises UserError if the disk is full or the folder cannot be written; older checkpoints are then still there.
+    Args:
+        folder: the run's folder of checkpoints.
+        step: updates done.
+        arrays: {name: numpy array}.
+        position: what else the run needs to resume, as JSON.
+        keep: the newest checkpoints to keep.
+        best: step of one more checkpoint to keep.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        UserError: if the disk is full or the folder cannot be written; older checkpoints are kept then.
     """
     final = folder / f"step-{step:08d}"
     temporary = folder / f".{final.name}.tmp"
@@ -69,15 +83,20 @@ def save(folder: Path, step: int, arrays: dict, position: dict, keep: int, best:
 
 
 def list_steps(folder: Path) -> list:
-    """Steps of the checkpoints in `folder`, rising, unverified."""
+    """List the steps of the checkpoints in `folder` in ascending order, without verifying them."""
     names = (_NAME.match(path.name) for path in folder.glob("step-*")) if folder.is_dir() else ()
     return sorted(int(name.group(1)) for name in names if name)
 
 
 def load_newest(folder: Path, say: Callable[[str], None]) -> Optional[Checkpoint]:
-    """The newest whole checkpoint, or None if there is none. `say` is told of each that is passed over.
+    """Load the newest undamaged checkpoint; None if the folder holds no checkpoints.
 
-    Raises UserError if there are checkpoints but all are damaged.
+    Args:
+        folder: the run's folder of checkpoints.
+        say: called with a line for each damaged checkpoint.
+
+    Raises:
+        UserError: if there are checkpoints but all are damaged.
     """
     steps = list_steps(folder)
     for step in reversed(steps):
@@ -92,7 +111,7 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> Optional[Checkpoint
 
 
 def load(folder: Path, step: int) -> Checkpoint:
-    """The checkpoint of `step`. Raises one of DAMAGED if it is damaged or missing."""
+    """Load the checkpoint of `step`. Raises one of DAMAGED if it is damaged or missing."""
     path = folder / f"step-{step:08d}"
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     if not isinstance(manifest, dict) or not isinstance(manifest.get("position"), dict):

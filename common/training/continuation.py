@@ -1,9 +1,9 @@
-"""A run that goes on on another number of ranks: the same global batches, shared out in another way.
+"""Resuming a run on another number of ranks: the same global batches, divided differently.
 
-Its learning rate, its order of samples and what an update sees stay those of the ranks that it began on. What changes
-is how many samples pass through the network at once, and with them the statistics of batch norms, so that the samples
-of a forward pass stay if that can be and the number of accumulated passes changes; else they become fewer, never more:
-they might not fit into memory.
+The learning rate, the order of samples and the samples of every update stay those of the ranks that the run began on.
+What may change is the number of samples in a forward pass, and with it the statistics of batch norms. It is kept where
+possible, and the number of accumulated passes changes instead; otherwise it becomes smaller, never larger, as a larger
+batch might not fit into memory.
 """
 
 from typing import NamedTuple, TypeVar
@@ -17,20 +17,28 @@ AnyTraining = TypeVar("AnyTraining", bound=TrainingSettings)
 
 
 class Passes(NamedTuple):
-    """Of a rank in an update: samples of a forward pass, and their number."""
+    """A rank's part of an update."""
 
-    local: int
-    passes: int
+    local: int  # samples in a forward pass
+    passes: int  # forward passes
 
 
-def shared_out(total: int, ranks: int, local: int) -> Passes:
-    """A global batch over so many ranks, by forward passes of `local` samples or, where they do not divide a rank's
-    share, of the largest number below that does. Raises UserError if ranks do not divide the batch."""
+def divide_batch(total: int, ranks: int, local: int) -> Passes:
+    """Divide a global batch among ranks and forward passes.
+
+    Args:
+        total: samples in the global batch.
+        ranks: number of ranks.
+        local: samples in a forward pass, if they divide a rank's share; else the largest smaller divisor is taken.
+
+    Raises:
+        UserError: if the number of ranks does not divide the global batch.
+    """
     share, remainder = divmod(total, ranks)
     if remainder:
         fewer = most_ranks(total, ranks)
         raise UserError(
-            f"the run's global batch of {total} cannot be shared evenly by {ranks} ranks: resume it on {fewer}, or "
+            f"the run's global batch of {total} cannot be divided evenly among {ranks} ranks: resume on {fewer}, or on "
             "another divisor of it",
             on_all_ranks=True,
         )
@@ -38,15 +46,19 @@ def shared_out(total: int, ranks: int, local: int) -> Passes:
     return Passes(size, share // size)
 
 
-def as_begun(settings: AnyTraining, run: Run) -> AnyTraining:
-    """The settings for the ranks there are, with the global batch of those that the run began on. Raises UserError."""
+def keep_global_batch(settings: AnyTraining, run: Run) -> AnyTraining:
+    """Return the settings with which the present ranks have the global batch that the run began with.
+
+    Raises:
+        UserError: if the number of ranks does not divide that batch.
+    """
     ranks, began_on = distributed.size(), run.began_on
     if ranks == began_on:
         return settings
     before = batch_sizes(settings, began_on)
-    local, passes = shared_out(before.total, ranks, before.local)
+    local, passes = divide_batch(before.total, ranks, before.local)
     run.say(
-        f"going on on {ranks} ranks with a run that began on {began_on}: the global batch stays {before.total}, local "
-        f"batch {local} x {passes} passes ({before.local} x {settings.gradient_accumulation_frequency} before)"
+        f"resuming on {ranks} ranks a run that began on {began_on}: the global batch stays {before.total}, local batch "
+        f"{local} x {passes} passes ({before.local} x {settings.gradient_accumulation_frequency} before)"
     )
     return settings.model_copy(update={"local_batch_size": local, "gradient_accumulation_frequency": passes})

@@ -1,4 +1,4 @@
-"""A training tried out: one update and one batch of evaluation, and what they say of the whole. Leaves no file."""
+"""A dry run of a training: one update and one batch of evaluation, and an estimate of the whole. Leaves no file."""
 
 import resource
 import time
@@ -26,19 +26,23 @@ _GIB = 2**30
 
 
 class Seconds(NamedTuple):
-    """Of the slowest rank. compilation: of the first update, on made-up samples; read, update: one batch of training;
-    evaluation: one batch of what is held out, read and judged."""
+    """Times of the slowest rank."""
 
-    compilation: float
-    read: float
-    update: float
-    evaluation: float
+    compilation: float  # the first update, on made-up samples
+    read: float  # reading one training batch
+    update: float  # one update
+    evaluation: float  # reading and evaluating one held-out batch
 
 
 def dry_run(assembly: Assembly, session: Session) -> None:
-    """Take one update, judge one batch, and say how much memory and time the training will need. Collective.
+    """Take one update, evaluate one batch, and print how much memory and time the training will need. Collective.
 
-    Only the first batch is left in the assembly's data that are held out.
+    Args:
+        assembly: the training. Only the first of its held-out batches is left afterwards.
+        session: the unrecorded run.
+
+    Raises:
+        UserError: as the training itself would.
     """
     task, settings, held_out = assembly.task, assembly.config.training, assembly.data.held_out
     step = TrainingStep(task.network, assembly.optimizer, task.objective, settings)
@@ -46,8 +50,8 @@ def dry_run(assembly: Assembly, session: Session) -> None:
     state.broadcast()
     evaluated = max(distributed.gather_objects(held_out.steps_per_epoch))
     held_out.keep_first(1)
-    found = task.batches.dataset(0, 1, parallel=session.threads)
-    batches = iter(to_device(found, dtype=shipped_dtype(task.network), ahead=False))
+    first_batch = task.batches.dataset(0, 1, parallel=session.threads)
+    batches = iter(to_device(first_batch, dtype=shipped_dtype(task.network), ahead=False))
     try:
         compilation, _ = _timed(lambda: warm_up(step, state, task, 1))
         read, batch = _timed(lambda: next(batches))
@@ -68,7 +72,7 @@ def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
 
 
 def _memory(batches: Batches, threads: int) -> str:
-    """Of the rank that takes most. Collective."""
+    """A line on the memory of the rank that needs most. Collective."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / _GIB  # Linux counts in KiB
     gpu = tf.config.experimental.get_memory_info("GPU:0")["peak"] / _GIB if devices.on_gpu() else 0.0
     peak, gpu = np.max(distributed.gather_objects((peak, gpu)), axis=0).tolist()
@@ -77,21 +81,23 @@ def _memory(batches: Batches, threads: int) -> str:
     waiting = (ahead.at_once + ahead.ready) * batches.batch_size * sample / _GIB
     node = psutil.virtual_memory().total / _GIB
     return (
-        f"memory: {peak:.2f} GiB a rank, and up to {waiting:.2f} GiB of batches read ahead; {distributed.local_size()} "
-        f"ranks on a node of {node:.1f} GiB" + (f"; {gpu:.2f} GiB of each GPU" if gpu else "")
+        f"memory: {peak:.2f} GiB per rank, and up to {waiting:.2f} GiB for batches read ahead; "
+        f"{distributed.local_size()} ranks on a node of {node:.1f} GiB"
+        + (f"; {gpu:.2f} GiB on each GPU" if gpu else "")
     )
 
 
 def _time(task: Task, settings: TrainingSettings, seconds: Seconds, evaluated: int, threads: int) -> list[str]:
+    """Lines on the time of an update and of the whole training, with `evaluated` batches in each evaluation."""
     updates = task.goal.epochs * task.batches.steps_per_epoch
     frequency = settings.validation_frequency
     evaluations = -(-updates // frequency) if frequency else task.goal.epochs
-    # Batches are read while others are computed, so that the slower of the two sets the pace.
+    # Batches are read while others are computed, so the slower of the two sets the pace.
     pace = max(seconds.update, seconds.read / task.batches.read_ahead(threads).at_once)
     total = seconds.compilation + updates * pace + evaluations * evaluated * seconds.evaluation
     return [
-        f"time: {seconds.compilation:.1f} s to compile; {seconds.update:.3f} s an update, {seconds.read:.3f} s to read "
-        f"its batch; {seconds.evaluation:.3f} s a batch of evaluation",
+        f"time: {seconds.compilation:.1f} s to compile; {seconds.update:.3f} s per update, {seconds.read:.3f} s to "
+        f"read its batch; {seconds.evaluation:.3f} s per batch of evaluation",
         f"to the end: {updates} updates in {task.goal.epochs} epochs, {evaluations} evaluations of {evaluated} "
         f"batches: about {duration(total)}" + (", less if the target is reached" if task.goal.target else ""),
     ]

@@ -1,4 +1,4 @@
-"""Sums over all batches of all ranks, from which scores are divided once."""
+"""Evaluation: sums over all batches of all ranks; the benchmark divides them once to get its scores."""
 
 import time
 from typing import Callable
@@ -16,9 +16,19 @@ from common.training.settings import SILENCE_SECONDS
 def sum_over_batches(
     batches: Batches, measure: Callable[[tuple], np.ndarray], entries: int, threads: int
 ) -> np.ndarray:
-    """measure(batch), an array of `entries` sums, added up over all batches of all ranks. A collective call.
+    """Add up `measure` over all batches of all ranks. A collective call.
 
-    Raises UserError on every rank if any cannot read its batches.
+    Args:
+        batches: this rank's batches.
+        measure: from a batch to an array of sums, [entries].
+        entries: the number of these sums.
+        threads: batches read at once.
+
+    Returns:
+        The sums over all ranks, [entries].
+
+    Raises:
+        UserError: on every rank if any rank cannot read its batches.
     """
     sums, problem = np.zeros(entries), None
     last_line = time.perf_counter()
@@ -29,9 +39,9 @@ def sum_over_batches(
                 print(f"  evaluated {number} of {batches.steps_per_epoch} batches of rank 0", flush=True)
                 last_line = time.perf_counter()
     except tf.errors.OpError as error:
-        found = batches.problem(error)
-        if not isinstance(found, UserError):
+        explained = batches.problem(error)
+        if not isinstance(explained, UserError):
             raise
-        problem = found
+        problem = explained
     distributed.raise_together(problem)
     return distributed.sum_over_ranks(sums)

@@ -1,6 +1,6 @@
-"""What is recorded of a training and shown while it runs: metrics.jsonl, MLPerf log, TensorBoard, progress.
+"""What a training records and shows while it runs: metrics.jsonl, MLPerf log, TensorBoard, progress.
 
-All ranks keep one; what writes or speaks does so on rank 0 only.
+Every rank has a journal; only that of rank 0 writes and prints.
 """
 
 import sys
@@ -23,7 +23,7 @@ from common.training.task import Task
 
 
 class Totals(NamedTuple):
-    """Counts and times of a training. updates, epochs: of the whole run; the others of this start alone."""
+    """Counts and times of a training. updates, epochs: of the whole run; the others of this start only."""
 
     updates: int
     epochs: float
@@ -33,11 +33,14 @@ class Totals(NamedTuple):
 
 
 class Journal:
-    """Opened as a context around a training. Call order: begin_epoch, add for each update, flush, end_epoch,
-    finish_epoch; begin_evaluation and end_evaluation between updates or before finish_epoch."""
+    """A context around a training.
+
+    The order of calls: begin_epoch, add for each update, flush, end_epoch, finish_epoch; begin_evaluation and
+    end_evaluation between updates or before finish_epoch.
+    """
 
     def __init__(self, task: Task, step: TrainingStep, run: Run, log: Log, settings: TrainingSettings, first: int):
-        """first: updates that were done before."""
+        """first: updates done before this start."""
         self.run, self.log, self._task, self._step = run, log, task, step
         self._updates_per_epoch = task.batches.steps_per_epoch
         self._samples_per_update = task.batches.batch_size * distributed.size()
@@ -62,7 +65,7 @@ class Journal:
             self._stack.callback(self._writer.close)
 
     def begin_epoch(self, epoch: int) -> None:
-        """epoch: counted from 1, as people do."""
+        """Start the epoch's clock and progress bar. epoch: counted from 1."""
         self.epoch = epoch
         self._started, self._epoch_first = time.perf_counter(), self.update
         self._epoch_terms = []
@@ -81,7 +84,7 @@ class Journal:
             self._bar.reset(self._bar_task, completed=done, description=f"epoch {epoch} of {self._task.goal.epochs}")
 
     def add(self, result: StepResult) -> None:
-        """Count an update; its values are looked at in the next flush, so that nothing waits for them."""
+        """Count an update; its values are read in the next flush, so that nothing waits for them here."""
         self.update += 1
         self._pending.append(result)
         if self._bar:
@@ -91,15 +94,17 @@ class Journal:
 
     def _show_progress(self) -> None:
         now = time.perf_counter()
-        of_epoch = (self.update - 1) % self._updates_per_epoch + 1
-        text = f"  epoch {self.epoch}: update {of_epoch} of {self._updates_per_epoch}"
+        update_in_epoch = (self.update - 1) % self._updates_per_epoch + 1
+        text = f"  epoch {self.epoch}: update {update_in_epoch} of {self._updates_per_epoch}"
         if self.update == self._first + 1:
-            self.run.say(f"{text}: the first, {duration(now - self._started)} with the compilation of the network")
+            self.run.say(f"{text}: the first, {duration(now - self._started)} including the network's compilation")
         else:
             done = self.update - self._line_update
-            pace = (now - self._last_line) / done
-            left = pace * (self._updates_per_epoch - of_epoch)
-            self.run.say(f"{text}, {self._samples_per_update / pace:.2f} samples/s, {duration(left)} left in it")
+            pace = (now - self._last_line) / done  # seconds per update
+            left = pace * (self._updates_per_epoch - update_in_epoch)
+            self.run.say(
+                f"{text}, {self._samples_per_update / pace:.2f} samples/s, {duration(left)} left in this epoch"
+            )
         self._last_line, self._line_update = now, self.update
 
     def flush(self) -> None:
@@ -121,7 +126,7 @@ class Journal:
     def _log_terms(self, mean: dict[str, float]) -> None:
         for name, value in mean.items():
             key = "train_accuracy" if name == self._task.goal.score else f"train_{name}"
-            self.log.event("learning_rate" if name == "learning_rate" else key, value, **self.place)
+            self.log.event("learning_rate" if name == "learning_rate" else key, value, **self.log_position)
 
     def _write_summaries(self, values: dict[str, float]) -> None:
         if self._writer:
@@ -130,41 +135,42 @@ class Journal:
                     tf.summary.scalar(name, value)
 
     @property
-    def place(self) -> dict[str, int]:
-        """Where the run is, as the MLPerf log's metadata."""
+    def log_position(self) -> dict[str, int]:
+        """The present epoch and update, as the MLPerf log's metadata."""
         return {"epoch_num": self.epoch, "step_num": self.update}
 
     def end_epoch(self) -> None:
-        """The epoch's updates are done."""
+        """Record that the epoch's updates are done, and stop its clock."""
         self.flush()
         self._epoch_seconds = time.perf_counter() - self._started - self._evaluation_seconds
         self._training_seconds += self._epoch_seconds
         self._terms = _mean(self._epoch_terms)
         self._rate = self._samples_per_update * (self.update - self._epoch_first) / self._epoch_seconds
-        self.log.event("tracked_stats", self._rates(), **self.place)
+        self.log.event("tracked_stats", self._rates(), **self.log_position)
 
     def begin_evaluation(self) -> None:
+        """Start the evaluation's clock."""
         self._evaluation_started = time.perf_counter()
-        self.log.start("eval", **self.place)
+        self.log.start("eval", **self.log_position)
 
     def end_evaluation(self, scores: dict[str, float]) -> None:
-        """Record it; its time is not the training's."""
+        """Record the evaluation; its time does not count as training time."""
         seconds = time.perf_counter() - self._evaluation_started
-        self.log.event("eval_accuracy", scores[self._task.goal.score], **self.place)
-        self.log.event("eval_loss", scores["loss"], **self.place)
-        self.log.end("eval", **self.place)
+        self.log.event("eval_accuracy", scores[self._task.goal.score], **self.log_position)
+        self.log.event("eval_loss", scores["loss"], **self.log_position)
+        self.log.end("eval", **self.log_position)
         self._scores = scores
         self._evaluation_seconds += seconds
         self._last_record += seconds
         self._last_line += seconds
         self._write_summaries({f"evaluation/{name}": value for name, value in scores.items()})
-        if self._epoch_seconds is None:  # else it is in the epoch's record and line
+        if self._epoch_seconds is None:  # otherwise it goes into the epoch's record and line
             self.run.record(kinds.Evaluation(self.update, self.epoch, seconds, scores))
             self.run.say(f"  epoch {self.epoch}, update {self.update}: held out: {self._shown(scores)}")
 
     def _rates(self) -> dict[str, float]:
-        """Samples per second over the epoch and, if the work of a sample is known, TFLOP/s over all ranks: sustained
-        over the epoch, and peak, over its fastest stretch between two records."""
+        """Samples/s over the epoch and, if a sample's operations are known, TFLOP/s of all ranks: sustained over the
+        epoch, and the peak between two records."""
         if not self._task.gflop_per_sample:
             return {"throughput": self._rate}
         teraflops = self._task.gflop_per_sample / 1000
@@ -175,9 +181,9 @@ class Journal:
         }
 
     def finish_epoch(self) -> None:
-        """Record the epoch with its last evaluation, if it had one, and show its line."""
+        """Record the epoch with its last evaluation, if it had one, and print its line."""
         assert self._epoch_seconds is not None
-        self.log.end("epoch", **self.place)
+        self.log.end("epoch", **self.log_position)
         self._all_seconds += self._epoch_seconds + self._evaluation_seconds
         record = kinds.Epoch(
             step=self.update,
@@ -209,11 +215,13 @@ class Journal:
         return ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
 
     def target_reached(self, scores: dict[str, float]) -> None:
+        """Record and print that the target was reached."""
         goal = self._task.goal
-        self.log.event("target_accuracy_reached", goal.target, **self.place)
+        self.log.event("target_accuracy_reached", goal.target, **self.log_position)
         self.run.say(f"target reached: {goal.score} {scores[goal.score]:.4f} >= {goal.target}")
 
     def totals(self) -> Totals:
+        """Return counts and times up to now."""
         updates = self.update - self._first
         return Totals(
             updates=self.update,
@@ -229,7 +237,7 @@ def _mean(values: list[dict[str, float]]) -> dict[str, float]:
 
 
 def duration(seconds: float) -> str:
-    """Such as 45 s, 12 min or 3.5 h."""
+    """Return a duration for people to read, such as 45 s, 12 min or 3.5 h."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,8 +1,8 @@
 """The training loop of every benchmark, to be read from top to bottom.
 
-For each update: take the step; look for a loss that is not finite; record. At an epoch's end, or as often as asked:
-average the running statistics over ranks, evaluate, save, and stop at the target. A warning of the scheduler to any
-rank stops all ranks at a checkpoint after the same update.
+For each update: take the step; check that the loss is finite; record. At an epoch's end, or as often as set: average
+the running statistics over ranks, evaluate, save, and stop at the target. A scheduler's warning to any rank stops all
+ranks after the same update, with a checkpoint.
 """
 
 import math
@@ -20,7 +20,7 @@ from common.runs import kinds
 from common.runs.folder import Run
 from common.session import Session
 from common.training import checkpoints
-from common.training.interruption import Warnings, updates_between_looks
+from common.training.interruption import Warnings, updates_between_checks
 from common.training.journal import Journal
 from common.training.saver import Saver
 from common.training.settings import TrainingSettings
@@ -32,17 +32,17 @@ from common.training.warmup import warm_up
 
 @dataclass
 class Progress:
-    """Where a training is: what a checkpoint holds besides the arrays."""
+    """How far a training has come: what a checkpoint holds besides the arrays."""
 
     update: int = 0  # updates done
-    evaluation: dict = field(default_factory=dict)  # the latest
-    best: Optional[float] = None  # score
-    best_update: int = 0  # after which it was reached
+    evaluation: dict = field(default_factory=dict)  # the latest scores
+    best: Optional[float] = None  # the best score
+    best_update: int = 0  # the update after which it was reached
     best_evaluation: dict = field(default_factory=dict)
     epochs_without_gain: int = 0
     target_reached: bool = False
     stopped_early: bool = False
-    ranks: int = 1  # that the run began on: samples are dealt out to so many
+    ranks: int = 1  # ranks that the run began on, which the order of samples is made for
     updates_per_epoch: int = 0
     data: str = ""  # checksum of the training files' names, sizes and times
 
@@ -56,12 +56,15 @@ def train(
     tensorboard: bool = True,
     begin: Callable[[], int] = lambda: 0,
 ) -> kinds.Training:
-    """Train the task's network in place to its goal, going on from the run's checkpoint if it resumed. Collective.
+    """Train the task's network in place until its goal, from the run's newest checkpoint if it resumes. Collective.
 
-    begin: for a run without a checkpoint of its own, sets on rank 0 what network and optimizer start from, and returns
-    the number of updates that lie behind them.
+    The timed run begins after the warm-up and ends with the last evaluation.
 
-    The timed run begins after the warm-up and ends with the last evaluation. Returns what there is to record of it.
+    begin: called on rank 0 of a run without a checkpoint of its own; sets the initial weights and the optimizer's
+    state, and returns the number of updates that they come from.
+
+    Raises UserError on bad data, a loss that is not finite, or a checkpoint that does not fit, and
+    InterruptedTrainingError if the scheduler's warning stopped the training.
     """
     step = TrainingStep(task.network, optimizer, task.objective, settings)
     state = State(step)
@@ -75,7 +78,7 @@ def train(
         session.log.event("warmup_steps", settings.warmup_steps)
         if settings.max_validation_steps:
             session.log.event("invalid_submission", True)
-            session.run.say("training.max_validation_steps is set: the log is marked as no valid submission")
+            session.run.say("training.max_validation_steps is set: the log is marked as not a valid submission")
         if settings.warmup_steps and loop.updates_left:
             session.run.say(f"warming up with {settings.warmup_steps} updates on made-up samples")
             warm_up(step, state, task, settings.warmup_steps)
@@ -128,7 +131,7 @@ class _Loop:
         if not self.settings.warmup_steps:
             self.journal.run.say("preparing the first update (the network is compiled for this machine)")
         self.journal.begin_epoch(progress.update // per_epoch + 1)
-        looks = updates_between_looks(self.settings.logging_frequency)
+        check_frequency = updates_between_checks(self.settings.logging_frequency)
         for batch in self.batches(last, threads):
             if self.warnings.name:  # not in the handler, which may run while a graph is traced
                 self.step.ask_to_stop()
@@ -140,20 +143,20 @@ class _Loop:
                 return
             if ends_epoch:
                 self.journal.begin_epoch(progress.update // per_epoch + 1)
-            if _every(looks, progress.update):
-                self.stop_if_warned(result if looks > 1 else self.last_result)
+            if _every(check_frequency, progress.update):
+                self.stop_if_warned(result if check_frequency > 1 else self.last_result)
             self.last_result = result
 
     def batches(self, last: int, threads: int) -> Iterable:
-        """Those up to update `last`, on the device beforehand where the step does not keep them in host memory."""
-        found = self.task.batches.dataset(self.progress.update, last, parallel=threads)
+        """The batches up to update `last`, copied to the device ahead unless accumulation keeps them on the host."""
+        dataset = self.task.batches.dataset(self.progress.update, last, parallel=threads)
         accumulates = self.settings.gradient_accumulation_frequency > 1
-        return to_device(found, dtype=shipped_dtype(self.task.network), ahead=not accumulates)
+        return to_device(dataset, dtype=shipped_dtype(self.task.network), ahead=not accumulates)
 
     def finish_update(self, ends_epoch: bool, ends: bool) -> bool:
-        """What is due after an update: record, evaluate, save. ends: it was the last. Whether the training is over."""
+        """Record, evaluate and save as set after an update; return whether training is over. ends: it was the last."""
         progress = self.progress
-        evaluates, saves = self.evaluation_is_due(ends_epoch, ends), self.checkpoint_is_due(ends_epoch, ends)
+        evaluates, saves = self.evaluates_now(ends_epoch, ends), self.saves_now(ends_epoch, ends)
         if ends_epoch or evaluates or saves or _every(self.settings.logging_frequency, progress.update):
             self.step.check_finite()
             self.journal.flush()
@@ -166,23 +169,23 @@ class _Loop:
             self.journal.end_epoch()
         if ends or ends_epoch:
             self.journal.finish_epoch()
-        if saves or self.checkpoint_is_due(ends_epoch, ends):
+        if saves or self.saves_now(ends_epoch, ends):
             self.state.average_statistics()
             self.save()
         return ends
 
-    def evaluation_is_due(self, ends_epoch: bool, ends: bool) -> bool:
+    def evaluates_now(self, ends_epoch: bool, ends: bool) -> bool:
         frequency = self.settings.validation_frequency
         return ends or _every(frequency, self.progress.update) if frequency else ends_epoch
 
-    def checkpoint_is_due(self, ends_epoch: bool, ends: bool) -> bool:
+    def saves_now(self, ends_epoch: bool, ends: bool) -> bool:
         when, frequency, update = self.settings.checkpoints, self.settings.save_frequency, self.progress.update
         if when == "epoch":
             return ends_epoch and _every(frequency or 1, update // self.task.batches.steps_per_epoch)
         return (when != "none" and ends) or (when == "steps" and _every(frequency, update))
 
     def evaluate(self) -> None:
-        """Judge the network on what was held out, and see whether that ends the training."""
+        """Evaluate the network on the held-out samples, and note whether that ends the training."""
         self.journal.begin_evaluation()
         self.state.average_statistics()
         scores = self.task.evaluate()
@@ -198,35 +201,35 @@ class _Loop:
             self.journal.target_reached(scores)
         elif self.settings.patience and progress.epochs_without_gain >= self.settings.patience:
             progress.stopped_early = True
-            epochs = progress.epochs_without_gain
-            what = "evaluations" if self.settings.validation_frequency else "epochs"
-            self.journal.run.say(f"stopped early: no better {goal.score} than {progress.best:.4f} in {epochs} {what}")
+            count = progress.epochs_without_gain
+            unit = "evaluations" if self.settings.validation_frequency else "epochs"
+            self.journal.run.say(f"stopped early: no better {goal.score} than {progress.best:.4f} in {count} {unit}")
 
     def save(self) -> None:
-        """A checkpoint; running statistics must have been averaged over ranks. It is written while training goes on."""
+        """Save a checkpoint, which is written while training continues. Average the running statistics before."""
         self.saved_update = self.progress.update
         if distributed.is_root():
             progress, journal = self.progress, self.journal
-            journal.log.start("save", **journal.place)
+            journal.log.start("save", **journal.log_position)
             lost = self.saver.save(progress.update, self.state.arrays, asdict(progress), progress.best_update)
-            journal.log.end("save", **journal.place)
+            journal.log.end("save", **journal.log_position)
             journal.run.record(kinds.Checkpoint(progress.update, lost))
 
     def stop_if_warned(self, result: Optional[StepResult]) -> None:
-        """Every rank learns of a warning from an update's own exchange.
+        """Save and stop all ranks if one was warned, of which the exchange of an update informs every rank.
 
-        result: the update's to be looked at: on CPUs the one before the last, so that training ends one update later;
-        on GPUs, where looks are seldom, the last (common.training.interruption).
+        result: of the update to check: on CPUs the last but one, so that training ends one update later; on GPUs,
+        which are checked less often, the last (common.training.interruption).
         """
         if result is None or not float(result.stopped) > 0:
             return
-        if self.saved_update != self.progress.update:  # at an epoch's end it may be there already
+        if self.saved_update != self.progress.update:  # it may have been saved at the epoch's end
             self.state.average_statistics()
             self.save()
-        self.saver.wait()  # before the others may go: when they have gone, a launcher stops this rank
+        self.saver.wait()  # before the other ranks may end: when one has, a launcher stops this one
         names = sorted({name for name in distributed.gather_objects(self.warnings.name) if name})
         raise InterruptedTrainingError(
-            f"after update {self.progress.update} by {' and '.join(names)} with a checkpoint: go on with --resume "
+            f"after update {self.progress.update} by {' and '.join(names)}, with a checkpoint: continue with --resume "
             f"{self.journal.run.path}",
             on_all_ranks=True,
         )
@@ -237,21 +240,21 @@ def _every(frequency: int, update: int) -> bool:
 
 
 def _resume(state: State, task: Task, run: Run, begin: Callable[[], int]) -> Progress:
-    """Rank 0 loads the newest checkpoint, or begins; every rank learns the position."""
-    now = Progress(ranks=run.began_on, updates_per_epoch=task.batches.steps_per_epoch, data=task.batches.checksum())
+    """Load the newest checkpoint on rank 0, or call `begin`; return the progress on every rank."""
+    fresh = Progress(ranks=run.began_on, updates_per_epoch=task.batches.steps_per_epoch, data=task.batches.checksum())
 
     def load() -> Progress:
         checkpoint = checkpoints.load_newest(run / "checkpoints", run.say) if run.resumed else None
         if checkpoint is None:
-            now.update = begin()
-            return now
+            fresh.update = begin()
+            return fresh
         state.restore(checkpoint)
-        known = Progress.__dataclass_fields__
-        then = Progress(**{key: value for key, value in checkpoint.position.items() if key in known})
-        then.update = checkpoint.step
-        _check_continuation(checkpoint, then, now)
-        then.ranks = now.ranks
-        return then
+        fields = Progress.__dataclass_fields__
+        saved = Progress(**{key: value for key, value in checkpoint.position.items() if key in fields})
+        saved.update = checkpoint.step
+        _check_same_samples(checkpoint, saved, fresh)
+        saved.ranks = fresh.ranks
+        return saved
 
     progress = distributed.on_root(load)
     if run.resumed:
@@ -276,21 +279,21 @@ def _restore_best(state: State, progress: Progress, run: Run) -> None:
     if distributed.on_root(load):
         state.broadcast()
         progress.evaluation = progress.best_evaluation
-        run.say(f"the weights are those after update {progress.best_update}, the best ones")
+        run.say(f"restored the best weights, those after update {progress.best_update}")
 
 
-def _check_continuation(checkpoint: checkpoints.Checkpoint, then: Progress, now: Progress) -> None:
-    """Raises UserError unless the continuation sees exactly the samples that the run would have seen."""
-    if then.data != now.data:
+def _check_same_samples(checkpoint: checkpoints.Checkpoint, saved: Progress, now: Progress) -> None:
+    """Raises UserError unless the resumed run sees exactly the samples that it would have seen without a break."""
+    if saved.data != now.data:
         raise UserError(
             f"{checkpoint.path}: the training files are not those that the run began with (their names, sizes or times "
             "differ): restore them, or start a new run"
         )
-    if then.ranks == now.ranks:
+    if saved.ranks == now.ranks:
         return
-    if then.updates_per_epoch != now.updates_per_epoch or checkpoint.step % now.updates_per_epoch:
+    if saved.updates_per_epoch != now.updates_per_epoch or checkpoint.step % now.updates_per_epoch:
         raise UserError(
-            f"{checkpoint.path}: was saved on {then.ranks} ranks after update {checkpoint.step} of "
-            f"{then.updates_per_epoch} per epoch; on {now.ranks} ranks with {now.updates_per_epoch} the run would see "
-            f"other samples: resume it on {then.ranks}, or give training.global_batch_size and resume at an epoch's end"
+            f"{checkpoint.path}: was saved on {saved.ranks} ranks after update {checkpoint.step}, with "
+            f"{saved.updates_per_epoch} per epoch; on {now.ranks} ranks with {now.updates_per_epoch} the run would see "
+            f"other samples: resume on {saved.ranks}, or set training.global_batch_size and resume at an epoch's end"
         )

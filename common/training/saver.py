@@ -1,4 +1,4 @@
-"""Checkpoints written by a thread of their own, so that training waits only where the one before is not done yet."""
+"""Checkpoints written by a thread of their own, so that training waits only if the one before is not finished."""
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,9 +10,10 @@ from common.training import checkpoints
 
 
 class Saver:
-    """Opened as a context around a training; at its end the last checkpoint is whole. Rank 0 only.
+    """A context around a training; when it closes, the last checkpoint is complete. Rank 0 only.
 
-    seconds_lost: time that training has spent here.
+    Attributes:
+        seconds_lost: time that training has spent waiting here.
     """
 
     def __init__(self, folder: Path, keep: int):
@@ -32,9 +33,19 @@ class Saver:
             self._thread.shutdown()  # waits for what is being written, whatever has happened
 
     def save(self, step: int, read: Callable[[], dict], position: dict, best: Optional[int]) -> float:
-        """Begin to write what `read` gives, arrays that do not change any more. Seconds that training has lost.
+        """Begin to write a checkpoint.
 
-        Raises what the write before has raised (UserError).
+        Args:
+            step: updates done.
+            read: returns {name: array}, of arrays that later updates do not change.
+            position: what else the run needs to resume, as JSON.
+            best: step of the best checkpoint, which is kept.
+
+        Returns:
+            The seconds that training has lost.
+
+        Raises:
+            UserError: if the checkpoint before could not be written.
         """
         started = time.perf_counter()
         self._finish()
@@ -44,7 +55,7 @@ class Saver:
         return lost
 
     def wait(self) -> None:
-        """Until what was begun is whole. Raises UserError if it could not be written."""
+        """Wait until the checkpoint is complete. Raises UserError if it could not be written."""
         started = time.perf_counter()
         try:
             self._finish()

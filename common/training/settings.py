@@ -12,6 +12,8 @@ SILENCE_SECONDS = 30.0  # without a terminal, the longest time without a line in
 
 
 class TrainingSettings(Settings):
+    """The section `training`, as far as benchmarks share it."""
+
     local_batch_size: int = Field(
         32, gt=0, description="samples in one forward pass of one rank; the global batch is this x accumulation x ranks"
     )
@@ -92,27 +94,29 @@ class TrainingSettings(Settings):
 
 
 class BatchSizes(NamedTuple):
-    """In samples. local: a forward pass of a rank; per_update: its accumulated passes; total: those of all ranks;
-    evaluation: a forward pass of a rank in evaluation. began_on: ranks that the run began on; 0: as many as there are.
-    """
+    """Batch sizes in samples."""
 
-    local: int
-    per_update: int
-    total: int
-    evaluation: int
-    began_on: int = 0
+    local: int  # a forward pass of a rank
+    per_update: int  # the accumulated passes of a rank
+    total: int  # the global batch: those of all ranks
+    evaluation: int  # a forward pass of a rank in evaluation
+    began_on: int = 0  # ranks that the run began on; 0: the present number
 
 
 def batch_sizes(settings: TrainingSettings, ranks: int, began_on: int = 0) -> BatchSizes:
-    """Raises UserError if a given global batch cannot be shared out evenly."""
+    """Derive the batch sizes on a number of ranks.
+
+    Raises:
+        UserError: if global_batch_size is set and cannot be divided evenly.
+    """
     passes = settings.gradient_accumulation_frequency
     local = settings.local_batch_size
     if settings.global_batch_size:
         local, remainder = divmod(settings.global_batch_size, ranks * passes)
         if remainder:
             raise UserError(
-                f"training.global_batch_size {settings.global_batch_size} cannot be shared evenly by {ranks} ranks x "
-                f"{passes} accumulated passes: use a multiple of {ranks * passes}",
+                f"training.global_batch_size {settings.global_batch_size} cannot be divided evenly among {ranks} ranks "
+                f"x {passes} accumulated passes: use a multiple of {ranks * passes}",
                 on_all_ranks=True,
             )
     evaluation = settings.local_batch_size_validation or local
@@ -120,5 +124,5 @@ def batch_sizes(settings: TrainingSettings, ranks: int, began_on: int = 0) -> Ba
 
 
 def most_ranks(total: int, ranks: int) -> int:
-    """The most of so many ranks that share a global batch out evenly."""
+    """Return the largest number of ranks, up to `ranks`, that divides the global batch `total` evenly."""
     return next(number for number in range(min(ranks, total), 0, -1) if total % number == 0)

@@ -1,4 +1,4 @@
-"""What a benchmark gives to the engine: the seam between the two."""
+"""Task: what a benchmark gives to the training engine, and the seam between the two."""
 
 from dataclasses import dataclass
 from typing import Callable
@@ -7,27 +7,32 @@ import tensorflow as tf
 
 from common.data.batches import Batches
 
-# From a batch and the network's outputs to {name: (sum, weight)}, scalars; "loss" is what training minimises.
+# From a batch and the network's outputs to {name: (sum, weight)}, scalars; training minimises "loss".
 Objective = Callable[[tuple, tf.Tensor], dict[str, tuple[tf.Tensor, tf.Tensor]]]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """score: the name of the one that the target is set for. target: training stops there; 0 is never."""
+    """When a training ends."""
 
-    score: str
-    target: float
-    epochs: int
+    score: str  # name of the score that the target is for
+    target: float  # training stops when the score reaches it; 0 is never
+    epochs: int  # at most
 
 
 @dataclass(frozen=True)
 class Task:
-    """A network, what it is trained on and for, and how it is judged.
+    """A network, what it is trained on and for, and how it is evaluated.
 
-    evaluate: a collective call that returns {score name: value}, "loss" among them.
-    rehearse: what evaluate computes, on made-up samples, so that it is compiled; touches no data.
-    stage: what is timed before the first update, such as bringing the data closer; a collective call.
-    gflop_per_sample: work of one sample's forward and backward pass; if given, TFLOP/s are recorded.
+    Attributes:
+        network: trained in place.
+        objective: what is minimised, and other means to record.
+        batches: of the training samples.
+        evaluate: returns {score name: value}, "loss" among them; a collective call.
+        goal: when to stop.
+        gflop_per_sample: operations of one sample's forward and backward pass, in 10^9; if given, TFLOP/s are recorded.
+        rehearse: computes what evaluate does on made-up samples, so that it is compiled; touches no data.
+        stage: work that is timed before the first update, such as staging the data; a collective call.
     """
 
     network: tf.keras.Model

@@ -195,7 +195,7 @@ def test_a_taken_run_name_and_a_second_inference(trained):
         (["train", "data.train_dir={scenes}", "training.local_batch_size=500"], "do not fill one global batch of 500"),
         (
             ["train", "data.train_dir={scenes}", "optimizer.start_lr=1e30"],
-            "is not a number or infinite at update",
+            "is NaN or infinite at update",
         ),
     ],
 )

@@ -143,7 +143,7 @@ def test_a_training_that_fails_is_a_failed_job(cluster):
     job = cluster.submit(*SMALL, "jobs/sites/rivanna.slurm", "cloudmask.yaml", "optimizer.start_lr=1e30")
     state, output = cluster.finish(job)
     assert state["JobState"] == "FAILED"
-    assert "is not a number or infinite at update" in output
+    assert "is NaN or infinite at update" in output
 
 
 def test_the_warning_leads_to_a_checkpoint_and_the_requeued_job_ends_as_if_nothing_had_been(cluster):

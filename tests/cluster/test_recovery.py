@@ -78,8 +78,8 @@ def test_a_host_that_is_lost_in_the_middle_of_an_epoch_does_not_end_the_run(clus
         cluster.mend(lost)
         process.kill()
     assert process.returncode == 0, output
-    assert re.search(rf"^restart 1 of 2: .*; no answer from {lost}; going on from the checkpoint", output, re.MULTILINE)
-    said = "going on on 2 ranks with a run that began on 3: the global batch stays 6, local batch 1 x 3 passes (2 x 1"
+    assert re.search(rf"^restart 1 of 2: .*; no answer from {lost}; resuming from the checkpoint", output, re.MULTILINE)
+    said = "resuming on 2 ranks a run that began on 3: the global batch stays 6, local batch 1 x 3 passes (2 x 1"
     assert said in output
     assert_whole(folder, lost_at, 2)
 
@@ -99,8 +99,8 @@ def test_with_fewer_hosts_than_asked_for_it_ends_at_its_checkpoint_with_exit_cod
     assert process.returncode == 75, output
     step = checkpoints.list_steps(folder / "checkpoints")[-1]
     assert re.fullmatch(
-        rf"stopped: after update {step} with a checkpoint: .*; no answer from node3; 2 ranks are left, --min-np is 3: "
-        "go on with --resume runs/few",
+        rf"stopped: after update {step}, with a checkpoint: .*; no answer from node3; 2 ranks are left, --min-np is 3: "
+        "continue with --resume runs/few",
         output.splitlines()[-1],
     )
 
@@ -124,7 +124,7 @@ def test_a_slurm_job_goes_on_without_a_node_that_went_down(cluster):
         cluster.mend("node3")
         cluster.run("scontrol", "update", "NodeName=node3", "State=RESUME")
     assert (state["JobState"], state["ExitCode"]) == ("COMPLETED", "0:0"), output
-    assert "; no answer from node3; going on from the checkpoint after update" in output
+    assert "; no answer from node3; resuming from the checkpoint after update" in output
     assert_whole(folder, lost_at, 2)
 
 

@@ -66,12 +66,12 @@ def test_every_site_is_known_by_its_script():
 
 @pytest.mark.parametrize("name", SITES)
 def test_every_site_s_ranks_fit_its_nodes(name):
-    words = launch.command(SITES[name], launch.Asked(nodes=1), ["a.yaml", "x=a b"])
+    words = launch.command(SITES[name], launch.JobOptions(nodes=1), ["a.yaml", "x=a b"])
     assert words[-3:] == [f"jobs/sites/{SITES[name].script.name}", "a.yaml", "x=a b"]
 
 
 def test_nodes_time_and_account_are_the_scheduler_s_own_options():
-    asked = launch.Asked(16, "00:20:00", "m1234_g")
+    asked = launch.JobOptions(16, "00:20:00", "m1234_g")
     words = launch.command(SITES["perlmutter"], asked, ["c.yaml"])
     assert words == [
         "sbatch",
@@ -81,7 +81,7 @@ def test_nodes_time_and_account_are_the_scheduler_s_own_options():
         "jobs/sites/perlmutter.slurm",
         "c.yaml",
     ]
-    asked = launch.Asked(3, "1:00", "X1")
+    asked = launch.JobOptions(3, "1:00", "X1")
     words = launch.command(SITES["summit"], asked, ["c.yaml"])
     assert words == ["bsub", "-nnodes", "3", "-W", "1:00", "-P", "X1", "jobs/sites/summit.lsf", "c.yaml"]
     assert launch.environment(SITES["summit"], asked) == {"NODES": "3"}
@@ -89,14 +89,14 @@ def test_nodes_time_and_account_are_the_scheduler_s_own_options():
 
 def test_what_does_not_fit_the_site_is_refused(tmp_path):
     with pytest.raises(UserError, match="--nodes 3: pearl has 1 to 2"):
-        launch.command(SITES["pearl"], launch.Asked(nodes=3), ["c.yaml"])
-    with pytest.raises(UserError, match="there is no scheduler to tell a time or an account"):
-        launch.command(SITES["workstation"], launch.Asked(account="x"), ["c.yaml"])
+        launch.command(SITES["pearl"], launch.JobOptions(nodes=3), ["c.yaml"])
+    with pytest.raises(UserError, match="no scheduler runs it, so --time and --account have no meaning"):
+        launch.command(SITES["workstation"], launch.JobOptions(account="x"), ["c.yaml"])
     script = SITES["perlmutter"].script
     with pytest.raises(UserError, match="4 ranks per node, but 2 GPUs"):
-        launch.command(launch.Site(script, 10, 2, 128), launch.Asked(), ["c.yaml"])
+        launch.command(launch.Site(script, 10, 2, 128), launch.JobOptions(), ["c.yaml"])
     with pytest.raises(UserError, match="4 ranks x 32 cores do not fit 100 cores per node"):
-        launch.command(launch.Site(script, 10, 4, 100), launch.Asked(), ["c.yaml"])
+        launch.command(launch.Site(script, 10, 4, 100), launch.JobOptions(), ["c.yaml"])
     (tmp_path / "new.slurm").write_text("#!/bin/sh\n")
     with pytest.raises(UserError, match="has no line '# Shape: N nodes of G GPUs and C cores'"):
         launch.read_site(tmp_path / "new.slurm")
@@ -162,7 +162,7 @@ def test_a_submitted_sweep_stops_at_the_first_job_that_is_refused(tmp_path):
     output = run("-m", "common.launch", *arguments, PATH=f"{tmp_path}:/usr/bin:/bin")
     assert output.returncode == 3
     assert output.stdout.count("training.seed=") == 2
-    assert "seed=2: exit code 3; 1 of 3 went before" in errors(output.stdout)[0]
+    assert "seed=2: exit code 3; 1 of 3 submitted" in errors(output.stdout)[0]
 
 
 def test_a_recipe_s_benchmark_is_said_in_it_not_guessed_from_its_path(tmp_path):

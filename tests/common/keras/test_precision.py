@@ -32,7 +32,8 @@ def a_gpu(monkeypatch):
 def test_bfloat16_is_refused_before_compute_capability_8(a_gpu):
     a_gpu(7, 0)
     message = (
-        r"inference.precision is mixed_bfloat16, .* capability 7.0 do not .*take inference.precision=mixed_float16"
+        r"inference.precision is mixed_bfloat16, .* capability 7.0 do not support .*"
+        "set inference.precision=mixed_float16"
     )
     with pytest.raises(UserError, match=message) as caught:
         precision.apply("inference", settings("mixed_bfloat16"))

@@ -83,12 +83,12 @@ def made(*gone: str, ranks: int = 6, hosts: str = THREE, restarts: int = 3, leas
     return Recovery(restarts, Start(ranks, hosts), least, lambda host: host not in gone)
 
 
-def test_it_goes_on_on_the_hosts_that_answer_and_says_what_was_lost(tmp_path, capsys):
+def test_it_resumes_on_the_hosts_that_answer_and_says_what_was_lost(tmp_path, capsys):
     folder = write_run(tmp_path / "run", 8, 11)
     assert made("node2").again("rank 3 on node2 was killed", str(folder), 24) == Start(4, "node1:2,node3:2")
     said = capsys.readouterr().out
     assert said.startswith(
-        "restart 1 of 3: rank 3 on node2 was killed; no answer from node2; going on from the checkpoint after update 8;"
+        "restart 1 of 3: rank 3 on node2 was killed; no answer from node2; resuming from the checkpoint after update 8;"
         " 3 recorded updates and "
     )
 
@@ -124,26 +124,27 @@ def test_most_ranks(total, ranks, expected):
 @pytest.mark.parametrize(
     ("gone", "batch", "least", "message"),
     [
-        (("node1",), 24, 5, "no answer from node1; 4 ranks are left, --min-np is 5: go on with --resume"),
+        (("node1",), 24, 5, "no answer from node1; 4 ranks are left, --min-np is 5: continue with --resume"),
         (
             ("node1",),
             18,
             4,
-            "no answer from node1; no number of ranks from 4 to 4 divides the global batch of 18: go on with --resume",
+            "no answer from node1; no number of ranks from 4 to 4 divides the global batch of 18: "
+            "continue with --resume",
         ),
         (("node1", "node2", "node3"), 24, 1, "no answer from node1, node2, node3; 0 ranks are left, --min-np is 1"),
     ],
 )
 def test_with_too_few_ranks_it_ends_at_its_checkpoint_with_exit_code_75(tmp_path, gone, batch, least, message):
     folder = write_run(tmp_path / "run", 8, 8)
-    with pytest.raises(InterruptedTrainingError, match=f"after update 8 with a checkpoint: lost; {message}") as ended:
+    with pytest.raises(InterruptedTrainingError, match=f"after update 8, with a checkpoint: lost; {message}") as ended:
         made(*gone, least=least).again("lost", str(folder), batch)
     assert ended.value.exit_code == 75
 
 
 def test_with_too_few_ranks_and_no_checkpoint_it_is_an_error(tmp_path):
     folder = write_run(tmp_path / "run", 0, 3)
-    with pytest.raises(UserError, match="4 ranks are left, --min-np is 5, and there is no checkpoint to go on from"):
+    with pytest.raises(UserError, match="4 ranks are left, --min-np is 5, and there is no checkpoint to resume from"):
         made("node1", least=5).again("lost", str(folder), 24)
 
 
@@ -163,7 +164,7 @@ def test_restarts_are_bounded(tmp_path):
     tried = made(restarts=2)
     for checkpoint in (4, 8):
         tried.again("lost", str(write_run(tmp_path / "run", checkpoint, 0)), 24)
-    with pytest.raises(UserError, match=r"lost; it was started again 2 times already \(--restarts\)"):
+    with pytest.raises(UserError, match=r"lost; it was restarted 2 times already \(--restarts\)"):
         tried.again("lost", str(write_run(tmp_path / "run", 12, 0)), 24)
 
 
@@ -220,7 +221,7 @@ def test_a_folder_that_a_rank_still_holds_is_waited_for(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--restarts", 1, "--", "cloudmask", "infer"), "--restarts 1: only train and run have checkpoints to go on"),
+        (("--restarts", 1, "--", "cloudmask", "infer"), "--restarts 1: only train and run have checkpoints to resume"),
         (("--min-np", 3, "--", "cloudmask", "train"), "--restarts 0 --min-np 3: 0 or more, and 1 to -np 2"),
     ],
 )
@@ -255,7 +256,7 @@ def test_a_rank_that_is_killed_in_the_middle_of_an_epoch_does_not_end_the_run(tm
     os.kill(next(r for r in ranks if b"cloudmask" in Path(f"/proc/{r}/cmdline").read_bytes().split(b"\0")[2]), 9)
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 0, output
-    assert f"was killed by {signal.SIGKILL.name} without a word; going on from the checkpoint after update" in output
+    assert f"was killed by {signal.SIGKILL.name} without a message; resuming from the checkpoint after update" in output
     newest = checkpoints.load_newest(folder / "checkpoints", pytest.fail)
     assert newest.step == 18
     assert all(np.isfinite(array).all() for array in newest.arrays.values())

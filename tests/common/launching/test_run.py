@@ -72,7 +72,7 @@ def test_a_killed_rank_is_named_with_its_host(training):
         os.kill(programs[-1], signal.SIGKILL)
         output = process.communicate(timeout=100)[0]
     assert process.returncode == 1
-    assert "was killed by SIGKILL without a word" in output.splitlines()[-1]
+    assert "was killed by SIGKILL without a message" in output.splitlines()[-1]
     assert f"on {os.uname().nodename} " in output.splitlines()[-1]
 
 
@@ -92,8 +92,8 @@ def test_prefixes_noise_and_endings_are_left_out(capsys):
     assert capsys.readouterr().out == "run folder: runs/x\n"
     assert output.last_lines == ["stopped: another rank failed; its message says why", "error: no room"]
     assert (output.dead_rank, output.dead_code) == (3, 137)
-    assert launcher.dead(3, 137, "a:2,b:2") == "rank 3 on b was killed by SIGKILL without a word"
-    assert launcher.dead(0, 3, "a") == "rank 0 on a ended with exit code 3 without a word"
+    assert launcher.dead(3, 137, "a:2,b:2") == "rank 3 on b was killed by SIGKILL without a message"
+    assert launcher.dead(0, 3, "a") == "rank 0 on a ended with exit code 3 without a message"
 
 
 def test_a_rank_that_raises_says_so_last(tmp_path):

@@ -7,7 +7,7 @@ from common import distributed
 from common.errors import UserError
 from common.runs.folder import Run
 from common.training import checkpoints
-from common.training.continuation import as_begun, shared_out
+from common.training.continuation import divide_batch, keep_global_batch
 from common.training.settings import TrainingSettings, batch_sizes
 from tests.helpers import TINY, kill_after, run, write_scenes
 
@@ -24,23 +24,23 @@ from tests.helpers import TINY, kill_after, run, write_scenes
     ],
 )
 def test_forward_passes_keep_their_size_or_become_smaller(total, ranks, local, expected):
-    assert shared_out(total, ranks, local) == expected
+    assert divide_batch(total, ranks, local) == expected
     assert ranks * expected[0] * expected[1] == total
 
 
 def test_ranks_that_do_not_divide_the_global_batch_are_refused():
     with pytest.raises(
-        UserError, match="global batch of 8 cannot be shared evenly by 3 ranks: resume it on 2, or another divisor"
+        UserError, match="global batch of 8 cannot be divided evenly among 3 ranks: resume on 2, or on another divisor"
     ):
-        shared_out(8, 3, 2)
+        divide_batch(8, 3, 2)
 
 
 @pytest.mark.parametrize("settings", [{"local_batch_size": 4}, {"global_batch_size": 12}])
 def test_settings_follow_the_run_s_beginning(monkeypatch, tmp_path, capsys, settings):
     monkeypatch.setattr(distributed, "size", lambda: 2)
     asked = TrainingSettings(**settings)
-    assert as_begun(asked, Run(tmp_path, True)) is asked
-    now = as_begun(asked, Run(tmp_path, True, began_on=3))
+    assert keep_global_batch(asked, Run(tmp_path, True)) is asked
+    now = keep_global_batch(asked, Run(tmp_path, True, began_on=3))
     assert batch_sizes(now, 2)[:3] == (3, 6, 12)
     said = "a run that began on 3: the global batch stays 12, local batch 3 x 2 passes (4 x 1 before)"
     assert said in capsys.readouterr().out
@@ -61,7 +61,7 @@ def test_killed_on_two_ranks_a_run_ends_on_one_with_the_same_weights_to_within_r
     assert stopped % 6, "the run was to be killed in the middle of an epoch"
     resumed = run("-m", "cloudmask", "train", "--resume", tmp_path / "killed")
     assert resumed.returncode == 0, resumed.stdout
-    assert "going on on 1 ranks with a run that began on 2: the global batch stays 4" in resumed.stdout
+    assert "resuming on 1 ranks a run that began on 2: the global batch stays 4" in resumed.stdout
     whole, killed = (
         checkpoints.load_newest(tmp_path / name / "checkpoints", pytest.fail) for name in ("whole", "killed")
     )

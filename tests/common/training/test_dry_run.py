@@ -29,9 +29,9 @@ def test_it_says_what_the_training_will_need_and_leaves_nothing(tmp_path, benchm
     output = run("-m", *words, *more, ranks=ranks)
     assert output.returncode == 0, output.stdout
     assert set(tmp_path.rglob("*")) == before
-    memory = re.search(r"memory: ([\d.]+) GiB a rank, and up to [\d.]+ GiB of batches read ahead", output.stdout)
+    memory = re.search(r"memory: ([\d.]+) GiB per rank, and up to [\d.]+ GiB for batches read ahead", output.stdout)
     assert 0.1 < float(memory[1]) < 20
-    assert re.search(r"time: [\d.]+ s to compile; [\d.]+ s an update, [\d.]+ s to read its batch", output.stdout)
+    assert re.search(r"time: [\d.]+ s to compile; [\d.]+ s per update, [\d.]+ s to read its batch", output.stdout)
     found = re.search(
         r"to the end: (\d+) updates in 4 epochs, (\d+) evaluations of (\d+) batches: about", output.stdout
     )

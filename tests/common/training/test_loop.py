@@ -326,20 +326,20 @@ def test_a_run_does_not_go_on_with_other_files(tmp_path):
 @pytest.mark.parametrize(
     ("ranks", "updates", "step", "allowed"), [(2, 3, 3, True), (2, 3, 4, False), (2, 6, 6, False), (1, 3, 4, True)]
 )
-def test_another_number_of_ranks_goes_on_only_where_it_sees_the_same_samples(tmp_path, ranks, updates, step, allowed):
+def test_another_number_of_ranks_resumes_only_where_it_sees_the_same_samples(tmp_path, ranks, updates, step, allowed):
     checkpoint = checkpoints.Checkpoint(tmp_path, step, {}, {})
-    then, now = (loop.Progress(ranks=n, updates_per_epoch=u) for n, u in ((ranks, updates), (1, 3)))
+    saved, now = (loop.Progress(ranks=n, updates_per_epoch=u) for n, u in ((ranks, updates), (1, 3)))
     if allowed:
-        loop._check_continuation(checkpoint, then, now)
+        loop._check_same_samples(checkpoint, saved, now)
     else:
         with pytest.raises(UserError, match=f"was saved on {ranks} ranks after update {step}"):
-            loop._check_continuation(checkpoint, then, now)
+            loop._check_same_samples(checkpoint, saved, now)
 
 
 def test_a_gradient_that_is_not_finite_behind_a_finite_loss_stops_the_run(tmp_path):
     """One NaN in a sample: the ReLU makes it 0, so the loss is finite, but the first kernel's gradient is NaN."""
     write(tmp_path / "data")
     np.save(tmp_path / "data" / "x2.npy", np.array([0.5, np.nan, 0.5, 0.5], np.float32))
-    with pytest.raises(UserError, match="the gradient, though not the loss, is not a number or infinite at update"):
+    with pytest.raises(UserError, match="the gradient, though not the loss, is NaN or infinite at update"):
         train(task(tmp_path / "data"), tmp_path, "a", logging_frequency=1)
     assert not checkpoints.list_steps(tmp_path / "a" / "checkpoints")

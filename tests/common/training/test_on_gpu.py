@@ -14,7 +14,7 @@ from common.errors import InterruptedTrainingError
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.training import checkpoints, loop
-from common.training.interruption import updates_between_looks
+from common.training.interruption import updates_between_checks
 from common.training.settings import TrainingSettings
 from common.training.step import TrainingStep
 from tests.common.training import test_loop
@@ -115,9 +115,9 @@ def test_a_warmed_up_step_is_not_traced_again(tmp_path):
 
 @pytest.mark.parametrize(("logging_frequency", "looks"), [(0, 10), (1, 1), (7, 7), (500, 10)])
 def test_the_stop_flag_is_looked_at_when_records_are_made_but_not_too_seldom(monkeypatch, logging_frequency, looks):
-    assert updates_between_looks(logging_frequency) == looks
+    assert updates_between_checks(logging_frequency) == looks
     monkeypatch.setattr(devices, "on_gpu", lambda: False)
-    assert updates_between_looks(logging_frequency) == 1
+    assert updates_between_checks(logging_frequency) == 1
 
 
 class _Warned:

@@ -104,7 +104,7 @@ def test_the_first_bad_update_is_kept():
 def test_the_global_batch_is_shared_out_or_refused():
     settings = TrainingSettings(global_batch_size=48, gradient_accumulation_frequency=2)
     assert batch_sizes(settings, ranks=4) == (6, 12, 48, 6, 0)
-    with pytest.raises(UserError, match="48 cannot be shared evenly by 5 ranks x 2 accumulated passes"):
+    with pytest.raises(UserError, match="48 cannot be divided evenly among 5 ranks x 2 accumulated passes"):
         batch_sizes(settings, ranks=5)
 
 
