@@ -14,14 +14,20 @@ PACKAGE = Path(__file__).resolve().parent
 
 CHECKOUT: Optional[Path] = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
 """The folder of the checkout that this code is run from; None for an installed package."""
-_SHARE = CHECKOUT or PACKAGE / "_share"
+_IN_THE_WHEEL = PACKAGE / "_share"
+_SHARE = CHECKOUT or _IN_THE_WHEEL
 
 RECIPES = _SHARE / "config"
 JOBS = _SHARE / "jobs"
 
 
+def sources(package: Path) -> list[Path]:
+    """Return the Python files of a package's folder, sorted, the same in a checkout and installed."""
+    return [path for path in sorted(package.rglob("*.py")) if _IN_THE_WHEEL not in path.parents]
+
+
 def version() -> str:
-    """The installed package's version; in a checkout that of its pyproject.toml, with "+checkout"."""
+    """Return the installed package's version; in a checkout that of its pyproject.toml, with "+checkout"."""
     if CHECKOUT is None:
         return metadata.version(DISTRIBUTION)
     # Not the metadata's: another version may be installed besides. Python has no reader of TOML before 3.11.

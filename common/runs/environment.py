@@ -96,6 +96,6 @@ def code_checksum() -> str:
     """Return a checksum of the source files and TensorFlow's version, on which all results depend."""
     digest = hashlib.sha256(tf.__version__.encode())
     for folder in (resources.PACKAGE, *(benchmark.folder for benchmark in benchmarks().values())):
-        for path in sorted(folder.rglob("*.py")):
+        for path in resources.sources(folder):
             digest.update(str(path.relative_to(folder.parent)).encode() + path.read_bytes())
     return digest.hexdigest()
