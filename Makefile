@@ -28,7 +28,7 @@ demo: $(INSTALLED)
 	@PATH="$(abspath $(VENV))/bin:$$PATH" bash jobs/demo.sh
 
 lint: $(INSTALLED)
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy && $(VENV)/bin/codespell
 
 test: lint
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --ignore=tests/cluster

@@ -229,5 +229,11 @@ COMMANDS = {
     "study": Command(_config_arguments, _study),
 }
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """The console command; leaves the process."""
     run_commands("cloudmask", __doc__, COMMANDS)
+
+
+if __name__ == "__main__":
+    main()

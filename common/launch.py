@@ -3,5 +3,11 @@
 from common.cli.program import run_program
 from common.launching.launch import main
 
-if __name__ == "__main__":
+
+def command() -> None:
+    """The console command; leaves the process."""
     run_program(main)
+
+
+if __name__ == "__main__":
+    command()

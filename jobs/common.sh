@@ -16,6 +16,8 @@
 # SITE_MODULES, CONTAINER, MPI, LAUNCHER and INTERFACE in the environment change what a script does (jobs/README.md).
 # After `parse "$@"`, program is the words behind `python`: -m tf_deepcam train --config FILE key=value --resume auto.
 
+jobs=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+
 fail() { printf 'job: %s\n' "$*" >&2; exit 1; }
 
 parse() {
@@ -49,7 +51,7 @@ software() {
     if [ -n "${CONTAINER:-}" ]; then
         [ -e "$CONTAINER" ] || fail "CONTAINER is $CONTAINER, which is not there: build it (jobs/container/apptainer.def)"
         command -v apptainer >/dev/null 2>&1 || fail "CONTAINER is set, but there is no 'apptainer' on $(hostname)"
-        export CONTAINER PYTHON=$PWD/jobs/container/python # python in the image, on every node
+        export CONTAINER PYTHON=$jobs/container/python # python in the image, on every node
     elif [ -z "${VIRTUAL_ENV:-}" ] && [ -f .venv/bin/activate ]; then
         . .venv/bin/activate
     fi

@@ -3,8 +3,9 @@
 # GPUs, two at most; two without GPUs.
 # Arguments go to CloudMask's run, such as training.epochs=1.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. jobs/common.sh
+project=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=jobs/common.sh
+. "$project/jobs/common.sh"
 cloudmask=() deepcam=()
 gpus=$(gpus_here)
 ranks=$((gpus == 1 ? 1 : 2))
@@ -20,11 +21,11 @@ echo "== 1 of 4: DeepCAM: make samples of 192 x 288 pixels, 16 channels"
 python -m tf_deepcam synthesize --folder demo/cam5 --train 192 --validation 32 --height 192 --width 288 --events 12
 echo "== 2 of 4: DeepCAM: train on $ranks ranks to IoU 0.82, check the MLPerf log, report"
 run=deepcam-$(date +%Y%m%d-%H%M%S)
-python -m common.run -np "$ranks" -- tf_deepcam train --config config/deepcam/demo.yaml output.run_name="$run" "${deepcam[@]}"
+python -m common.run -np "$ranks" -- tf_deepcam train --config "$project"/config/deepcam/demo.yaml output.run_name="$run" "${deepcam[@]}"
 python -m mlperf_logging.compliance_checker --usage hpc --ruleset 3.0.0 \
     --log_output "demo/runs/$run/compliance.log" "demo/runs/$run/mlperf.log"
 echo "== 3 of 4: CloudMask: make scenes of 1200 x 1500 pixels"
 # Labels without errors: what the network could learn, not what labels are.
 python -m cloudmask synthesize --folder demo/scenes --scenes 18 --label-error 0
 echo "== 4 of 4: CloudMask: train on $ranks ranks, mask the scenes held out, report"
-python -m common.run -np "$ranks" -- cloudmask run --config config/cloudmask/demo.yaml "${cloudmask[@]}" "$@"
+python -m common.run -np "$ranks" -- cloudmask run --config "$project"/config/cloudmask/demo.yaml "${cloudmask[@]}" "$@"

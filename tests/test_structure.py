@@ -17,6 +17,7 @@ PACKAGES = ("common", "cloudmask", "tf_deepcam")
 # From the ground up: a room imports rooms that stand before it, and files of its own.
 COMMON = [
     "errors",
+    "resources",
     "startup",
     "distributed",
     "cli",

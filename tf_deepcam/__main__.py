@@ -208,5 +208,11 @@ COMMANDS = {
     ),
 }
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """The console command; leaves the process."""
     run_commands("tf_deepcam", __doc__, COMMANDS)
+
+
+if __name__ == "__main__":
+    main()

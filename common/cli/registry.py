@@ -18,10 +18,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Optional
 
+from common import resources
 from common.errors import UserError
 
 GROUP = "tf_science_segmentation.benchmarks"
-_CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def _installed() -> list[str]:
 
 
 def _beside_this_package() -> list[str]:
-    if not (_CHECKOUT / "pyproject.toml").is_file():
+    if resources.CHECKOUT is None:
         return []
-    return [f"{path.parent.name}.benchmark:BENCHMARK" for path in sorted(_CHECKOUT.glob("*/benchmark.py"))]
+    return [f"{path.parent.name}.benchmark:BENCHMARK" for path in sorted(resources.CHECKOUT.glob("*/benchmark.py"))]
 
 
 def _load(reference: str) -> Benchmark:

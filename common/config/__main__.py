@@ -5,6 +5,8 @@ table BENCHMARK                         a Markdown table of all keys, defaults a
 schema BENCHMARK                        a JSON schema for editors
 program FILE                            the package and the command that run a recipe
 docs                                    the text of docs/reference/settings.md
+list                                    the recipes that come with the program
+copy NAME                               one of them into the current folder, not over another file
 """
 
 import json
@@ -12,7 +14,7 @@ import sys
 
 from common.cli.program import run_program
 from common.cli.registry import benchmarks, of_package
-from common.config.recipes import benchmark_of, settings_of
+from common.config.recipes import benchmark_of, copy, settings_of, shipped, title
 from common.config.render import as_markdown, dump, setting_rows, settings_page
 from common.errors import UserError
 
@@ -26,6 +28,12 @@ def main() -> int:
     if command == "docs" and not rest:
         models = {benchmark.title: settings_of(benchmark).Config for benchmark in benchmarks().values()}
         print(settings_page(models), end="")
+    elif command == "list" and not rest:
+        known = shipped()
+        width = max(map(len, known), default=0)
+        print("\n".join(f"{name:{width}}  {title(recipe)}" for name, recipe in known.items()))
+    elif command == "copy" and len(rest) == 1:
+        print(f"written: {copy(rest[0])}")
     elif command == "program" and len(rest) == 1:
         benchmark = benchmark_of(rest[0])
         print(benchmark.package, benchmark.job_command)
@@ -44,5 +52,10 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The console command; leaves the process."""
     run_program(main)
+
+
+if __name__ == "__main__":
+    command()

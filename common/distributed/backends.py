@@ -7,6 +7,7 @@ more class with these methods.
 import os
 from typing import TYPE_CHECKING, Any, Callable, Optional, Protocol, TypeVar
 
+from common import resources
 from common.distributed import launchers
 from common.errors import UserError
 
@@ -71,6 +72,39 @@ class OneRank:
         return tensor
 
 
+def without_horovod(group_size: Optional[Callable[[int], int]]) -> OneRank:
+    """Say that Horovod is not installed, and go on with one rank.
+
+    Args:
+        group_size: as HorovodRanks takes it.
+
+    Returns:
+        The one rank.
+
+    Raises:
+        UserError: on the first rank, if a launcher started several; SystemExit on the others.
+    """
+    promise = launchers.promised(os.environ)
+    if promise is not None and promise.ranks > 1:
+        if promise.rank > 0:
+            raise SystemExit(1)
+        raise UserError(
+            f"{promise.launcher} started {promise.ranks} ranks, and Horovod, by which they work together, is not "
+            f"installed: run {resources.JOBS / 'horovod.sh'} in this environment, or start one rank"
+        )
+    if group_size:
+        _check_group(1, group_size(1))
+    print("note: Horovod is not installed: one rank", flush=True)
+    return OneRank()
+
+
+def _check_group(ranks: int, size: int) -> None:
+    if ranks % size:
+        raise UserError(
+            f"{ranks} ranks cannot be divided into groups of {size}: use a divisor, or 1", on_all_ranks=True
+        )
+
+
 class HorovodRanks:
     """Ranks that Horovod has found. One operation a tensor, so that the exchange of the last layers' gradients overlaps
     the backward pass of the first (Sergeev and Del Balso, arXiv:1802.05799)."""
@@ -105,10 +139,7 @@ class HorovodRanks:
         """This rank's process set; None where every rank is a group of its own."""
         if size == 1:
             return None
-        if self.size % size:
-            raise UserError(
-                f"{self.size} ranks cannot be divided into groups of {size}: use a divisor, or 1", on_all_ranks=True
-            )
+        _check_group(self.size, size)
         if size == self.size:
             return self._hvd.global_process_set
         # A collective call: every rank makes every group, in the same order.

@@ -6,12 +6,13 @@ float64 and any division comes after them. Horovod, and TensorFlow with it, is l
 that has only its arguments to check answers at once.
 """
 
+import importlib.util
 import socket
 from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
 import numpy as np
 
-from common.distributed.backends import Backend, HorovodRanks, OneRank
+from common.distributed.backends import Backend, HorovodRanks, OneRank, without_horovod
 from common.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _backend: Backend = OneRank()
 
 
 def connect(group_size: Optional[Callable[[int], int]] = None) -> None:
-    """Find the other ranks, by Horovod.
+    """Find the other ranks, by Horovod; where it is not installed there is one, unless a launcher started several.
 
     Args:
         group_size: from their number to that in a group for average_over_group, a divisor of it.
@@ -32,6 +33,9 @@ def connect(group_size: Optional[Callable[[int], int]] = None) -> None:
         UserError: if Horovod cannot be used, or sees other ranks than the launcher started.
     """
     global _backend
+    if importlib.util.find_spec("horovod") is None:
+        _backend = without_horovod(group_size)
+        return
     ranks = HorovodRanks(group_size)
     # A single rank needs no exchange, and a graph without one is the same with and without Horovod.
     _backend = ranks if ranks.size > 1 else OneRank()

@@ -2,6 +2,7 @@
 
 Checks CONFIG and the overrides, and the number of nodes against the site's shape, and prints the command that submits
 the site's script (jobs/sites/), with nodes, time and account as the scheduler's own options; --submit runs it instead.
+The job's folder is the current one: relative paths in CONFIG and the overrides start there, and so do the runs.
 --sweep key=a,b makes one run for each value; given several times, one for each combination, in folders of their own.
 """
 
@@ -16,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
 
+from common import resources
 from common.cli.program import Parser
 from common.config.axes import combinations, name_of, parse_axes
 from common.config.recipes import benchmark_of, settings_of
 from common.errors import UserError
 
-_ROOT = Path(__file__).resolve().parents[2]
-SITES_FOLDER = _ROOT / "jobs" / "sites"
+SITES_FOLDER = resources.JOBS / "sites"
 
 _SHAPE = re.compile(r"^# Shape: +(\d+) nodes?(?: of (\d+) GPUs(?: and (\d+) cores)?)?$", re.MULTILINE)
 # By the script's suffix: the program that submits it, and its options.
@@ -104,16 +105,32 @@ def command(site: Site, job: JobOptions, arguments: list[str]) -> list[str]:
     options = [
         word for name, text in formats.items() if name in given for word in text.format(given[name]).split(" ", 1)
     ]
-    return [*program, *options, str(site.script.relative_to(_ROOT)), *arguments]
+    return [*program, *options, str(_seen_from_here(site.script)), *arguments]
+
+
+def _seen_from_here(script: Path) -> Path:
+    """Relative in the folder that holds jobs/, absolute elsewhere."""
+    return script.relative_to(Path.cwd()) if _beside_jobs() else script
+
+
+def _beside_jobs() -> bool:
+    return Path.cwd() == resources.JOBS.parent
 
 
 def environment(site: Site, job: JobOptions, run_name: str = "") -> dict[str, str]:
-    """Return the environment variables that the script needs: LSF does not tell it the number of nodes.
+    """Return the environment variables that the script needs.
 
-    run_name: name of the run's folder; the job's number if empty.
+    LSF does not tell it the number of nodes. Schedulers run a copy of it, which has to be told where jobs/ is if it is
+    submitted from another folder than the one that holds jobs/.
+
+    Args:
+        site: where to run.
+        job: options for the scheduler.
+        run_name: name of the run's folder; the job's number if empty.
     """
+    folder = {} if _beside_jobs() or site.script.suffix == ".sh" else {"JOBS_FOLDER": str(resources.JOBS)}
     nodes = {"NODES": str(job.nodes)} if site.script.suffix == ".lsf" and job.nodes is not None else {}
-    return {**nodes, **({"RUN_NAME": run_name} if run_name else {})}
+    return {**folder, **nodes, **({"RUN_NAME": run_name} if run_name else {})}
 
 
 class Combination(NamedTuple):
@@ -158,9 +175,9 @@ def _check_ranks(site: Site) -> None:
 
 
 def submit(words: list[str], variables: dict[str, str]) -> int:
-    """Run the command in the project's folder. Returns its exit code."""
+    """Run the command. Returns its exit code."""
     try:
-        return subprocess.run(words, cwd=_ROOT, env={**os.environ, **variables}).returncode
+        return subprocess.run(words, env={**os.environ, **variables}).returncode
     except FileNotFoundError:
         raise UserError(f"{words[0]}: no such program: --submit works on the site's login nodes only") from None
 
@@ -175,7 +192,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--time", metavar="HH:MM:SS", help="time limit; HH:MM for LSF")
     parser.add_argument("--account")
     parser.add_argument("--sweep", action="append", default=[], metavar="KEY=A,B", help="one run for each value")
-    parser.add_argument("--submit", action="store_true", help="run the command instead of printing it")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--submit", action="store_true", help="run the command instead of printing it")
+    how.add_argument("--dry-run", action="store_true", help="print it, as without --submit")
     parser.add_argument("config", help="YAML file: a recipe of a benchmark")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     return parser.parse_args(arguments)

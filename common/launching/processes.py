@@ -6,9 +6,13 @@ They end with the process that started them, however that ends, so that none kee
 import ctypes
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Callable, NamedTuple
+
+from common import resources
+from common.errors import UserError
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1  # for Linux's prctl; elsewhere the call fails, and children outlive a parent that was killed
@@ -21,6 +25,21 @@ class Job(NamedTuple):
     name: str
     command: list[str]
     log: Path
+
+
+def horovodrun() -> Path:
+    """Return the launcher in this Python's environment.
+
+    Raises:
+        UserError: if it has none.
+    """
+    launcher = Path(sys.executable).with_name("horovodrun")
+    if not launcher.exists():
+        raise UserError(
+            f"{launcher}: no such program: Horovod, which several ranks need, is not installed in this environment; "
+            f"`make venv` installs it, or {resources.JOBS / 'horovod.sh'} does here"
+        )
+    return launcher
 
 
 def run_all(jobs: list[Job], at_once: int, done: Callable[[Job, str], None]) -> None:

@@ -26,6 +26,7 @@ from typing import Optional
 from common.cli.program import Parser
 from common.distributed import status
 from common.errors import UserError
+from common.launching.processes import horovodrun
 from common.launching.recovery import (
     Recovery,
     Start,
@@ -139,9 +140,7 @@ def _resumable(program: list[str]) -> bool:
 def main() -> int:
     """Run the command `common.run`. Returns the exit code."""
     options = parse(sys.argv[1:])
-    launcher = Path(sys.executable).with_name("horovodrun")
-    if not launcher.exists():
-        raise UserError(f"{launcher}: no such program: run `make venv` and use its Python")
+    launcher = horovodrun()
     with _status_folder() as folder:
         return _run_with_restarts(options, launcher, folder)
 

@@ -17,7 +17,7 @@ from common.config.axes import Axis, combinations, name_of
 from common.config.settings import apply_overrides
 from common.config.yaml_files import parse
 from common.errors import UserError
-from common.launching.processes import Job, run
+from common.launching.processes import Job, horovodrun, run
 from common.report.tables import markdown, show, table
 from common.runs.folder import Run, open_run
 
@@ -87,7 +87,7 @@ def _run(
 
 def _launcher(package: str, ranks: int) -> list:
     program = [sys.executable, "-m", package]
-    return program if ranks == 1 else [str(Path(sys.executable).with_name("horovodrun")), "-np", str(ranks), *program]
+    return program if ranks == 1 else [str(horovodrun()), "-np", str(ranks), *program]
 
 
 def _report(folder: Run, cells: list[Cell], axes: list[Axis]) -> None:

@@ -141,5 +141,10 @@ def _print(built: list[Table], form: str) -> None:
         show(*built, width=150)
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The console command; leaves the process."""
     run_program(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -121,11 +121,16 @@ def _system(run: RunLog, environment: dict) -> dict:
         "host_processor_core_count": environment.get("cores", ""),
         "host_memory_capacity": f"{environment['memory_gib']} GiB" if "memory_gib" in environment else "",
         "accelerator_model_name": gpus[0] if gpus else "none" if environment else "",
-        "framework": f"TensorFlow {packages['tensorflow']}, Horovod {packages['horovod']}" if packages else "",
+        "framework": _framework(packages),
         "operating_system": environment.get("operating_system", ""),
     }
     # All as text: the checkers join them.
     return {name: str(value) for name, value in {**known, **dict.fromkeys(_ASKED, "")}.items()}
+
+
+def _framework(packages: dict) -> str:
+    names = {"tensorflow": "TensorFlow", "horovod": "Horovod"}
+    return ", ".join(f"{title} {packages[name]}" for name, title in names.items() if name in packages)
 
 
 def _say_how(folder: Path, run: RunLog) -> None:

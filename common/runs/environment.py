@@ -1,5 +1,6 @@
 """The environment that a run's figures come from: machine, versions, commit, command line."""
 
+import contextlib
 import hashlib
 import platform
 import socket
@@ -14,10 +15,8 @@ from typing import Any
 import psutil
 import tensorflow as tf
 
-from common import distributed
+from common import distributed, resources
 from common.cli.registry import benchmarks
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment(command: str) -> dict:
@@ -35,7 +34,7 @@ def environment(command: str) -> dict:
         "operating_system": platform.platform(),
         "python": platform.python_version(),
         # As TensorFlow itself says: its package may have another name, such as tensorflow-cpu or tensorflow-rocm.
-        "packages": {"tensorflow": tf.__version__, **{name: metadata.version(name) for name in packages}},
+        "packages": {"tensorflow": tf.__version__, **_versions(packages)},
         "processor": _processor(),
         "sockets": _sockets(),
         "cores": psutil.cpu_count(),
@@ -45,6 +44,15 @@ def environment(command: str) -> dict:
         "nodes": distributed.nodes(),
         "commit": commit(),
     }
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of those packages that are installed; Horovod need not be."""
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def _processor() -> str:
@@ -69,9 +77,15 @@ def _model(gpu: Any) -> str:
 
 
 def commit() -> str:
-    """Return the code's commit, with + if the working tree differs from it; empty outside a git checkout."""
+    """Return the code's commit, with + if the working tree differs from it; empty for a checkout without git.
+
+    For an installed package it is "version X": git would name the commit of the project that its environment lies in.
+    """
+    if resources.CHECKOUT is None:
+        return f"version {resources.version()}"
     try:
-        words = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        folder = str(resources.CHECKOUT)
+        words = ["git", "-C", folder, "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
         return subprocess.run(words, capture_output=True, text=True, timeout=20).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""
@@ -81,7 +95,7 @@ def commit() -> str:
 def code_checksum() -> str:
     """Return a checksum of the source files and TensorFlow's version, on which all results depend."""
     digest = hashlib.sha256(tf.__version__.encode())
-    for package in ("common", *(benchmark.package for benchmark in benchmarks().values())):
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            digest.update(str(path.relative_to(_ROOT)).encode() + path.read_bytes())
+    for folder in (resources.PACKAGE, *(benchmark.folder for benchmark in benchmarks().values())):
+        for path in resources.sources(folder):
+            digest.update(str(path.relative_to(folder.parent)).encode() + path.read_bytes())
     return digest.hexdigest()

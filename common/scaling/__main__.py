@@ -87,5 +87,10 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The console command; leaves the process."""
     run_program(main)
+
+
+if __name__ == "__main__":
+    command()

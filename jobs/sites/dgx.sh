@@ -5,8 +5,8 @@
 # Run:      GPUS=8 bash jobs/sites/dgx.sh config/deepcam/rcp_128.yaml data.data_dir_prefix=/raid/deepcam
 # Expected: not run on such a machine. Source: NVIDIA's NCCL documentation (environment variables).
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-. jobs/common.sh
+# shellcheck source=jobs/common.sh
+. "$(dirname "$0")/../common.sh"
 software
 parse "$@"
 gpus=${GPUS:-8}

@@ -4,9 +4,10 @@
 # Then:     python -m common.report runs/scaling-4 runs/scaling-8 runs/scaling-16 --html scaling.html
 # SBATCH_OPTIONS in the environment go to sbatch. Source: ESIF procurement, DeepCAM benchmark.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+JOBS_FOLDER=$(cd "$(dirname "$0")/.." && pwd)
+export JOBS_FOLDER
 first=${NODES:-4}
 read -ra options <<<"${SBATCH_OPTIONS:-}"
 for nodes in "$first" "$((2 * first))" "$((4 * first))"; do
-    RUN_NAME=scaling-$nodes sbatch --export=ALL --nodes="$nodes" "${options[@]}" jobs/sites/kestrel.slurm "$@"
+    RUN_NAME=scaling-$nodes sbatch --export=ALL --nodes="$nodes" "${options[@]}" "$JOBS_FOLDER/sites/kestrel.slurm" "$@"
 done

@@ -5,8 +5,8 @@
 # Run:      bash jobs/sites/workstation.sh config/deepcam/demo.yaml [key=value ...]
 # Expected: the demo's config 1.5 minutes on 2 cores (its head). Source: our own.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-. jobs/common.sh
+# shellcheck source=jobs/common.sh
+. "$(dirname "$0")/../common.sh"
 software
 parse "$@"
 gpus=$(gpus_here)

@@ -219,7 +219,7 @@ def test_the_scaling_helper_submits_n_2n_and_4n_and_names_the_runs(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    arguments = "--account=x jobs/sites/kestrel.slurm config/deepcam/esif_optimized.yaml a.b=1"
+    arguments = f"--account=x {ROOT}/jobs/sites/kestrel.slurm config/deepcam/esif_optimized.yaml a.b=1"
     assert done.stdout.splitlines() == [
         f"scaling-{nodes}: --export=ALL --nodes={nodes} {arguments}" for nodes in (2, 4, 8)
     ]
