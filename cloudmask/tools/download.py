@@ -9,7 +9,7 @@ from typing import Optional
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from common.downloads.command import Wanted, download
+from common.downloads.command import DownloadOptions, download
 from common.downloads.downloader import LONGEST_NAME, Downloader
 from common.errors import UserError
 
@@ -78,5 +78,5 @@ def main(options: argparse.Namespace, first_pause: float = 1.0) -> int:
             raise UserError(f"{store}: holds no scene below {prefix}; the other parts: {', '.join(PARTS)}")
         return found
 
-    wanted = Wanted(options.target_dir, options.num_files, options.num_streams, options.force)
-    return download(f"{store}/{prefix}", wanted, names, first_pause=first_pause, md5_etags=True)
+    shared = DownloadOptions(options.target_dir, options.num_files, options.num_streams, options.force)
+    return download(f"{store}/{prefix}", shared, names, first_pause=first_pause, md5_etags=True)

@@ -1,1 +1,1 @@
-"""Files from web servers, fetched by several streams and gone on with after any break."""
+"""Downloads from web servers, by several streams, resumed after any interruption."""

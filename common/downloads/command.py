@@ -1,5 +1,6 @@
-"""A benchmark's download command: several streams, progress, one line at the end. What there is to fetch the benchmark
-finds out, from an index page or from a store's list.
+"""The download command of a benchmark: several streams, progress, and one line at the end.
+
+The benchmark finds out which files there are, from an index page or from an object store's list.
 """
 
 import sys
@@ -16,23 +17,36 @@ from common.data.files import make_folder
 from common.downloads.downloader import Downloader
 from common.errors import UserError
 
-MAX_STREAMS = 4  # what a public server may be asked for
-_SILENCE = 5.0  # seconds without a byte after which that is said
+MAX_STREAMS = 4  # at once from a public server
+_PROGRESS_SECONDS = 5.0  # between lines of progress where there is no terminal, unless a file is completed
 
 
 def check_address(url: str) -> None:
-    """Raises UserError for what is not the address of a web server."""
+    """Raise UserError unless `url` is the address of a web server."""
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
     except ValueError as error:  # such as a port of 99999
         raise UserError(f"{url}: is not an address ({error})") from error
     if not valid:
-        raise UserError(f"{url}: an address that begins with http:// or https:// and a server's name expected")
+        raise UserError(f"{url}: expected an address that begins with http:// or https:// and a server's name")
 
 
 def fetch_all(downloader: Downloader, names: list, streams: int, progress: Progress) -> int:
-    """How many files were fetched. The first error ends all streams; what they brought is kept for the next time."""
+    """Fetch files by several streams. The first error ends all of them; what they received is kept for the next call.
+
+    Args:
+        downloader: that fetches them.
+        names: of the files, below its address.
+        streams: files fetched at once.
+        progress: to show it.
+
+    Returns:
+        The number of files that were fetched, the others being there already.
+
+    Raises:
+        UserError: if a file cannot be fetched.
+    """
     files = progress.add_task(f"0 of {len(names)} files", total=None)
     fetched = 0
     with ThreadPoolExecutor(streams, thread_name_prefix="download") as threads:
@@ -40,7 +54,7 @@ def fetch_all(downloader: Downloader, names: list, streams: int, progress: Progr
         waiting, before = set(jobs), -1
         try:
             while waiting:
-                finished, waiting = wait(waiting, timeout=_SILENCE, return_when=FIRST_COMPLETED)
+                finished, waiting = wait(waiting, timeout=_PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
                 fetched += sum(job.result() for job in finished)
                 done = len(jobs) - len(waiting)
                 progress.update(files, description=f"{done} of {len(names)} files", completed=downloader.bytes)
@@ -55,16 +69,16 @@ def fetch_all(downloader: Downloader, names: list, streams: int, progress: Progr
     return fetched
 
 
-class Wanted(NamedTuple):
-    """What every download command takes."""
+class DownloadOptions(NamedTuple):
+    """The options that every download command takes."""
 
     target_dir: str
-    num_files: Optional[int]  # None is all
+    num_files: Optional[int]  # None for all
     num_streams: int
-    force: bool
+    force: bool  # allow more than MAX_STREAMS
 
     def check(self) -> None:
-        """Raises UserError for numbers that cannot be, and for more streams than a public server should bear."""
+        """Raise UserError for numbers below 1, and for more streams than a public server should be asked for."""
         if self.num_streams > MAX_STREAMS and not self.force:
             raise UserError(
                 f"--num-streams {self.num_streams}: a public server should not be asked for more than {MAX_STREAMS} at "
@@ -73,32 +87,46 @@ class Wanted(NamedTuple):
         if self.num_streams < 1:
             raise UserError(f"--num-streams {self.num_streams}: at least 1 is needed")
         if self.num_files is not None and self.num_files < 1:
-            raise UserError(f"--num-files {self.num_files}: at least 1 is needed; leave it away to fetch all")
+            raise UserError(f"--num-files {self.num_files}: at least 1 is needed; leave it out to fetch all files")
 
 
 def download(
     url: str,
-    wanted: Wanted,
+    options: DownloadOptions,
     names: Callable[[Downloader], list[str]],
     *,
     first_pause: float = 1.0,
     md5_etags: bool = False,
 ) -> int:
-    """A benchmark's command: find the `names` below `url`, fetch them, say what was done. Exit code 0, or UserError."""
-    wanted.check()
-    target = Path(wanted.target_dir).expanduser()
+    """Run a benchmark's download command.
+
+    Args:
+        url: address below which the files are.
+        options: of the command line.
+        names: finds the names of the files to fetch.
+        first_pause: seconds before the second attempt at a request, doubled for each further one.
+        md5_etags: as for `Downloader`.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        UserError: if an option is not valid or a file cannot be fetched.
+    """
+    options.check()
+    target = Path(options.target_dir).expanduser()
     check_address(url)
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     quiet = Console(quiet=not sys.stdout.isatty())  # a disabled Progress still prints an empty line
     with Progress(*columns, transient=True, console=quiet) as progress:
         downloader = Downloader(url, target, first_pause, progress, md5_etags)
-        found = names(downloader)
+        to_fetch = names(downloader)
         make_folder(target)
-        fetched = fetch_all(downloader, found, wanted.num_streams, progress)
+        fetched = fetch_all(downloader, to_fetch, options.num_streams, progress)
     seconds = time.monotonic() - started
     print(
-        f"{target}: {fetched} of {len(found)} files fetched, {len(found) - fetched} were there; "
+        f"{target}: {fetched} of {len(to_fetch)} files fetched, {len(to_fetch) - fetched} were there already; "
         f"{downloader.bytes / 1e9:.3f} GB in {seconds:.1f} s, {downloader.retries} retries"
     )
     return 0

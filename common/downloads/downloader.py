@@ -1,8 +1,8 @@
-"""Files below one address of a web server, over HTTP(S), gone on with after any break.
+"""Download of the files below one address of a web server, over HTTP(S), resumed after any interruption.
 
-A file is written as `.NAME.KEY.part`, where KEY stands for the server's size and version of it, and takes its name
-when it is whole: a download that was stopped goes on where it ended, unless the server's file has changed. Whatever a
-server sends is bounded: by the size that it announced, by the free space, in time and in redirects.
+A file is written as `.NAME.KEY.part`, where KEY stands for the server's size and version of it, and gets its name when
+it is complete: a download that was stopped is resumed where it ended, unless the server's file has changed. Whatever a
+server sends is limited: by the size that it announced, by the free space, in time and in redirects.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ from rich.progress import Progress
 
 from common.errors import UserError, printable, storage_problem
 
-_ATTEMPTS = 8  # in a row without a byte
+_ATTEMPTS = 8  # in a row that receive no data
 _LONGEST_PAUSE = 60.0  # seconds
 _TIMEOUTS = (20, 60)  # seconds: to connect, and between two packets
-_BLOCK = 1 << 16  # bytes; what is lost at most when a connection breaks
-LONGEST_NAME = 200  # bytes; with the parts that a temporary name adds, what file systems take
+_BLOCK = 1 << 16  # bytes; the most that is lost when a connection breaks
+LONGEST_NAME = 200  # bytes; file systems allow 255, some of which the temporary name needs
 _LONGEST_PAGE = 64 << 20  # bytes
 _MOST_REDIRECTS = 5
-# What no other attempt would mend.
-_HOPELESS = (
+# Errors that another attempt would not mend.
+_PERMANENT = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
@@ -38,8 +38,8 @@ _HOPELESS = (
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-class _TroubleError(Exception):
-    """Worth another attempt. `wait`: seconds the server asked for."""
+class _TemporaryError(Exception):
+    """An error after which another attempt may succeed; `wait`: seconds that the server asked to wait."""
 
     def __init__(self, message: str, wait: float = 0.0):
         super().__init__(message)
@@ -52,86 +52,108 @@ class Remote:
 
     bytes: int
     key: str  # changes when the file does
-    md5: str = ""  # of its content, where the server tells
+    md5: str = ""  # of its content, if the server gives it
 
 
 class Downloader:
-    """Fetches files below one address of a server. Used by several threads; `progress` may be given to show it."""
+    """Fetches files below one address of a server; safe to use from several threads.
+
+    Attributes:
+        bytes: received so far.
+        retries: requests that were repeated.
+    """
 
     def __init__(self, url: str, target: Path, first_pause: float, progress: Progress, md5_etags: bool = False):
-        """first_pause: seconds before the second attempt, doubled for each further one.
+        """Create a downloader; nothing is requested yet.
 
-        md5_etags: the server's ETags are MD5 checksums where they look like one, as those of S3 stores are.
+        Args:
+            url: address below which the files are, which ends in a slash.
+            target: folder for the files.
+            first_pause: seconds before the second attempt at a request, doubled for each further one.
+            progress: shows each file's progress.
+            md5_etags: whether ETags that look like MD5 checksums are such, as in S3 stores.
         """
         self._url, self._target, self._first_pause, self._progress = url, target, first_pause, progress
         self._md5_etags = md5_etags
         self.bytes = self.retries = 0
         self._hosts: set[str] = set()
-        self._counting, self._stopped = threading.Lock(), threading.Event()
+        self._lock, self._stopped = threading.Lock(), threading.Event()
 
     def stop(self) -> None:
-        """End every thread's work soon; what is there is kept."""
+        """Make all threads end soon; what they received is kept."""
         self._stopped.set()
 
     def get(self, session: requests.Session, url: str, *, method: str = "GET", **headers: str) -> requests.Response:
-        """One request. Raises _TroubleError if another attempt may help, UserError if not."""
+        """Send one request. Raises _TemporaryError if another attempt may succeed, UserError if not."""
         try:
-            # Compressed transfer would make sizes and offsets those of another stream.
+            # With compression, sizes and offsets would be those of the compressed stream.
             headers = {"Accept-Encoding": "identity", **headers}
             session.max_redirects = _MOST_REDIRECTS
             reply = session.request(method, url, headers=headers, stream=True, timeout=_TIMEOUTS, allow_redirects=True)
-        except _HOPELESS as error:
-            raise UserError(f"{url}: cannot be asked for ({str(error)[:200]})") from error
+        except _PERMANENT as error:
+            raise UserError(f"{url}: cannot be requested ({str(error)[:200]})") from error
         except requests.RequestException as error:
-            raise _TroubleError(f"{type(error).__name__}: no answer") from error
+            raise _TemporaryError(f"{type(error).__name__}: no answer") from error
         self._note_redirect(url, reply)
         if reply.headers.get("Content-Encoding", "identity") != "identity":
             reply.close()
             raise UserError(
-                f"{url}: the server sends it compressed, though that was not asked for: sizes would not fit"
+                f"{url}: the server sends it compressed, although that was not requested, so sizes cannot be checked"
             )
         if reply.status_code in (408, 429) or reply.status_code >= 500:
-            wait = reply.headers.get("Retry-After", "")
+            retry_after = reply.headers.get("Retry-After", "")
             reply.close()
-            asked = float(wait) if wait.isdigit() and len(wait) < 6 else 0.0
-            raise _TroubleError(f"HTTP {reply.status_code}", min(asked, _LONGEST_PAUSE))
+            wait = float(retry_after) if retry_after.isdigit() and len(retry_after) < 6 else 0.0
+            raise _TemporaryError(f"HTTP {reply.status_code}", min(wait, _LONGEST_PAUSE))
         if reply.status_code >= 400 and reply.status_code != 416:
             reply.close()
             raise UserError(f"{url}: the server answers HTTP {reply.status_code} {reply.reason}")
         return reply
 
     def _note_redirect(self, url: str, reply: requests.Response) -> None:
-        """Say once which other server answers."""
+        """Print once that another server answers."""
         host = urlsplit(reply.url).netloc
-        with self._counting:
+        with self._lock:
             if host != urlsplit(url).netloc and host not in self._hosts:
                 self._hosts.add(host)
-                print(f"{url}: the server sends us on to {printable(host)}", flush=True)
+                print(f"{url}: the server redirects to {printable(host)}", flush=True)
 
     def persist(self, what: str, attempt, size_so_far=lambda: 0):
-        """Call `attempt` until it succeeds; gives up after several attempts in a row that brought no byte."""
+        """Call `attempt` until it succeeds.
+
+        Args:
+            what: begins the error message.
+            attempt: raises _TemporaryError if it should be repeated.
+            size_so_far: bytes received; failed attempts that increase it do not count as failures in a row.
+
+        Returns:
+            What `attempt` returns.
+
+        Raises:
+            UserError: after several failed attempts in a row.
+        """
         pause, failures, before = self._first_pause, 0, size_so_far()
         while True:
             try:
                 return attempt()
-            except _TroubleError as trouble:
+            except _TemporaryError as error:
                 now = size_so_far()
                 failures = failures + 1 if now <= before else 1
                 if now > before:
                     pause, before = self._first_pause, now
                 if failures >= _ATTEMPTS:
                     raise UserError(
-                        f"{what}: gave up after {failures} attempts in a row ({trouble}); what is there is kept, "
-                        "the same command goes on from it"
-                    ) from trouble
-                with self._counting:
+                        f"{what}: gave up after {failures} attempts in a row ({error}); what was received "
+                        "is kept, and the same command resumes from it"
+                    ) from error
+                with self._lock:
                     self.retries += 1
-                if self._stopped.wait(max(pause, trouble.wait)):
+                if self._stopped.wait(max(pause, error.wait)):
                     raise
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     def page(self, url: Optional[str] = None) -> str:
-        """The text at an address, by default the folder's own, such as its list of files."""
+        """Fetch the text at an address, by default the downloader's own, such as a list of files."""
         url = url or self._url
 
         def attempt() -> str:
@@ -141,17 +163,26 @@ class Downloader:
                     for block in reply.iter_content(_BLOCK):
                         page += block
                         if len(page) > _LONGEST_PAGE:
-                            raise UserError(f"{url}: the page is longer than {_LONGEST_PAGE} bytes: no list of files")
+                            raise UserError(
+                                f"{url}: the page is longer than {_LONGEST_PAGE} bytes, so it is not a list of files"
+                            )
                 except requests.RequestException as error:
-                    raise _TroubleError("the connection broke") from error
+                    raise _TemporaryError("the connection broke") from error
                 return page.decode(reply.encoding or "utf-8", "replace")
 
         return self.persist(url, attempt)
 
     def fetch(self, name: str) -> bool:
-        """Bring one file into the target folder; False if it was there, whole. Raises UserError.
+        """Fetch one file into the target folder.
 
-        name: below the address, and below the target folder; folders in it are made.
+        Args:
+            name: path below the address and below the target folder; its folders are created.
+
+        Returns:
+            False if the complete file was there already.
+
+        Raises:
+            UserError: if it cannot be fetched or written, or a file of another size is there.
         """
         url, final = urljoin(self._url, quote(name)), self._target / name
         with requests.Session() as session:
@@ -160,37 +191,41 @@ class Downloader:
                 if final.stat().st_size != remote.bytes:
                     raise UserError(
                         f"{final}: exists with {final.stat().st_size} bytes, the server's has {remote.bytes}; it is "
-                        "left as it is: move it away to fetch it anew"
+                        "left as it is: move it away to fetch it again"
                     )
                 return False
             part = final.with_name(f".{final.name}.{remote.key}.part")
             try:
                 final.parent.mkdir(parents=True, exist_ok=True)
-                free, there = shutil.disk_usage(self._target).free, _size(part)
-                if remote.bytes - there > free:
-                    raise UserError(f"{final}: {remote.bytes - there} bytes are missing, {free} are free on this disk")
-                task = self._progress.add_task(name, total=remote.bytes, completed=there)
-                self.persist(url, lambda: self._go_on(session, url, part, remote, task), lambda: _size(part))
+                free, received = shutil.disk_usage(self._target).free, _size(part)
+                missing = remote.bytes - received
+                if missing > free:
+                    raise UserError(
+                        f"{final}: {missing} bytes are still to be fetched, but only {free} are free on this disk"
+                    )
+                task = self._progress.add_task(name, total=remote.bytes, completed=received)
+                self.persist(url, lambda: self._resume(session, url, part, remote, task), lambda: _size(part))
                 self._progress.remove_task(task)
-                _check_whole(part, remote, url)
+                _check_complete(part, remote, url)
                 os.replace(part, final)
             except OSError as error:
                 raise UserError(f"{final}: cannot be written ({storage_problem(error, final.parent)})") from error
         return True
 
     def _describe(self, session: requests.Session, url: str) -> Remote:
+        """Ask the server for a file's size and version."""
         with self.get(session, url, method="HEAD") as reply:
             size = reply.headers.get("Content-Length", "")
             version = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
         if not size.isdigit() or len(size) > 18:
-            raise UserError(f"{url}: the server does not tell the file's size, so a broken file could not be noticed")
+            raise UserError(f"{url}: the server does not give the file's size, so a damaged file could not be detected")
         key = hashlib.sha256(f"{url} {size} {version}".encode()).hexdigest()[:12]
-        # An object that was stored in parts has another kind of ETag, with a dash.
+        # An object that was uploaded in parts has another kind of ETag, with a dash.
         md5 = version.strip('"') if self._md5_etags and re.fullmatch(r'"?[0-9a-f]{32}"?', version) else ""
         return Remote(int(size), key, md5)
 
-    def _go_on(self, session: requests.Session, url: str, part: Path, remote: Remote, task) -> None:
-        """Append what is missing to `part`."""
+    def _resume(self, session: requests.Session, url: str, part: Path, remote: Remote, task) -> None:
+        """Append what `part` lacks."""
         start = _size(part)
         if start > remote.bytes:
             part.unlink()
@@ -199,40 +234,45 @@ class Downloader:
             return
         with self.get(session, url, **({"Range": f"bytes={start}-"} if start else {})) as reply:
             if start and not reply.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                start = 0  # the server sends the file from its beginning, whatever was asked for
+                start = 0  # the server ignores the range and sends the whole file
             self._progress.update(task, completed=start)
             with open(part, "ab") as file:
                 file.truncate(start)
                 try:
                     for block in reply.iter_content(_BLOCK):
                         if file.tell() + len(block) > remote.bytes:
-                            raise UserError(f"{url}: more than the {remote.bytes} bytes come that the server announced")
+                            raise UserError(
+                                f"{url}: the server sends more than the {remote.bytes} bytes that it announced"
+                            )
                         file.write(block)
-                        with self._counting:
+                        with self._lock:
                             self.bytes += len(block)
                         self._progress.advance(task, len(block))
                         if self._stopped.is_set():
                             return
                 except requests.RequestException as error:
-                    raise _TroubleError("the connection broke") from error
+                    raise _TemporaryError("the connection broke") from error
         if _size(part) < remote.bytes and not self._stopped.is_set():
-            raise _TroubleError("the connection ended early")
+            raise _TemporaryError("the connection ended early")
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _check_whole(part: Path, remote: Remote, url: str) -> None:
+def _check_complete(part: Path, remote: Remote, url: str) -> None:
+    """Raise UserError, and remove the file, if it is not the one that the server announced or not an HDF5 file."""
     size = _size(part)
     with open(part, "rb") as file:
-        begins = file.read(len(_HDF5))
+        signature = file.read(len(_HDF5))
     wrong_sum = remote.md5 and size == remote.bytes and _md5(part) != remote.md5
-    if size != remote.bytes or begins != _HDF5 or wrong_sum:
-        what = "its checksum is not the one that the server tells" if wrong_sum else "it is not an HDF5 file"
-        what = f"{size} bytes came, {remote.bytes} were announced" if size != remote.bytes else what
+    if size != remote.bytes or signature != _HDF5 or wrong_sum:
+        what = "its checksum is not the one that the server gives" if wrong_sum else "it is not an HDF5 file"
+        what = f"{size} bytes were received, {remote.bytes} were announced" if size != remote.bytes else what
         part.unlink()
-        raise UserError(f"{url}: {what}; it was thrown away: look at the address in a browser, then start again")
+        raise UserError(
+            f"{url}: {what}; it was deleted: open the address in a browser to see what it sends, then start again"
+        )
 
 
 def _md5(path: Path) -> str:

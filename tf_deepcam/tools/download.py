@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 from typing import Optional
 from urllib.parse import unquote, urljoin, urlsplit
 
-from common.downloads.command import Wanted, download
+from common.downloads.command import DownloadOptions, download
 from common.downloads.downloader import LONGEST_NAME, Downloader
 from common.errors import UserError
 
@@ -58,5 +58,5 @@ def main(
             raise UserError(f"{url}: this page links to no .h5 file; give the address of the folder that lists them")
         return chosen
 
-    wanted = Wanted(target_dir, num_files, num_streams, force)
-    return download(url, wanted, names, first_pause=first_pause)
+    options = DownloadOptions(target_dir, num_files, num_streams, force)
+    return download(url, options, names, first_pause=first_pause)

@@ -141,7 +141,7 @@ def test_a_broken_connection_is_gone_on_with(store, tmp_path):
 
 def test_bytes_that_do_not_fit_their_checksum_are_thrown_away(store, tmp_path):
     store.etags[PREFIX + NAMES[1]] = f'"{"0" * 32}"'
-    with pytest.raises(UserError, match="its checksum is not the one that the server tells; it was thrown away"):
+    with pytest.raises(UserError, match="its checksum is not the one that the server gives; it was deleted"):
         fetch(store, tmp_path)
     assert not (tmp_path / NAMES[1]).exists()
     assert not list(tmp_path.rglob(f".{NAMES[1].split('/')[1]}*"))

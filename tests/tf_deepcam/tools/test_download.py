@@ -220,7 +220,7 @@ def test_more_than_four_streams_need_force(server, tmp_path):
 
 def test_a_full_disk_is_one_line(server, tmp_path, monkeypatch):
     monkeypatch.setattr(downloader.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 10})())
-    with pytest.raises(UserError, match="bytes are missing, 10 are free on this disk"):
+    with pytest.raises(UserError, match="bytes are still to be fetched, but only 10 are free on this disk"):
         fetch(server.url, str(tmp_path), num_files=1)
 
 
@@ -291,7 +291,7 @@ def test_a_page_without_end_is_given_up(server, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("more", "more than the .* bytes come that the server announced|it was thrown away"),
+        ("more", "the server sends more than the .* bytes that it announced|it was deleted"),
         ("gzip", "sends it compressed"),
     ],
 )
@@ -308,7 +308,7 @@ def test_redirects_are_bounded_and_another_host_is_said(server, tmp_path, capsys
     name = "data-2003-01-01-00-1.h5"
     server.faults = {name: [f"to http://localhost:{port}/climate/{name}"] * 2}
     fetch(server.url, str(tmp_path))
-    assert f"the server sends us on to localhost:{port}" in capsys.readouterr().out
+    assert f"the server redirects to localhost:{port}" in capsys.readouterr().out
     assert (tmp_path / name).read_bytes() == content(name)
     (tmp_path / name).unlink()
     server.faults = {name: [f"to {server.url}{name}"] * 50}
