@@ -1,9 +1,9 @@
-"""A run from its start to its report, the same way for every benchmark: folder, MLPerf log, timed part, exit.
+"""A run from start to report, the same for every benchmark: folder, MLPerf log, timed part, tracking.
 
-The log's intervals follow one rule. `init` is open from the start of the program until training is ready to begin;
-`run` holds training and its evaluations and nothing else; what comes after (saving networks, masks, pictures, the
-report) lies outside both. A failure closes what is open with the status "aborted", and a run that fails before its
-timed part leaves no folder behind.
+The intervals in the MLPerf log follow one rule. `init` lasts from the start of the program until training is ready to
+begin; `run` contains training and its evaluations and nothing else; what follows (saving networks, masks, pictures, the
+report) is in neither. After a failure, an open `run` ends with the status "aborted", and a run that fails before its
+timed part leaves no folder.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from common.tracking import live, weights_biases
 
 
 class RunSettings(Protocol):
-    """What a session needs of a benchmark's settings."""
+    """The sections of a benchmark's settings that a session needs."""
 
     @property
     def output(self) -> OutputSettings: ...
@@ -33,19 +33,26 @@ class RunSettings(Protocol):
 
 
 class Session:
-    """An open run. `run` is its folder, `log` its MLPerf log, `threads` this rank's compute threads, `devices` those
-    of all ranks in words."""
+    """An open run.
+
+    Attributes:
+        run: its folder.
+        log: its MLPerf log.
+        threads: compute threads of this rank.
+        devices: of all ranks, in words.
+        began: whether the timed part has begun.
+    """
 
     def __init__(self, run: Run, log: Log, threads: int, *, devices: str = "CPUs", wandb: str = "off"):
-        """wandb: as output.wandb has it."""
+        """Put together what a run needs; `wandb` is the setting output.wandb."""
         self.run, self.log, self.threads, self.devices = run, log, threads, devices
         self.began = False
         self._wandb = wandb
-        self._tracking: Optional[live.Live] = None  # rank 0's
+        self._tracking: Optional[live.Live] = None  # on rank 0 only
 
     @contextmanager
     def timed(self) -> Iterator["Outcome"]:
-        """The part of the run that counts: ends `init`, and logs `run` with the outcome's status."""
+        """Time the part of the run that MLPerf counts: end `init`, and log `run` with the outcome's status."""
         outcome = Outcome()
         if self._wandb != "off":
             distributed.on_root(self._start_tracking)
@@ -64,28 +71,37 @@ class Session:
         self._tracking = live.start(self.run, self._wandb)
 
     def finish_tracking(self, *, failed: bool) -> None:
+        """Close the tracker, if there is one; `failed`: the run ended with an error."""
         if self._tracking:
             self._tracking.finish(failed=failed)
 
 
 def unrecorded(placement: Placement) -> Session:
-    """For what is only tried out: says what it says, and leaves nothing."""
+    """Return a session for a dry run, which prints its lines but writes no files."""
     return Session(NoRun(), Log(None), placement.threads, devices=placement.devices)
 
 
 class Outcome:
-    """What the log says of a timed part that came to its end; a target that was missed is no success."""
+    """The result of a timed part that was not interrupted."""
 
-    success = True
+    success = True  # False if a target was not reached
 
 
 @contextmanager
 def open_session(
     command: str, benchmark: Benchmark, settings: RunSettings, placement: Placement, resume: Optional[str] = None
 ) -> Iterator[Session]:
-    """Open a run, and make its report when the block is done. A collective call.
+    """Open a run, and write its report when the block ends. A collective call.
 
-    command: of the benchmark's command line, such as train. resume: as common.runs.folder.open_run takes it.
+    Args:
+        command: of the benchmark's command line, such as train.
+        benchmark: that is run.
+        settings: of the run.
+        placement: of this rank.
+        resume: as for common.runs.folder.open_run.
+
+    Raises:
+        UserError: if the run cannot be opened, or its tracker cannot be used.
     """
     assert isinstance(settings, Settings)
     wandb = settings.output.wandb
@@ -96,9 +112,9 @@ def open_session(
         log = Log(run / "mlperf.log")
         session = Session(run, log, placement.threads, devices=placement.devices, wandb=wandb)
         log.start("init")
-        # Made with a script before the job starts; a program cannot empty other nodes' page caches.
+        # A script clears caches before the job starts; a program cannot empty other nodes' page caches.
         log.event("cache_clear", False)
-        # Ranks of a node, one GPU each; what rank 0 sees may be its own GPU alone, or more than are used.
+        # One GPU for each rank of a node. Rank 0 may see its own GPU only, or more GPUs than are used.
         log.submission(benchmark.name, settings.submission, distributed.local_size() if placement.gpu else 0)
         try:
             yield session
@@ -114,7 +130,7 @@ def open_session(
 
 
 def _check_wandb() -> None:
-    """Before anything is computed. Raises UserError."""
+    """Raise UserError if the package cannot be used, before anything is computed."""
     try:
         weights_biases.load()
     except UserError as error:
