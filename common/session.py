@@ -39,7 +39,7 @@ class Session:
         run: its folder.
         log: its MLPerf log.
         threads: compute threads of this rank.
-        devices: of all ranks, in words.
+        devices: the devices of all ranks, in words.
         began: whether the timed part has begun.
     """
 
@@ -94,11 +94,11 @@ def open_session(
     """Open a run, and write its report when the block ends. A collective call.
 
     Args:
-        command: of the benchmark's command line, such as train.
-        benchmark: that is run.
-        settings: of the run.
-        placement: of this rank.
-        resume: as for common.runs.folder.open_run.
+        command: command of the benchmark, such as train.
+        benchmark: the benchmark to run.
+        settings: the run's settings.
+        placement: this rank's threads and devices.
+        resume: the run to resume, as common.runs.folder.open_run takes it.
 
     Raises:
         UserError: if the run cannot be opened, or its tracker cannot be used.

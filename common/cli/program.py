@@ -51,7 +51,7 @@ def run_commands(package: str, text: Optional[str], commands: dict[str, Command]
     Args:
         package: name of the package, for usage lines.
         text: what `--help` without a command prints.
-        commands: by name.
+        commands: the package's commands by name.
     """
 
     def main() -> int:
@@ -106,7 +106,7 @@ def grid_arguments(parser: argparse.ArgumentParser, example: str) -> None:
     """Add --axis and --ranks, for inference over a grid of settings.
 
     Args:
-        parser: to which they are added.
+        parser: the parser to extend.
         example: an axis, for the help text.
     """
     parser.add_argument(
@@ -147,8 +147,8 @@ def settings_file(config_file: Optional[str], resume: Optional[str]) -> Optional
     """Return the YAML file to load.
 
     Args:
-        config_file: from --config.
-        resume: from --resume: a run folder, or "auto".
+        config_file: the argument of --config.
+        resume: the argument of --resume, a run folder or "auto".
 
     Returns:
         `config_file`, or without one the config.yaml of the run folder that is resumed; None for the defaults.

@@ -29,7 +29,7 @@ class Benchmark:
     """What the programs that all benchmarks share need to know about one.
 
     Attributes:
-        name: as recipes (`benchmark:`) and MLPerf logs (submission_benchmark) give it.
+        name: its name in recipes (`benchmark:`) and MLPerf logs (submission_benchmark).
         package: started as `python -m PACKAGE`; its settings are in PACKAGE.config.
         title: name in tables and headings.
         job_command: the command that a job script runs, `python -m PACKAGE JOB_COMMAND`.
@@ -105,7 +105,7 @@ def find(name: str, where: str) -> Benchmark:
     """Return the benchmark called `name`, in upper or lower case: the reference programs' files have capitals.
 
     Args:
-        name: as it stands in a recipe.
+        name: the name in a recipe.
         where: the recipe's file and line, for the message.
 
     Raises:

@@ -68,7 +68,7 @@ def check_combinations(axes: list[Axis], load: Callable[[list[str]], object]) ->
     """Load the settings of every combination, so that a mistake shows before the first one is run.
 
     Args:
-        axes: of the grid.
+        axes: the grid's axes.
         load: loads the settings with the given overrides; raises UserError if they are not valid.
     """
     for overrides in combinations(axes):

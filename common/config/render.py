@@ -33,7 +33,7 @@ def setting_rows(model: type[Settings], prefix: str = "") -> list[str]:
     """Return a Markdown table row (key, default, meaning) for each setting.
 
     Args:
-        model: whose settings, those of its sections included.
+        model: the settings; those of its sections are included.
         prefix: what full names begin with, such as "training.".
     """
     rows: list[str] = []
@@ -57,7 +57,7 @@ def settings_page(models: dict[str, type[Settings]]) -> str:
     """Return the text of docs/settings.md; a test compares the file with it.
 
     Args:
-        models: by title. The first one is listed in full, the others where they differ from those before them.
+        models: settings by title. The first are listed in full, the others where they differ from those before.
     """
     sections: list[str] = []
     seen: set[str] = set()

@@ -25,8 +25,8 @@ class Settings(BaseModel):
     """Base class of every section: refuses unknown keys, checks types strictly and defaults too, and is frozen.
 
     Attributes:
-        gone: of a benchmark's whole settings, the full names of keys and sections that were removed or that other
-            programs have, each with the rest of the message "'NAME' ..." that a user gets.
+        gone: full names of keys and sections that were removed, or that only other programs have, each with the rest of
+            the message "'NAME' ..." for a user who gives it. Only read from a benchmark's whole settings.
     """
 
     gone: ClassVar[dict[str, str]] = {}
@@ -62,7 +62,7 @@ def refusal(name: str, why: str, value: Any) -> PydanticCustomError:
     Args:
         name: full name of the setting.
         why: rest of the message "'NAME' ...".
-        value: that is refused.
+        value: the refused value.
     """
     return PydanticCustomError("refused", "{why}", {"name": name, "why": why, "value": repr(value)})
 
@@ -120,7 +120,7 @@ def load(
     """Load settings from a YAML file, or the defaults, with overrides on top, and validate them.
 
     Args:
-        model: of the settings.
+        model: the benchmark's settings.
         path: the YAML file; None for the defaults.
         overrides: texts `section.key=value`.
         translate: called with the tree and the location of each key. It translates another program's flat keys into
@@ -156,7 +156,7 @@ def check(model: type[Config], tree: dict, locations: dict, source: str) -> Conf
     """Validate a tree of settings.
 
     Args:
-        model: of the settings.
+        model: the benchmark's settings.
         tree: nested dictionaries.
         locations: where each key stands, such as "FILE:LINE", for messages.
         source: location for keys without one.

@@ -44,7 +44,7 @@ class Batches:
 
     Attributes:
         arrays: shape and type of each array of a sample.
-        samples: in an epoch, over all ranks.
+        samples: number of samples in an epoch, over all ranks.
         steps_per_epoch: this rank's batches in an epoch.
     """
 
@@ -86,7 +86,7 @@ class Batches:
         """Return the samples of consecutive batches of an epoch.
 
         Args:
-            number: of the first batch, counted from 0 over all epochs.
+            number: number of the first batch, counted from 0 over all epochs.
             batches: how many, fewer at the epoch's end.
 
         Returns:
@@ -170,10 +170,10 @@ def training_batches(
     """Return this rank's shuffled batches for training.
 
     Args:
-        files: of the data set, the same on all ranks.
+        files: the data set's files, the same on all ranks.
         form: how a file is decoded.
         batch_size: samples of this rank in a batch.
-        seed: of the shuffling.
+        seed: seed of the shuffling.
         reading: cache and threads.
         fixed_share: a rank keeps the same files in every epoch; a cache implies it.
         began_on: number of ranks that the run began on, whose global batches are kept; 0 for the present number.
@@ -206,7 +206,7 @@ def _source(files: list[DataFile], form: FileFormat, batch_size: int, reading: R
     """Return what reads the batches.
 
     Args:
-        files: of the data set.
+        files: the data set's files.
         form: how a file is decoded.
         batch_size: samples of this rank in a batch.
         reading: cache and threads.

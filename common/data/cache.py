@@ -28,6 +28,8 @@ Arrays = tuple[np.ndarray, ...]  # each [samples, ...]
 
 
 class CacheSettings(Settings):
+    """Settings of caching and shuffling."""
+
     cache: Literal["none", "memory", "disk"] = Field(
         "none",
         description="where each rank keeps its share's decoded samples after their first use: none | memory | disk",
@@ -57,7 +59,7 @@ class FileCache:
             read: decodes the file at a path.
             keep: number of files held in memory, the most recently used ones; None for all.
             disk: where decoded arrays are kept as well.
-            threads: that read; by default two of the cache's own.
+            threads: pool that reads the files; by default one of two threads.
         """
         self._read, self._keep, self._disk = read, keep, disk
         self._entries: OrderedDict[str, Future] = OrderedDict()
@@ -100,7 +102,7 @@ class DiskCache:
         """Open the cache's folder, or create it.
 
         Args:
-            parent: folder in which it is; empty for TMPDIR.
+            parent: folder that will contain it; empty for TMPDIR.
             recipe: text that names everything besides the file that decoded arrays depend on.
 
         Raises:

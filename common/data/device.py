@@ -43,7 +43,7 @@ def to_device(batches: Any, *, dtype: tf.DType = tf.float32, ahead: bool = True)
 
     Args:
         batches: a tf.data pipeline; anything else is returned unchanged.
-        dtype: of the network's input on the way, from `shipped_dtype`.
+        dtype: type in which the network's input is copied, from `shipped_dtype`.
         ahead: copy batches before they are requested. Not for a step that keeps them in host memory.
 
     Returns:

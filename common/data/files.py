@@ -27,6 +27,7 @@ class DataFile:
 
     @property
     def name(self) -> str:
+        """The last part of the path."""
         return Path(self.path).name
 
     def check(self) -> None:
@@ -66,12 +67,12 @@ def list_files(
     """List a data set's samples, at any depth below a folder. A collective call: rank 0 searches, all receive.
 
     Args:
-        folder: to search; it may also be a sample itself.
+        folder: the folder to search; it may also be a sample itself.
         *patterns: shell patterns of the names of samples that are files.
         folders: patterns of the names of samples that are folders.
         related: patterns of names that are not samples but that a user might take for some; if there are any, one line
             says that they were passed over.
-        tell: takes that line, on rank 0.
+        tell: function that prints this line, called on rank 0.
 
     Returns:
         The samples, sorted by name.

@@ -22,8 +22,8 @@ def read_at(descriptor: int, position: int, out: np.ndarray, where: str) -> np.n
     """Fill an array with bytes of an open file.
 
     Args:
-        descriptor: of the file.
-        position: of the first byte.
+        descriptor: the file's descriptor.
+        position: offset of the first byte.
         out: C-ordered array to fill.
         where: name of the data, with which messages begin.
 
@@ -146,10 +146,10 @@ class Dataset:
         """Find the dataset and check it.
 
         Args:
-            file: that contains it.
-            path: of the file, for messages.
-            name: of the dataset.
-            kind: of its values, as NumPy's letters: "f" for floating point, "iu" for integers, "fiu" for both.
+            file: the file that contains it.
+            path: the file's path, for messages.
+            name: the dataset's name.
+            kind: kinds of values allowed, in NumPy's letters: "f" for floating point, "iu" for integers, "fiu" for any.
 
         Raises:
             UserError: if it is missing, in another file, empty, too large or of another kind.
@@ -209,6 +209,7 @@ class Reader:
             return _plain(self._file.attrs)
 
     def has(self, name: str) -> bool:
+        """Whether the file has an object of this name."""
         with _damage_named(f"{self._path}: '{name}'"):
             return name in self._file
 
@@ -256,7 +257,7 @@ def write_file(path: Union[str, Path], opener: Callable[..., Any] = h5py.File) -
     The file is not locked: it has one writer, and there are parallel file systems without locks.
 
     Args:
-        path: of the new file.
+        path: the new file's path.
         opener: opens the file that the block writes to, as h5py.File or h5netcdf.File.
 
     Raises:

@@ -49,10 +49,10 @@ class TrainingOrder:
     """Files in random order, and within windows of files their samples in random order.
 
     Attributes:
-        files: in the data set.
-        samples_per_file: the same for all files.
-        seed: of the shuffling.
-        rank: whose order it is.
+        files: number of files in the data set.
+        samples_per_file: number of samples in each file.
+        seed: seed of the shuffling.
+        rank: number of this rank.
         size: number of ranks.
         window: number of files whose samples are mixed; files of one sample are mixed over the rank's whole share.
         fixed_share: a rank keeps the same files in every epoch (so that it can cache them); otherwise files are
@@ -151,7 +151,7 @@ def as_begun(order: TrainingOrder, began_on: int, batch: int) -> AsBegun:
     """Return the order of a rank in a run that began on another number of ranks, with the same global batches.
 
     Args:
-        order: of the rank, if the run had begun on the present number of ranks.
+        order: the rank's order if the run had begun on the present number of ranks.
         began_on: number of ranks that the run began on, a divisor of the global batch; 0 for the present number.
         batch: samples of the rank in an update.
     """

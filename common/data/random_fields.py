@@ -13,7 +13,7 @@ def fractal(rng: np.random.Generator, shape: tuple, slope: float, coarse: int = 
     Args:
         rng: source of randomness.
         shape: (rows, columns) of the field.
-        slope: of the amplitude spectrum; larger values give smoother fields.
+        slope: exponent of the amplitude spectrum; larger values give smoother fields.
         coarse: factor by which the grid is coarser on which the field is generated, to be interpolated.
         stretch: factor by which structures are longer along the rows than across them.
 

@@ -32,7 +32,7 @@ class FileFormat(NamedTuple):
     Attributes:
         read: read(path, out) decodes a file into arrays [samples_per_file, ...], one for each of `arrays`.
         arrays: shape and type of each array of a sample.
-        samples_per_file: the same for all files.
+        samples_per_file: number of samples in each file.
     """
 
     read: Callable[[str, Arrays], object]
@@ -142,9 +142,9 @@ class GraphSource:
         """Create the source.
 
         Args:
-            files: of the data set.
+            files: the data set's files.
             arrays: shape and type of each array of a sample.
-            read: from a path (scalar string) to a sample's arrays, in a graph.
+            read: function for use in a graph, from a path (scalar string) to a sample's arrays.
             remedy: what to do about a file that cannot be read, with {path} for its path; for the message.
         """
         self._files, self._read, self._remedy = files, read, remedy

@@ -36,10 +36,10 @@ def fetch_all(downloader: Downloader, names: list, streams: int, progress: Progr
     """Fetch files by several streams. The first error ends all of them; what they received is kept for the next call.
 
     Args:
-        downloader: that fetches them.
-        names: of the files, below its address.
+        downloader: fetches the files.
+        names: the files' paths below its address.
         streams: files fetched at once.
-        progress: to show it.
+        progress: shows the progress.
 
     Returns:
         The number of files that were fetched, the others being there already.
@@ -102,10 +102,10 @@ def download(
 
     Args:
         url: address below which the files are.
-        options: of the command line.
+        options: options from the command line.
         names: finds the names of the files to fetch.
         first_pause: seconds before the second attempt at a request, doubled for each further one.
-        md5_etags: as for `Downloader`.
+        md5_etags: whether ETags that look like MD5 checksums are such, as in S3 stores.
 
     Returns:
         The exit code, 0.

@@ -27,7 +27,7 @@ _BLOCK = 1 << 16  # bytes; the most that is lost when a connection breaks
 LONGEST_NAME = 200  # bytes; file systems allow 255, some of which the temporary name needs
 _LONGEST_PAGE = 64 << 20  # bytes
 _MOST_REDIRECTS = 5
-# Errors that another attempt would not mend.
+# Errors that another attempt would not resolve.
 _PERMANENT = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
@@ -122,7 +122,7 @@ class Downloader:
         """Call `attempt` until it succeeds.
 
         Args:
-            what: begins the error message.
+            what: beginning of the error message.
             attempt: raises _TemporaryError if it should be repeated.
             size_so_far: bytes received; failed attempts that increase it do not count as failures in a row.
 

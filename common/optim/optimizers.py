@@ -38,8 +38,8 @@ def build(
     """Build the Keras optimizer.
 
     Args:
-        settings: of the optimizer.
-        schedule: of the learning rate.
+        settings: the optimizer's settings.
+        schedule: settings of the learning-rate schedule.
         ranks: number with which the learning rate is scaled.
         scale_loss: use dynamic loss scaling, which float16 gradients need.
     """

@@ -43,7 +43,7 @@ class Moments(tf.keras.optimizers.Optimizer):
             betas: decay of the two moments.
             epsilon: added to the square root of the second moment.
             larc_coefficient: LARC's trust coefficient, eta; 0 without LARC.
-            **options: of Keras' base class (global_clipnorm, weight_decay, name).
+            **options: options of Keras' base class (global_clipnorm, weight_decay, name).
         """
         # With a GPU, Keras would compile update_step with XLA, separately for each variable.
         fixed = {"name": type(self).__name__, "weight_decay": None, "jit_compile": False}

@@ -4,7 +4,7 @@ config.yaml        the resolved settings             mlperf.log     MLPerf event
 environment.jsonl  versions, host ... of each start  metrics.jsonl  one JSON object a line: steps, epochs, results
 checkpoints/       see common.training.checkpoints   model.keras    the trained network (and saved_model/)
 tensorboard/       event files                       pictures/      curves and examples
-wandb/             Weights & Biases, if asked for
+wandb/             Weights & Biases (output.wandb)
 """
 
 import fcntl
@@ -32,19 +32,19 @@ class Run:
     """An open run folder, as a context manager that releases its lock. All ranks have one; only rank 0 writes.
 
     Attributes:
-        path: of the folder.
+        path: the folder's path.
         resumed: whether it existed before this start.
         began_on: number of ranks of its first start.
-        listener: on rank 0, called with every record after it is written.
+        listener: function that rank 0 calls with every record after it is written.
     """
 
     def __init__(self, path: Path, resumed: bool, lock: Optional[int] = None, began_on: int = 0):
         """Wrap a folder that `open_run` has created or found.
 
         Args:
-            path: of the folder.
+            path: the folder's path.
             resumed: whether it existed before this start.
-            lock: on rank 0, the descriptor of the folder's lock.
+            lock: descriptor of the folder's lock, on rank 0.
             began_on: number of ranks of its first start; 0 for the present number.
         """
         self.path, self.resumed, self._lock = path, resumed, lock
@@ -101,7 +101,7 @@ def open_run(settings: Settings, output: OutputSettings, command: str, resume: O
     """Create a new run folder, or open the one to resume. A collective call.
 
     Args:
-        settings: of the run.
+        settings: the run's settings.
         output: the section of `settings` that names the folder.
         command: what is run, such as "NAME train"; a run is resumed only with its own command.
         resume: None for a new run; the folder to resume; or "auto" for this command's run called run_name or, without a
@@ -239,7 +239,7 @@ def check_settings(path: Path, settings: Settings, free: tuple[str, ...] = ()) -
 
     Args:
         path: the run's config.yaml.
-        settings: of the continuation.
+        settings: the continuation's settings.
         free: full names of settings that may differ, besides those of the section output.
 
     Raises:

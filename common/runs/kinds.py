@@ -34,9 +34,9 @@ class Step(Record):
 
     Attributes:
         step: updates done.
-        epoch: of that update.
-        learning_rate: of that update.
-        terms: of the objective, "loss" among them.
+        epoch: epoch of the last update.
+        learning_rate: learning rate of the last update.
+        terms: means of the objective's terms, "loss" among them.
     """
 
     kind = "step"
@@ -52,9 +52,9 @@ class Evaluation(Record):
 
     Attributes:
         step: updates done.
-        epoch: of that update.
-        seconds: that the evaluation took.
-        scores: by name.
+        epoch: epoch of the last update.
+        seconds: duration of the evaluation.
+        scores: scores by name.
     """
 
     kind = "evaluation"
@@ -70,12 +70,12 @@ class Epoch(Record):
 
     Attributes:
         step: updates done.
-        epoch: that ended.
-        seconds: of the epoch, without evaluations.
-        evaluation_seconds: of its evaluations.
-        samples_per_second: in training, over all ranks.
+        epoch: number of the epoch.
+        seconds: duration without evaluations.
+        evaluation_seconds: duration of the evaluations.
+        samples_per_second: training rate over all ranks.
         rates: samples per second and TFLOP/s.
-        learning_rate: of the last update.
+        learning_rate: learning rate of the last update.
         train: means of the objective's terms.
         evaluation: the last scores; empty if there were none.
     """
@@ -98,7 +98,7 @@ class Checkpoint(Record):
 
     Attributes:
         step: updates done.
-        seconds: for which training waited for it.
+        seconds: time that training waited for it.
     """
 
     kind = "checkpoint"
@@ -119,17 +119,17 @@ class Training(Record):
     """The end of a training.
 
     Attributes:
-        updates: of the whole run.
-        epochs: of the whole run.
-        epochs_run: of this start.
-        training_seconds: of this start.
-        samples_per_second: in training, over all ranks.
-        seconds: of this start, from the first update to the end of the last evaluation.
+        updates: updates of the whole run.
+        epochs: epochs of the whole run.
+        epochs_run: epochs of this start.
+        training_seconds: duration of this start without evaluations.
+        samples_per_second: training rate of this start over all ranks.
+        seconds: duration of this start, from the first update to the end of the last evaluation.
         evaluation: the last scores.
         target_reached: whether the score reached its target.
         stopped_early: whether training stopped because the score no longer improved.
-        best_update: after which the score was best.
-        seconds_lost_to_saving: for which training waited for checkpoints.
+        best_update: update after which the score was best.
+        seconds_lost_to_saving: time that training waited for checkpoints.
         more: what a benchmark adds.
     """
 

@@ -61,7 +61,7 @@ class Log:
 
         Args:
             benchmark: its name in MLPerf logs.
-            settings: of the submission.
+            settings: data about the submission.
             accelerators_found: per node, for settings that give no number.
         """
         self.event(constants.SUBMISSION_BENCHMARK, benchmark)

@@ -25,9 +25,9 @@ def export(run: Path, to: str, folder: Path) -> str:
     """Export one run.
 
     Args:
-        run: its folder.
+        run: the run's folder.
         to: wandb | mlflow.
-        folder: in which the export is written.
+        folder: folder for the export.
 
     Returns:
         The command that shows or uploads it.

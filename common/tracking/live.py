@@ -62,7 +62,7 @@ def start(run: Run, mode: str) -> Live:
     """Start to track a run. Rank 0 only.
 
     Args:
-        run: whose records are tracked from now on; earlier ones are added, unless a server has them.
+        run: the run; its earlier records are tracked too, unless a server already has them.
         mode: offline | online.
 
     Raises:

@@ -41,7 +41,7 @@ class MlflowStore:
 
         Args:
             about: describes the run.
-            folder: of the SQLite file and the copied files.
+            folder: folder for the SQLite file and the copied files.
 
         Raises:
             UserError: if the store already contains the run, or cannot be used.

@@ -106,7 +106,7 @@ def figures(record: dict, of_whole_run: frozenset[str]) -> dict[str, float]:
     """Return a record's figures of the whole run, such as training/seconds.
 
     Args:
-        record: from metrics.jsonl.
+        record: a record from metrics.jsonl.
         of_whole_run: the kinds that have such figures, from `kinds_of_figures`.
     """
     if record["kind"] not in of_whole_run:

@@ -29,8 +29,8 @@ def missing(packages: str, error: Exception) -> UserError:
     """Return the error for a tracker whose package cannot be imported.
 
     Args:
-        packages: to install, as pip takes them; the tracker's own is the first.
-        error: that the import raised.
+        packages: packages to install, as pip takes them, the tracker's own first.
+        error: exception that the import raised.
     """
     cause = " ".join(str(error).split())[:200] or type(error).__name__
     # Without -c, pip would choose a release that needs a protobuf that TensorFlow cannot use, and install that too.

@@ -54,7 +54,7 @@ class WeightsAndBiases:
 
         Args:
             about: describes the run.
-            folder: in whose subfolder wandb it writes.
+            folder: folder in which it writes to wandb/.
             mode: offline | online.
 
         Raises:
