@@ -1,15 +1,15 @@
 """The command line of DeepCAM: python -m tf_deepcam COMMAND ...
 
 train       --config FILE [--resume [FOLDER]] [key=value ...]   train to the target IoU or max_epochs; --dry-run: one
-                                                                update, and how much memory and time all need
+                                                                update, and the memory and time of a whole run
 infer       --config FILE [key=value ...]                       the inference benchmark
 grid        --config FILE --axis KEY=A,B [--axis ...]           infer with each combination of settings, and compare
-convert     --source DIR --target DIR                           HDF5 samples to .npy files
+convert     --source DIR --target DIR                           convert HDF5 samples to .npy files
 synthesize  --folder DIR [--train N --validation N ...]         make samples in the real format
 stage       --config FILE [key=value ...]                       copy each rank's share to data.stage_dir beforehand
-export      RUN --to FILE.cpt [--step N]                        a run's checkpoint as the reference program's
+export      RUN --to FILE.cpt [--step N]                        write a run's checkpoint for the reference program
 download    URL --target-dir DIR                                fetch samples from a web server's list of files
-split       --source DIR --target DIR                           share files out to train/, validation/, test/
+split       --source DIR --target DIR                           divide files among train/, validation/, test/
 summarize   DIR                                                 write DIR/stats.h5 from DIR/train
 
 Under `horovodrun -np N`, train, stage, infer, convert and summarize run on N ranks. COMMAND --help says more.
@@ -33,7 +33,7 @@ from common.errors import UserError
 from tf_deepcam import config as settings
 from tf_deepcam.benchmark import BENCHMARK
 
-# What a command needs is imported when it runs: a wrong word on the command line is answered at once.
+# What a command needs is imported when it runs, so that a mistake on the command line is reported at once.
 
 
 def _train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def _config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    """Exit code 0 also when the target was not reached, which the log and the report say."""
+    """Train. The exit code is 0 also if the target was not reached; the log and the report say so."""
     check_dry_run(options)
     config = settings.load(settings_file(options.config, options.resume), options.overrides)
     from tf_deepcam.batch_statistics import grouping
@@ -110,10 +110,10 @@ def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=1.0,
         metavar="FACTOR",
-        help="on the number of cyclones and rivers for the area, by default 1; more for small tiles",
+        help="factor on the number of cyclones and rivers for the area, by default 1; more for small tiles",
     )
-    add("--seed", type=whole_number(0, 2**32 - 1), default=0, help="sample n depends on (seed, n) only")
-    add("settings", nargs="*", help=argparse.SUPPRESS)  # key=value, which it does not take
+    add("--seed", type=whole_number(0, 2**32 - 1), default=0, help="sample n depends only on (seed, n)")
+    add("settings", nargs="*", help=argparse.SUPPRESS)  # key=value, to refuse it with a message
 
 
 def _positive(text: str) -> float:
@@ -135,8 +135,10 @@ def _synthesize(options: argparse.Namespace) -> int:
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's folder")
-    parser.add_argument("--to", required=True, metavar="FILE", help="the .cpt to make; needs PyTorch")
-    parser.add_argument("--step", type=int, metavar="N", help="update of the checkpoint; default the newest epoch's")
+    parser.add_argument("--to", required=True, metavar="FILE", help="the .cpt to write; needs PyTorch")
+    parser.add_argument(
+        "--step", type=int, metavar="N", help="update of the checkpoint; default the newest epoch's end"
+    )
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -146,10 +148,10 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _download_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", help="address of the folder, a page that links to its files")
+    parser.add_argument("url", help="address of the folder: a page that links to its files")
     parser.add_argument("--target-dir", required=True, metavar="DIR", help="where files go; those there are kept")
     parser.add_argument("--num-files", type=int, metavar="N", help="samples to fetch, first by name; default all")
-    parser.add_argument("--num-streams", type=int, default=4, metavar="N", help="files at a time, 4 at most")
+    parser.add_argument("--num-streams", type=int, default=4, metavar="N", help="files at a time, at most 4")
     parser.add_argument("--force", action="store_true", help="allow more than 4 streams")
 
 
@@ -176,7 +178,7 @@ def _split(options: argparse.Namespace) -> int:
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, metavar="DIR", help="folder of data-*.h5, at any depth")
     parser.add_argument("--target", required=True, metavar="DIR", help="where data-*.npy and label-*.npy are made")
-    parser.add_argument("--dtype", choices=["float32", "float16"], default="float32", help="float16 is normalised")
+    parser.add_argument("--dtype", choices=["float32", "float16"], default="float32", help="float16: normalised fields")
 
 
 def _convert(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""DeepCAM as common.cli.registry knows it."""
+"""DeepCAM's entry in common.cli.registry."""
 
 from common.cli.registry import Benchmark
 

@@ -1,4 +1,4 @@
-"""The inference benchmark: passes over samples, with the network or reading only, timed on every rank."""
+"""The inference benchmark: passes over samples, with the network or only reading, timed on every rank."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -26,15 +26,15 @@ from tf_deepcam.scores import intersection_over_union
 
 
 def infer(config: Config, session: Session) -> None:
-    """Passes over the samples of inference.data_dirs, timed and scored. Collective.
+    """Time passes over the samples of inference.data_dirs, and score them. Collective.
 
     Raises:
-        UserError: for settings, samples or a network that do not go together.
+        UserError: if settings, samples and network do not fit together.
     """
     settings, size, run = config.inference, distributed.size(), session.run
     if settings.batch_size % size:
         raise UserError(
-            f"inference.batch_size {settings.batch_size} cannot be shared evenly over {size} ranks: take a multiple",
+            f"inference.batch_size {settings.batch_size} cannot be divided evenly among {size} ranks: use a multiple",
             on_all_ranks=True,
         )
     if settings.outputfile:
@@ -69,7 +69,7 @@ def infer(config: Config, session: Session) -> None:
 
 
 def _about(config: Config, session: Session, source: formats.SampleSet) -> dict[str, Any]:
-    """What inference.json says of the run besides its times."""
+    """What inference.json holds besides the times."""
     settings = config.inference
     return {
         "mode": settings.mode,
@@ -120,7 +120,7 @@ def _batches(config: Config, source: formats.SampleSet, local_batch: int):
 
 
 def _forward(config: Config, source: formats.SampleSet, local_batch: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Fields to logits [batch, height, width, 3] float32."""
+    """The function from fields to logits [batch, height, width, 3] float32."""
     settings = config.inference
     if not settings.model_file:
         raise UserError(
@@ -129,7 +129,7 @@ def _forward(config: Config, source: formats.SampleSet, local_batch: int) -> Cal
     precision.apply("inference", settings)
     network = trained.load(settings.model_file, config.model, source.shape[-1])
     if settings.enable_trt:
-        from tf_deepcam.network import tensorrt  # needs what few machines have
+        from tf_deepcam.network import tensorrt  # few machines have what it needs
 
         shape = (local_batch, *source.shape)
         return tensorrt.compiled(network, shape, keras_policy(settings.precision), settings.trt_model_dir)
@@ -137,7 +137,7 @@ def _forward(config: Config, source: formats.SampleSet, local_batch: int) -> Cal
 
 
 def _pass(batches, forward, at_once: int) -> int:
-    """One run of this rank; returns its number of samples. The labels of each are brought back from the device."""
+    """One pass of this rank, which copies the labels back from the device. Returns the number of samples."""
 
     def work(batch: tuple) -> int:
         if forward is not None:
@@ -151,22 +151,22 @@ def _pass(batches, forward, at_once: int) -> int:
 
 
 def _at_once(work: Callable, items: Iterable, limit: int) -> Iterable:
-    """Results of `work` in order; `limit` items are in work at a time."""
+    """Results of `work` in order, with `limit` items processed at a time."""
     if limit == 1:
         yield from map(work, items)
         return
-    waiting: deque[Future] = deque()
+    pending: deque[Future] = deque()
     with ThreadPoolExecutor(limit) as threads:
         for item in items:
-            waiting.append(threads.submit(work, item))
-            if len(waiting) >= limit:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(threads.submit(work, item))
+            if len(pending) >= limit:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def _score(config: Config, run: Run, batches, forward, labelled: bool):
-    """Writes predictions if asked for; returns the mean IoU over all ranks' samples, None without labels."""
+    """Write predictions if set; return the mean IoU over all ranks' samples, None without labels."""
     kind, folder = config.inference.predictions, run / "predictions"
     if kind != "none":
         distributed.on_root(lambda: folder.mkdir(exist_ok=True))
@@ -180,8 +180,8 @@ def _score(config: Config, run: Run, batches, forward, labelled: bool):
                 scores = intersection_over_union(labels, batch[1], CLASSES)
                 sums += float(tf.reduce_sum(scores)), len(batch[0])
             if kind != "none":
-                found = tf.cast(labels, tf.uint8) if kind == "labels" else tf.cast(logits, tf.float16)
-                for array, file in zip(found.numpy(), files):
+                arrays = tf.cast(labels, tf.uint8) if kind == "labels" else tf.cast(logits, tf.float16)
+                for array, file in zip(arrays.numpy(), files):
                     _save(folder / f"{kind}-{Path(file.path).stem}.npy", array)
     except UserError as error:
         problem = error
@@ -202,7 +202,7 @@ def _save(path: Path, array: np.ndarray) -> None:
 def _write(
     config: Config, session: Session, passes: list[timing.Measured], about: dict[str, Any], iou: Optional[float]
 ) -> None:
-    """The passes as a table, and inference.json and .csv. Rank 0 only."""
+    """Print the passes as a table, and write inference.json and .csv, on rank 0."""
     if not distributed.is_root():
         return
     show(timing.runs_table(passes))

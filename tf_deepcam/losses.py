@@ -1,24 +1,34 @@
-"""What DeepCAM's training minimises: a value per pixel, averaged over all pixels.
+"""DeepCAM's losses: a value per pixel, which training averages over all pixels.
 
 - weighted: cross entropy times the true class's weight, as in MLPerf HPC's reference (the mean is over pixels, not
   divided by the weights' sum). Weights are class frequency ** -0.125 (Kurth et al., arXiv:1810.01993, section V-B).
-- focal: the same times (1 - probability of the true class) ** 2 (Lin et al., arXiv:1708.02002; ClimDeepLearn's 2).
-- false_positive: the weighted one, times 1 + fpw_1 where a tropical cyclone is predicted and there is none, and
-  1 + fpw_2 likewise for atmospheric rivers (the reference program's older loss).
+- focal: weighted, times (1 - probability of the true class) ** 2 (Lin et al., arXiv:1708.02002; the exponent is
+  ClimDeepLearn's).
+- false_positive: weighted, times 1 + fpw_1 where a tropical cyclone is predicted and there is none, and 1 + fpw_2
+  likewise for atmospheric rivers (the reference program's older loss).
 """
 
 import tensorflow as tf
 
 from tf_deepcam.config import LossSettings
 
-# Shares of background, tropical cyclone and atmospheric river in the CAM5 data set, and the power, of the reference.
+# The reference's: shares of background, tropical cyclone and atmospheric river in the CAM5 data set, and the power.
 CLASS_FREQUENCIES = (0.986267818390377, 0.0004578708870701058, 0.01327431072255291)
 _FOCAL_GAMMA = 2.0
 CLASS_WEIGHTS = tuple(frequency**-0.125 for frequency in CLASS_FREQUENCIES)
 
 
 def pixel_loss(labels: tf.Tensor, logits: tf.Tensor, settings: LossSettings) -> tf.Tensor:
-    """labels: [batch, height, width] integer; logits: [..., 3] float32. Returns the loss of each pixel."""
+    """Compute the loss of each pixel.
+
+    Args:
+        labels: [batch, height, width] integer.
+        logits: [batch, height, width, 3] float32.
+        settings: which loss, and its weights.
+
+    Returns:
+        [batch, height, width] float32.
+    """
     # On GPUs TensorFlow reshapes int32 in host memory, and compares it there (tests/graph_on_gpu.py).
     classes = tf.cast(labels, tf.uint8)
     labels = tf.cast(labels, tf.int64)
@@ -37,5 +47,5 @@ def pixel_loss(labels: tf.Tensor, logits: tf.Tensor, settings: LossSettings) -> 
 
 
 def weighted_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """The benchmark's loss, a scalar."""
+    """Compute the benchmark's loss, a scalar."""
     return tf.reduce_mean(pixel_loss(labels, logits, LossSettings()))

@@ -1,4 +1,4 @@
-"""Pictures of validation samples: fields, truth, prediction."""
+"""Pictures of validation samples: field, labels and prediction."""
 
 import matplotlib
 import numpy as np
@@ -19,24 +19,33 @@ _CLASSES = (("background", "#ffffff"), ("tropical cyclone", "#e41a1c"), ("atmosp
 
 
 def draw_samples(network: tf.keras.Model, batches: Batches, config: Config, run: Run) -> None:
-    """PNGs of config.pictures samples in the run's pictures/: of the first of this rank, those with most events."""
-    looked_at = range(min(batches.steps_per_epoch, -(-8 * config.pictures // batches.batch_size)))
+    """Draw config.pictures samples as PNGs in the run's pictures/: those with most events of this rank's first ones."""
+    candidates = range(min(batches.steps_per_epoch, -(-8 * config.pictures // batches.batch_size)))
     events = [
         (np.count_nonzero(labels) + 20 * np.count_nonzero(labels == 1), number, row)
-        for number in looked_at
+        for number in candidates
         for row, labels in enumerate(batches.load(number)[1])
     ]
     chosen = sorted(events, reverse=True)[: config.pictures]
-    for place, (_, number, row) in enumerate(chosen):
+    for index, (_, number, row) in enumerate(chosen):
         fields, labels = (array[row : row + 1] for array in batches.load(number))
         predicted = tf.argmax(network(fields, training=False), -1).numpy()
         score = float(intersection_over_union(predicted, labels, CLASSES)[0])
         (run / "pictures").mkdir(exist_ok=True)
-        draw(fields[0], labels[0], predicted[0], score, config, run / "pictures" / f"sample-{place:02d}.png")
+        draw(fields[0], labels[0], predicted[0], score, config, run / "pictures" / f"sample-{index:02d}.png")
 
 
 def draw(fields: np.ndarray, truth: np.ndarray, predicted: np.ndarray, score: float, config: Config, target) -> None:
-    """fields: [height, width, channels] normalised; truth, predicted: [height, width] class. South is at the bottom."""
+    """Draw one sample beside its labels and prediction, south at the bottom.
+
+    Args:
+        fields: [height, width, channels], normalised.
+        truth: the true class, [height, width].
+        predicted: the predicted class, [height, width].
+        score: its IoU.
+        config: names the channels in use.
+        target: the PNG file.
+    """
     channel = 0 if 0 in config.data.channels else config.data.channels[0]
     moisture = fields[..., config.data.channels.index(channel)]
     title = "integrated water vapour (TMQ)" if channel == 0 else f"channel {channel}"

@@ -17,7 +17,7 @@ class Skipped(Record):
 
 @dataclass(frozen=True)
 class Staged(Record):
-    """The samples of all ranks that were copied to node-local folders."""
+    """The staged samples of all ranks, copied to node-local folders."""
 
     kind = "staging"
     files: int
@@ -27,7 +27,7 @@ class Staged(Record):
 
 @dataclass(frozen=True)
 class ReferenceCheckpoint(Record):
-    """The run goes on from a checkpoint of the reference program, after update `step` of its."""
+    """The run continues from a checkpoint of the reference program, after its update `step`."""
 
     kind = "reference_checkpoint"
     step: int
@@ -36,8 +36,14 @@ class ReferenceCheckpoint(Record):
 
 @dataclass(frozen=True)
 class Inference(Record):
-    """The inference benchmark. samples: of the data set. seconds, samples_per_second, gigabytes_per_second: mean,
-    median, standard deviation and 95th percentile over the passes. iou: None where it was not asked for."""
+    """A result of the inference benchmark.
+
+    Attributes:
+        samples: number of samples in the data set.
+        seconds, samples_per_second, gigabytes_per_second: mean, median, standard deviation and 95th percentile over
+            the passes.
+        iou: None if it was not computed.
+    """
 
     kind = "inference"
     mode: str

@@ -1,14 +1,14 @@
-"""Rule sets under which a DeepCAM result is handed in: which settings they fix, which they bound, which they leave.
+"""Rule sets under which a DeepCAM result is submitted: the settings that they fix, those that they bound.
 
-`rules: NAME` in a YAML file gives every key that it leaves out the rule's value, and refuses another value by key,
-value and rule. A key that stands in no table is free.
+With `rules: NAME` in a YAML file, a key that the file leaves out takes the rule's value, and another value is refused
+with an error that names key, value and rule. A key that is in no table is free.
 
 Sources
 - MLPerf HPC v3.0: mlcommons/training_policies, hpc_training_rules.adoc (closed division, table of hyperparameters;
   what is not in that table is as in the reference) and training_rules.adoc (initial weights, data, seeds).
 - ESIF: the procurement suite ESIFHPC4, AI-ML page ("Run Rules": baseline, ported, optimized) and the suite's own
-  README (types of run; no optimisation of precision where a benchmark's page does not allow it). A baseline is by that
-  page a fork of the PyTorch program, so that this program's runs are ported or optimized ones.
+  README (types of run; no optimisation of precision unless a benchmark's page allows it). By that page a baseline is a
+  fork of the PyTorch program, so this program's runs are ported or optimized ones.
 - NERSC-10: the benchmark's page and EPCC's notes on it (global batch 2048, accumulation unchanged, time to 16 epochs).
 """
 
@@ -18,17 +18,16 @@ RuleSet = Literal["free", "mlperf_closed", "esif_baseline", "esif_ported", "esif
 
 
 class Table(NamedTuple):
-    """By a setting's full name. fixed: its only value. choices: its values, the first where a file says nothing.
-    least: its smallest value. report_as: the run type in forms."""
+    """A rule set; the dictionaries are by a setting's full name."""
 
-    source: str
-    report_as: str
-    fixed: dict[str, Any]
-    choices: dict[str, tuple] = {}  # noqa: RUF012 - never written to
-    least: dict[str, float] = {}  # noqa: RUF012
+    source: str  # where the rules are published
+    report_as: str  # the run type in forms
+    fixed: dict[str, Any]  # the only value
+    choices: dict[str, tuple] = {}  # noqa: RUF012 - never written to; the values, the first of them by default
+    least: dict[str, float] = {}  # noqa: RUF012 - the smallest value
 
 
-# The function that is learned, from what, and how it is judged: the reference program's, under every rule set.
+# Network, data, loss and evaluation: under every rule set, those of the reference program.
 _FUNCTION = {
     "data.channels": tuple(range(16)),
     "data.on_bad_sample": "stop",
@@ -46,7 +45,7 @@ _OPTIMIZER_DETAILS = {
     "optimizer.max_grad_norm": None,
     "optimizer.larc_eta": 0.0,
 }
-# "Precision optimisations are not allowed": neither in arithmetic nor in what is exchanged or staged.
+# "Precision optimisations are not allowed": neither in arithmetic nor in exchanged gradients or staged samples.
 _FULL_PRECISION = {
     "training.precision": "float32",
     "training.compress_allreduce": False,
@@ -74,7 +73,7 @@ _ESIF_PARAMETERS = {
     "schedule.lr_schedule": "multistep",
     "schedule.milestones": (1200,),
     "schedule.decay_rate": 0.5,
-    # The page's factor is nodes / local batch in whole numbers; without warm-up steps the reference does not use it.
+    # The page's factor is nodes / local batch, rounded down; without warm-up steps the reference does not use it.
     "schedule.lr_warmup_steps": 0,
     "schedule.lr_warmup_factor": 1.0,
 }
@@ -102,7 +101,7 @@ TABLES: dict[str, Table] = {
 
 
 def run_type(rules: str) -> str:
-    """What forms call a run under this rule set."""
+    """Return what forms call a run under this rule set."""
     table = TABLES.get(rules)
     return table.report_as if table else "no rule set"
 
@@ -113,7 +112,7 @@ def _section(tree: dict, name: str) -> Any:
 
 
 def fill_in(tree: dict) -> dict:
-    """The settings' tree with the rule's value for each key that it leaves out."""
+    """Return the tree of settings with the rule's value for each key that it leaves out."""
     table = TABLES.get(str(tree.get("rules")))
     if table is None:
         return tree
@@ -134,22 +133,27 @@ class Broken(NamedTuple):
 
 
 def broken(rules: str, value_of: Any) -> list[Broken]:
-    """What is against the rules, of the values that value_of(name) gives."""
+    """Return the settings that break the rules.
+
+    Args:
+        rules: name of the rule set.
+        value_of: from a setting's full name to its value.
+    """
     table = TABLES.get(rules)
     if table is None:
         return []
-    named = f"(rules: {rules}; {table.source}): take that value, or set rules: free"
-    found = []
+    advice = f"(rules: {rules}; {table.source}): take that value, or set rules: free"
+    refused = []
     for name, fixed in table.fixed.items():
         if value_of(name) != fixed:
-            found.append(Broken(name, f"is fixed at {_shown(fixed)} {named}"))
+            refused.append(Broken(name, f"is fixed at {_shown(fixed)} {advice}"))
     for name, choices in table.choices.items():
         if value_of(name) not in choices:
-            found.append(Broken(name, f"must be {' or '.join(map(_shown, choices))} {named}"))
+            refused.append(Broken(name, f"must be {' or '.join(map(_shown, choices))} {advice}"))
     for name, least in table.least.items():
         if value_of(name) < least:
-            found.append(Broken(name, f"must be at least {least} {named}"))
-    return found
+            refused.append(Broken(name, f"must be at least {least} {advice}"))
+    return refused
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What DeepCAM gives to the engine: network, loss, batches, evaluation, goal."""
+"""DeepCAM's Task for the training engine: network, loss, batches, evaluation and goal."""
 
 from typing import Callable
 
@@ -23,7 +23,13 @@ _BACKWARD = 2  # the backward pass costs twice the forward one
 
 
 def make_task(config: Config, batches: Data, threads: int) -> Task:
-    """The network is drawn anew from the seed."""
+    """Make DeepCAM's task, with a network of random weights.
+
+    Args:
+        config: the settings.
+        batches: to train on and to evaluate on.
+        threads: batches read at once in evaluation.
+    """
     shape = batches.training.arrays[0].shape  # [height, width, channels]
     settings = config.training
     network = deeplab.deeplab(
@@ -42,7 +48,7 @@ def make_task(config: Config, batches: Data, threads: int) -> Task:
 
 
 def objective(settings: LossSettings) -> Objective:
-    """Loss and IoU of a training batch, each as (sum, weight): means over samples, so every rank weighs the same."""
+    """Return the objective: loss and IoU of a batch, each the mean over samples, so that all ranks weigh the same."""
 
     def measure(batch: tuple, logits: tf.Tensor) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
         """batch: (fields, labels [batch, height, width]); logits: [batch, height, width, 3] float32."""
@@ -60,8 +66,8 @@ Sums = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def evaluation_sums(network: tf.keras.Model, config: Config, batches: Batches) -> Sums:
-    """From a batch's fields and labels to its summed loss and IoU and its number of samples, compiled."""
-    # One trace for any number of samples: the last batch may be smaller.
+    """Compile the function from a batch's fields and labels to [summed loss, summed IoU, samples]."""
+    # Traced once for any number of samples: the last batch may be smaller.
     signature = [tf.TensorSpec((None, *spec.shape), spec.dtype) for spec in batches.arrays]
 
     @tf.function(input_signature=signature, jit_compile=config.training.xla or None, autograph=False)
@@ -75,6 +81,6 @@ def evaluation_sums(network: tf.keras.Model, config: Config, batches: Batches) -
 
 
 def evaluate(sums: Sums, batches: Batches, threads: int) -> dict[str, float]:
-    """{"loss", "iou"}: means over all samples, each counted once on whatever rank. A collective call."""
+    """Compute loss and IoU as means over all samples of all ranks, each counted once. A collective call."""
     loss, score, samples = sum_over_batches(batches, lambda batch: sums(*batch).numpy(), 3, threads)
     return {"loss": float(loss / samples), SCORE: float(score / samples)}

@@ -1,4 +1,4 @@
-"""Training and evaluation on a root folder's train/ and validation/ samples."""
+"""Training on a root folder's train/ samples, evaluated on its validation/ samples."""
 
 from dataclasses import replace
 
@@ -25,9 +25,9 @@ from tf_deepcam.rules import run_type
 from tf_deepcam.task import SCORE, make_task
 
 
-def _assemble(asked: Config, session: Session) -> Assembly[Config, RunBatches]:
+def _assemble(initial: Config, session: Session) -> Assembly[Config, RunBatches]:
     def load(config: Config, sizes: BatchSizes) -> RunBatches:
-        batch_statistics.check_groups(asked.training, config.training, distributed.size())
+        batch_statistics.check_groups(initial.training, config.training, distributed.size())
         return batches_of_run(config, session, sizes)
 
     def make(config: Config, batches: RunBatches) -> Task:
@@ -36,14 +36,14 @@ def _assemble(asked: Config, session: Session) -> Assembly[Config, RunBatches]:
         batches.stage()
         return make_task(config, batches, session.threads)
 
-    assembly = assemble(asked, session, load, make)
+    assembly = assemble(initial, session, load, make)
     _log_settings(assembly, session)
     _introduce(assembly, session)
     return assembly
 
 
 def dry_run(config: Config, session: Session) -> None:
-    """One update and one batch of validation of `train`, from where the samples lie; leaves no file."""
+    """Try one update and one batch of validation of `train`, without staging; leaves no file."""
     data = config.data.model_copy(update={"stage_dir": "", "cache": "none"})
     config = config.model_copy(update={"data": data})
     one_update.dry_run(_assemble(config, session), session)
@@ -52,13 +52,18 @@ def dry_run(config: Config, session: Session) -> None:
 def train(config: Config, session: Session) -> Training:
     """Train, and save model.keras and model.npz in the run folder.
 
-    Returns: what was recorded of the training.
+    Args:
+        config: the settings as the user gave them.
+        session: the open run.
+
+    Returns:
+        The record of the training.
 
     Raises:
         UserError: for data that cannot be trained on.
     """
-    run, asked = session.run, config
-    assembly = _assemble(asked, session)
+    run, initial = session.run, config
+    assembly = _assemble(initial, session)
     task, optimizer, config = assembly.task, assembly.optimizer, assembly.config
     settings = config.training
     training = loop.train(
@@ -67,7 +72,7 @@ def train(config: Config, session: Session) -> Training:
         settings,
         session,
         tensorboard=config.output.tensorboard,
-        begin=lambda: _begin(asked, task, optimizer, run),
+        begin=lambda: _begin(initial, task, optimizer, run),
     )
     if distributed.is_root():
         keras_files.save(task.network, run / "model.keras")
@@ -81,24 +86,24 @@ def train(config: Config, session: Session) -> Training:
 
 
 def _begin(config: Config, task: Task, optimizer: tf.keras.optimizers.Optimizer, run: Run) -> int:
-    """Set what model.checkpoint holds; returns the updates that lie behind it."""
+    """Load model.checkpoint, if set; return the number of updates that its training had done, if it is continued."""
     model, settings = config.model, config.training
     if not model.checkpoint:
         return 0
     if not model.checkpoint_resumes:
         weights.load(task.network, model.checkpoint)
         return 0
-    found, path = reference_checkpoint.load(model.checkpoint)
-    position = reference_checkpoint.from_reference(found, task.network, optimizer, config.optimizer, path)
+    content, path = reference_checkpoint.load(model.checkpoint)
+    position = reference_checkpoint.from_reference(content, task.network, optimizer, config.optimizer, path)
     pace = Pace(settings.gradient_accumulation_frequency, task.batches.steps_per_epoch, settings.max_epochs)
     update = reference_checkpoint.updates_done(position, pace, path)
-    run.say(f"going on from the reference's {path} with epoch {position.epoch + 1}, after update {update}")
+    run.say(f"continuing the reference's {path} with epoch {position.epoch + 1}, after update {update}")
     run.record(records.ReferenceCheckpoint(update, str(path)))
     return update
 
 
 def _introduce(assembly: Assembly[Config, RunBatches], session: Session) -> None:
-    """Say what is trained, on what, and what of it deserves a second look."""
+    """Print what is trained, on what, and warnings."""
     config, batches, task = assembly.config, assembly.data, assembly.task
     settings, ranks, say = config.training, distributed.size(), session.run.say
     height, width, _ = batches.training.arrays[0].shape
@@ -107,22 +112,22 @@ def _introduce(assembly: Assembly[Config, RunBatches], session: Session) -> None
         f"validation; {ranks} ranks x {session.threads} threads on {session.devices}, global batch "
         f"{assembly.sizes.total}, "
         f"{batches.training.steps_per_epoch} updates an epoch, {in_words(settings)}; "
-        f"{task.gflop_per_sample / 3:.1f} GFLOP a forward pass"
+        f"{task.gflop_per_sample / 3:.1f} GFLOP per forward pass"
     )
     if config.rules == "esif_baseline":
         say(
             "rules: esif_baseline runs the baseline's settings; by ESIF's page a baseline is a fork of the PyTorch "
-            "program, so report this run as ported (rules: esif_ported), or optimized"
+            "program, so report this run as ported (rules: esif_ported) or optimized"
         )
-    say(batch_statistics.line(settings, ranks))
+    say(batch_statistics.describe(settings, ranks))
     shared = sum(isinstance(layer, GroupBatchNormalization) for layer in task.network.layers)
-    problem = batch_statistics.exchange_warning(shared, distributed.cycle_ms())
-    if problem:
-        say(problem)
+    warning = batch_statistics.exchange_warning(shared, distributed.cycle_ms())
+    if warning:
+        say(warning)
 
 
 def _log_settings(assembly: Assembly[Config, RunBatches], session: Session) -> None:
-    """What the benchmark logs besides, under the keys of the published result logs."""
+    """Log DeepCAM's own settings under the keys of the published result logs."""
     config = assembly.config
     settings = config.training
     values = {
@@ -142,7 +147,7 @@ def _log_settings(assembly: Assembly[Config, RunBatches], session: Session) -> N
 
 
 def _shuffle_mode(config: Config) -> str:
-    """global: every rank may get any sample in any epoch; local: those that its group of stage_copies ranks holds."""
+    """global: a rank may get any sample in any epoch; local: only those that its group of stage_copies ranks holds."""
     if config.data.stage_dir:
         return "global" if config.data.stage_copies == distributed.size() else "local"
     return "global" if config.data.cache == "none" else "local"

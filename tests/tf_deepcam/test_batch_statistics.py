@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import UserError
 from tf_deepcam import config
-from tf_deepcam.batch_statistics import exchange_warning, group_size, grouping, line, samples_per_statistic
+from tf_deepcam.batch_statistics import describe, exchange_warning, group_size, grouping, samples_per_statistic
 from tf_deepcam.config import DeepcamTrainingSettings
 
 
@@ -27,7 +27,7 @@ from tf_deepcam.config import DeepcamTrainingSettings
 def test_the_group_follows_from_the_local_batch(settings, ranks, group, samples, warns):
     made = DeepcamTrainingSettings(**settings)
     assert (group_size(made, ranks), samples_per_statistic(made, ranks)) == (group, samples)
-    assert line(made, ranks).startswith("warning: ") == warns
+    assert describe(made, ranks).startswith("warning: ") == warns
 
 
 def test_groups_are_made_only_where_ranks_may_share():
@@ -39,7 +39,7 @@ def test_groups_are_made_only_where_ranks_may_share():
 def test_the_cost_of_shared_statistics_is_said():
     assert exchange_warning(0, 1.0) is None
     assert exchange_warning(76, 20.0) == (
-        "warning: 76 layers share batch statistics: 152 exchanges a forward and backward pass, one after the other, "
+        "warning: 76 layers share batch statistics: 152 exchanges per forward and backward pass, one after the other, "
         "about 3.04 s of waiting (HOROVOD_CYCLE_TIME is 20 ms)"
     )
 

@@ -190,7 +190,7 @@ def test_the_benchmark_on_two_ranks(inputs, tmp_path):
     assert result["iou"] == pytest.approx(np.mean(scores), abs=1e-6)
     again = run("-m", "tf_deepcam", "infer", *settings[:4], "inference.batch_size=3", ranks=2)
     assert again.returncode == 1
-    assert "inference.batch_size 3 cannot be shared evenly over 2 ranks" in "".join(errors(again.stdout))
+    assert "inference.batch_size 3 cannot be divided evenly among 2 ranks" in "".join(errors(again.stdout))
 
 
 @pytest.mark.slow

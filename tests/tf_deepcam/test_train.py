@@ -196,7 +196,7 @@ def test_one_step_of_the_benchmark_s_own_size(tmp_path):
     output = run("-m", "tf_deepcam", "train", *settings, "training.max_epochs=1", "training.target_iou=0", timeout=500)
     assert output.returncode == 0, output.stdout
     assert "training on 1 samples of 768 x 1152, 1 for validation" in output.stdout
-    (gflop,) = re.findall(r"([0-9.]+) GFLOP a forward pass", output.stdout)
+    (gflop,) = re.findall(r"([0-9.]+) GFLOP per forward pass", output.stdout)
     assert float(gflop) == pytest.approx(659.5, rel=0.01)
     (epoch,) = records(tmp_path / "full", "epoch")
     assert epoch["step"] == 1

@@ -71,7 +71,7 @@ def test_going_on_from_the_reference_s_file_is_bit_for_bit_going_on_from_our_own
     resumes = [f"model.checkpoint={file}", "model.checkpoint_resumes=true"]
     second = train("second", "training.max_epochs=3", *resumes)
     assert second.returncode == 0, second.stdout
-    assert f"going on from the reference's {file} with epoch 3, after update 4" in second.stdout
+    assert f"continuing the reference's {file} with epoch 3, after update 4" in second.stdout
     one, two = (checkpoints.load(tmp_path / name / "checkpoints", 6) for name in ("whole", "second"))
     for name, array in one.arrays.items():
         np.testing.assert_array_equal(two.arrays[name], array, err_msg=name)
