@@ -83,7 +83,7 @@ slingshot() { # to be called before `environment`
     IFS=: read -ra folders <<<"${LD_LIBRARY_PATH:-}"
     for folder in "${folders[@]}"; do
         if [ -e "$folder/libnccl-net.so" ]; then
-            export NCCL_NET="AWS Libfabric"                          # its name for libfabric; without it NCCL fails instead of using TCP
+            export NCCL_NET="AWS Libfabric"                          # its name for libfabric; NCCL then fails rather than use TCP
             return
         fi
     done
