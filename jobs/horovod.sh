@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Installs Horovod into the Python environment on PATH, compiled against the TensorFlow in it: bash jobs/horovod.sh
 #
-# jobs/install.sh calls it; it works by hand too, in any environment that has TensorFlow, "setuptools<81", wheel and
+# jobs/install.sh calls it; it also works by hand, in any environment that has TensorFlow, "setuptools<81", wheel and
 # "cmake<4". The sources are PyPI's, edited for newer TensorFlows (jobs/horovod_edits.py).
-# The wheel is kept in ${XDG_CACHE_HOME:-~/.cache}/tf-science-segmentation/horovod, in a folder named after all that it was compiled
-# from and with, so that the next environment of that kind takes seconds; HOROVOD_CACHE= (empty) keeps none.
+# The wheel is kept in ${XDG_CACHE_HOME:-~/.cache}/tf-science-segmentation/horovod, in a folder named after a checksum of all
+# that it was compiled from and with, so that it is compiled once for each kind of environment; HOROVOD_CACHE= (empty)
+# keeps none.
 # HOROVOD_WITH_MPI=1, HOROVOD_GPU_OPERATIONS=NCCL and Horovod's other variables are obeyed.
-# Why each step is as it is:
-#   setup.py imports what TensorFlow needs, hence --no-build-isolation; --no-cache-dir keeps pip from handing over a
-#   Horovod that was compiled for another TensorFlow.
-#   Horovod lacks some standard headers, which gcc 13 and newer do not include by themselves: hence -include.
+# Reasons for the steps:
+#   --no-build-isolation because setup.py imports TensorFlow; --no-cache-dir so that pip does not reuse a Horovod that was
+#   compiled for another TensorFlow.
+#   -include because Horovod omits some standard headers that gcc 13 and newer do not include by themselves.
 set -euo pipefail
 
 jobs=$(cd "$(dirname "$0")" && pwd)
@@ -27,7 +28,7 @@ mapfile -t tensorflow < <(python -c 'import tensorflow as tf
 print(tf.__version__, tf.sysconfig.get_include(), tf.version.GIT_VERSION, tf.version.COMPILER_VERSION, sep="\n")')
 [ ${#tensorflow[@]} = 4 ] || fail "$(command -v python) has no TensorFlow that can be imported: install it first"
 
-inputs() {  # all that the wheel's content depends on
+inputs() {  # prints all that the wheel's content depends on
     echo "$release"
     printf '%s\n' "${tensorflow[@]::1}" "${tensorflow[@]:2}"
     python -c 'import sys, sysconfig
@@ -41,22 +42,22 @@ print(sys.version, sysconfig.get_config_var("SOABI"), sysconfig.get_platform())'
     cat "$jobs/horovod_edits.py"
 }
 
-own_folder() {  # own_folder PATH: whether it is a folder of this user's that nobody else may write into
+own_folder() {  # own_folder PATH: succeeds if it is this user's folder and nobody else may write into it
     [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] && [ -z "$(find "$1" -maxdepth 1 \( -perm /022 -o ! -user "$(id -u)" \) ! -type l)" ]
 }
 
-cached() {  # prints the wheel of this key, if there is one that nobody else can have put there
+cached() {  # prints the wheel of this key, if there is one and nobody else can have put it there
     [ -n "$cache" ] && own_folder "$cache" && own_folder "$cache/$key" || return 1
     local wheel
     for wheel in "$cache/$key"/horovod-*.whl; do [ -f "$wheel" ] && [ ! -L "$wheel" ] && echo "$wheel"; done
 }
 
-keep() {  # keep WHEEL: into the cache, whole or not at all; a cache that cannot be written is no fault
+keep() {  # keep WHEEL: puts it into the cache, whole or not at all; a cache that cannot be written is no error
     [ -n "$cache" ] || return 0
     local part
     (umask 077 && mkdir -p "$cache") 2>/dev/null || true
     if ! own_folder "$cache" || ! part=$(mktemp -d "$cache/part.XXXXXX"); then
-        echo "horovod: $cache cannot be used, or others may write there, so the wheel is not kept"
+        echo "horovod: the wheel is not kept: $cache is not usable, or others may write there"
     elif inputs >"$part/inputs.txt" && cp "$1" "$part" && chmod -R go-w "$part" && mv -T "$part" "$cache/$key"; then
         echo "horovod: the wheel is kept in $cache/$key"
     else
@@ -64,7 +65,7 @@ keep() {  # keep WHEEL: into the cache, whole or not at all; a cache that cannot
     fi
 }
 
-compile() {  # compile FOLDER: leaves the wheel in FOLDER
+compile() {  # compile FOLDER: compiles the wheel into FOLDER
     pip download --no-deps --no-binary :all: --no-build-isolation --no-cache-dir -d "$1" "$release"
     python -m tarfile -e "$1"/horovod-*.tar.gz "$1/source"
     python "$jobs/horovod_edits.py" "$1"/source/horovod-* "${tensorflow[0]}" "${tensorflow[1]}"
@@ -74,7 +75,7 @@ compile() {  # compile FOLDER: leaves the wheel in FOLDER
 cache=${HOROVOD_CACHE-${XDG_CACHE_HOME:-${HOME:-/nowhere}/.cache}/tf-science-segmentation/horovod}
 key=$(inputs | sha256sum | cut -c1-32)
 if wheel=$(cached) && [ -n "$wheel" ]; then
-    echo "horovod: $wheel was compiled before"
+    echo "horovod: using $wheel, compiled earlier"
 else
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"' EXIT

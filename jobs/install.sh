@@ -2,20 +2,23 @@
 # Installs everything into a virtual environment: jobs/install.sh FOLDER [GPU]
 #
 # `make venv` calls it; on a cluster run it once on a login node, with the site's compiler and MPI modules loaded.
-# BASE_PYTHON=python3.10 in the environment prefers that Python to the newest fitting one.
-# TENSORFLOW=2.15 takes that TensorFlow with the packages that fit it (jobs/tensorflow-2.15.txt, in place of the same
-# packages' lines in requirements.txt); likewise each other file of that name.
-# A second argument that is not empty asks for NVIDIA GPUs: TensorFlow with its CUDA libraries, Horovod with NCCL. The
-# CUDA compiler is CUDA_HOME's or the nvcc on PATH, else PyPI's (CUDA_FROM_PYPI=1: PyPI's in any case).
-# HOROVOD_BUILD_CUDA_CC_LIST=70,80 names the GPUs' compute capabilities; HOROVOD_WITHOUT_MPI=1 leaves MPI out.
-# SYSTEM_TENSORFLOW=1 builds on the TensorFlow that `python` (or BASE_PYTHON) has: a module's, conda's, a container's. It,
-# its NumPy and its protobuf stay as they are, and so does a Horovod that works with it.
-# Why each step is as it is:
-#   TensorFlow comes before Horovod, which compiles against the TensorFlow that it finds.
-#   cmake comes from PyPI: cmake 4 no longer takes Horovod's bundled libraries, and the machine's own may be too old.
-#   setuptools stays below 81 because Horovod's launcher imports distutils, which Python has not had since 3.12.
-#   jobs/horovod.sh compiles Horovod, or takes the wheel that it compiled for such an environment before.
-#   NCCL is TensorFlow's in any case, found again by an rpath: two of them in one process would be a lottery.
+# A second argument that is not empty installs for NVIDIA GPUs: TensorFlow with its CUDA libraries, Horovod with NCCL. The
+# CUDA compiler is the one in CUDA_HOME or the nvcc on PATH, else PyPI's.
+# Variables in the environment:
+#   BASE_PYTHON=python3.10            use this Python instead of the newest suitable one
+#   TENSORFLOW=2.15                   use this TensorFlow and the packages that suit it: the lines of
+#                                     jobs/tensorflow-2.15.txt replace those of requirements.txt; likewise other versions
+#   CUDA_FROM_PYPI=1                  use PyPI's CUDA compiler in any case
+#   HOROVOD_BUILD_CUDA_CC_LIST=70,80  compute capabilities of the GPUs
+#   HOROVOD_WITHOUT_MPI=1             leave MPI out
+#   SYSTEM_TENSORFLOW=1               build on the TensorFlow of `python` (or BASE_PYTHON): a module's, conda's, a
+#                                     container's. It, its NumPy and its protobuf are kept, and so is a Horovod that works
+# Reasons for the steps:
+#   TensorFlow comes before Horovod, which is compiled against it.
+#   cmake comes from PyPI: cmake 4 cannot build Horovod's bundled libraries, and the machine's own may be too old.
+#   setuptools stays below 81 because Horovod's launcher imports distutils, which Python lacks since 3.12.
+#   jobs/horovod.sh compiles Horovod, or uses the wheel that it compiled earlier for such an environment.
+#   NCCL is always TensorFlow's, found by an rpath: which of two in one process is used would be left to chance.
 set -euo pipefail
 
 venv=${1:?"usage: jobs/install.sh FOLDER [GPU]"}
@@ -26,22 +29,22 @@ fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
 export TF_CPP_MIN_LOG_LEVEL=3
 
-packages() {  # the lines that pip reads: requirements.txt, with those of the set's file in place of its own
+packages() {  # prints the lines for pip: requirements.txt, with the lines of the set's file in place of its own
     local replaced
     replaced=$(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' "$set_file" | paste -sd'|')
     cat "$set_file"
     grep -vE "^(${replaced:-none})==" requirements.txt
 }
 
-pinned() { packages | grep -E "^($1)=="; }  # pinned "A|B": the lines of these packages
+pinned() { packages | grep -E "^($1)=="; }  # pinned "A|B": prints the lines of these packages
 
-set_of() {  # set_of VERSION: prints the file whose TensorFlow is that, the whole version or its first two numbers
+set_of() {  # set_of VERSION: prints the file with this TensorFlow, given as the whole version or its first two numbers
     local file tested
     for file in requirements.txt jobs/tensorflow-*.txt; do
         tested=$(sed -n 's/^tensorflow==//p' "$file")
         case $tested in "$1" | "$1".*) echo "$file"; return ;; esac
     done
-    fail "TENSORFLOW=$1 is none of those that were tested, $(sed -n 's/^tensorflow==//p' requirements.txt jobs/tensorflow-*.txt | paste -sd' '): take one of these, or SYSTEM_TENSORFLOW=1 in an environment that has it"
+    fail "TENSORFLOW=$1 is not one of the tested versions, $(sed -n 's/^tensorflow==//p' requirements.txt jobs/tensorflow-*.txt | paste -sd' '): use one of these, or SYSTEM_TENSORFLOW=1 in an environment that has it"
 }
 
 use_set() {  # use_set FILE; its first line says "Python 3.9 to 3.13"
@@ -52,7 +55,7 @@ use_set() {  # use_set FILE; its first line says "Python 3.9 to 3.13"
 fitting_python() {
     local candidate minor
     for candidate in ${BASE_PYTHON:-} $(for ((minor = newest; minor >= oldest; minor--)); do echo "python3.$minor"; done) python3; do
-        # Some names are only wrappers that refuse to run, hence the trial.
+        # Some of these commands are only wrappers that refuse to run, hence the trial.
         if "$candidate" -c "import sys, venv, ensurepip; sys.exit(not (3, $oldest) <= sys.version_info[:2] <= (3, $newest))" \
             >/dev/null 2>&1; then
             command -v "$candidate"
@@ -63,11 +66,11 @@ fitting_python() {
     return 1
 }
 
-misfit() {  # prints the version of python3, if there is one that does not fit
+misfit() {  # prints the version of python3 if it is too new
     python3 -c "import sys; v = sys.version_info; v[:2] > (3, $newest) and print(f' (python3 is 3.{v[1]}, newer than TensorFlow $(pinned tensorflow | cut -d= -f3) has packages for)')" 2>/dev/null || true
 }
 
-system_python() {  # prints the Python whose TensorFlow is to be used
+system_python() {  # prints the path of the Python whose TensorFlow is used
     local python=${BASE_PYTHON:-python} problem
     command -v "$python" >/dev/null 2>&1 || fail "SYSTEM_TENSORFLOW: there is no '$python' on PATH: name one in BASE_PYTHON"
     "$python" -c 'import tensorflow' >/dev/null 2>&1 ||
@@ -77,9 +80,9 @@ system_python() {  # prints the Python whose TensorFlow is to be used
     command -v "$python"
 }
 
-system_venv() {  # a virtual environment that sees what the system's Python sees
+system_venv() {  # makes a virtual environment that sees the packages of the system's Python
     local options=(--system-site-packages)
-    # One made from another virtual environment sees only what lies below both: hence the path.
+    # If that Python is in a virtual environment itself, the option gives only the packages below both: hence the path.
     if "$python" -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)'; then options=(); fi
     "$python" -m venv "${options[@]}" "$venv"
     if [ ${#options[@]} = 0 ]; then
@@ -88,12 +91,12 @@ system_venv() {  # a virtual environment that sees what the system's Python sees
     fi
 }
 
-beside_system() {  # the lines for a TensorFlow that is there: Keras 2 of its version, and whatever fits its NumPy
+beside_system() {  # prints the lines for an installed TensorFlow: Keras 2 of its version, and whatever suits its NumPy
     [ "${system#*.}" -lt 16 ] || echo "tf-keras==$system.*"
     packages | sed -E '/^tf-keras==/d; s/^(numba|scipy)==[^;]*/\1/'
 }
 
-step() {  # step "what it does" command...: one line with the seconds it took; the log's end if it fails
+step() {  # step "what it does" command...: prints a line with the seconds it took, and the end of the log if it fails
     local title=$1 started=$SECONDS
     shift
     printf '  %-58s ' "$title"
@@ -106,26 +109,26 @@ step() {  # step "what it does" command...: one line with the seconds it took; t
     fi
 }
 
-site_toolkit() {  # prints the folder of the machine's own CUDA toolkit, or nothing if it has none
+site_toolkit() {  # prints the folder of the machine's own CUDA toolkit, if it has one
     local top
     if [ -n "${CUDA_HOME:-}" ]; then
-        [ -x "$CUDA_HOME/bin/nvcc" ] || fail "CUDA_HOME is $CUDA_HOME, which holds no bin/nvcc: correct it, or set CUDA_FROM_PYPI=1"
+        [ -x "$CUDA_HOME/bin/nvcc" ] || fail "CUDA_HOME is $CUDA_HOME, which has no bin/nvcc: correct it, or set CUDA_FROM_PYPI=1"
         echo "$CUDA_HOME"
     elif command -v nvcc >/dev/null 2>&1; then
-        # The nvcc on PATH may be a script that lies elsewhere; nvcc itself knows its toolkit.
+        # The nvcc on PATH may be a script in another folder; nvcc itself knows its toolkit.
         top=$(nvcc --dryrun -c -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p')
-        [ -d "$top" ] || fail "the nvcc on PATH does not say where its toolkit lies: set CUDA_HOME, or CUDA_FROM_PYPI=1"
+        [ -d "$top" ] || fail "the nvcc on PATH does not tell where its toolkit is: set CUDA_HOME, or CUDA_FROM_PYPI=1"
         (cd "$top" && pwd -P)
     fi
 }
 
-pypi_toolkit() {  # pypi_toolkit FOLDER: a CUDA toolkit of PyPI's packages, with the names that compilers look for
+pypi_toolkit() {  # pypi_toolkit FOLDER: makes a CUDA toolkit of PyPI's packages, with the names that compilers look for
     pip install --no-deps --upgrade --target "$1" -r jobs/cuda-compiler.txt
     ln -sfn lib "$1/nvidia/cu13/lib64"
     ln -sfn libcudart.so.13 "$1/nvidia/cu13/lib/libcudart.so"
 }
 
-cuda_needs() {  # cuda_needs WHOSE FOLDER: one line on what the compiler's programs will run on; its runtime is linked in
+cuda_needs() {  # cuda_needs WHOSE FOLDER: prints what programs of this compiler run on; its runtime is linked in
     local release architecture driver
     release=$("$2/bin/nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
     architecture=${HOROVOD_BUILD_CUDA_CC_LIST:-$("$2/bin/nvcc" --list-gpu-arch | sed -n '1s/compute_//p')}
@@ -141,7 +144,7 @@ if [ "${HOROVOD_WITHOUT_MPI:-0}" != 1 ]; then
         mpi=1
     elif [ -n "${CRAYPE_VERSION:-}" ] && command -v CC >/dev/null 2>&1 && command -v cc >/dev/null 2>&1; then
         mpi=1
-        export CXX=CC CC=cc  # a Cray's wrappers know its MPI, and there is no mpicxx
+        export CXX=CC CC=cc  # on a Cray these wrappers know its MPI, and there is no mpicxx
     fi
 fi
 command -v "${CXX:-c++}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 ||
@@ -181,7 +184,7 @@ if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then
 print(f"numpy=={numpy.__version__}\nprotobuf=={google.protobuf.__version__}")' >"$venv/system.txt"
     kept=$(python -c 'import tensorflow as tf; print(tf.__version__)')
     while read -r line; do kept="$kept, ${line/==/ }"; done <"$venv/system.txt"
-    echo "  The machine's own stay: TensorFlow $kept"
+    echo "  Kept as they are: the machine's TensorFlow $kept"
     theirs="tensorflow|numpy|protobuf"
     if python -c 'import horovod.tensorflow' >/dev/null 2>&1; then
         echo "  and Horovod $(python -c 'import horovod; print(horovod.__version__)')"
@@ -203,13 +206,13 @@ if [ -n "$gpu" ] && [ -n "$compile" ]; then
     else
         cuda=$(cd "$venv" && pwd)/cuda/nvidia/cu13
         step "the CUDA compiler from PyPI (105 MB to download)" pypi_toolkit "$venv/cuda"
-        # Turing to Hopper; newer GPUs compile the last one's code again when they first use it.
+        # Turing to Hopper; on newer GPUs the code for the last of these is compiled again when it is first used.
         export HOROVOD_BUILD_CUDA_CC_LIST=${HOROVOD_BUILD_CUDA_CC_LIST:-75,80,86,89,90}
         cuda_needs "from PyPI" "$cuda"
     fi
     nccl=$(python -c 'import nvidia.nccl; print(nvidia.nccl.__path__[0])')
     ln -sfn libnccl.so.2 "$nccl/lib/libnccl.so"
-    # Horovod looks for nvcc on PATH before it looks into HOROVOD_CUDA_HOME.
+    # Horovod looks for nvcc on PATH before HOROVOD_CUDA_HOME.
     export PATH=$cuda/bin:$PATH LDFLAGS="${LDFLAGS:-} -Wl,-rpath,$nccl/lib"
     export HOROVOD_GPU_OPERATIONS=NCCL HOROVOD_CUDA_HOME=$cuda HOROVOD_NCCL_HOME=$nccl HOROVOD_NCCL_LINK=SHARED
 fi
@@ -218,7 +221,7 @@ fi
 
 echo
 horovodrun --check-build | tee "$venv/check-build.log"
-echo "(Horovod lists PyTorch as available whether it is or not; it is not used here.)"
+echo "(Horovod always lists PyTorch as available; it is not used here.)"
 require() { grep -q "\[X\] $1" "$venv/check-build.log" || fail "Horovod was built without $1; see $log"; }
 require TensorFlow
 require Gloo

@@ -2,13 +2,13 @@
 # A throughput (weak scaling) result under MLPerf HPC's rules: several models trained at once, each by an instance with
 # its own seed, run folder and log.
 #
-#   bash jobs/throughput.sh INSTANCES COMMAND...        NAME=models-DATE in the environment changes the name
+#   bash jobs/throughput.sh INSTANCES COMMAND...        NAME=models-DATE in the environment sets the name
 #
-# COMMAND starts one instance and takes key=value at its end; {} in it is the instance's number, from 0. In a job of 64
-# nodes, 8 instances of 8 nodes, each on nodes of its own:
+# COMMAND starts one instance and accepts key=value at its end; {} in it is the instance's number, from 0. In a job of 64
+# nodes, this starts 8 instances, each on 8 nodes of its own:
 #   bash jobs/throughput.sh 8 srun --exact -N 8 -n 32 --gpus-per-node=4 python -m tf_deepcam train --config FILE
 # On a workstation: bash jobs/throughput.sh 2 python -m tf_deepcam train --config config/deepcam/demo.yaml threads=1
-# What an instance prints goes to NAME-{}.out. Then: python -m common.report RUNS/NAME-*
+# Each instance's output goes to NAME-{}.out. Afterwards: python -m common.report RUNS/NAME-*
 set -euo pipefail
 [[ $# -gt 1 && $1 =~ ^[1-9][0-9]*$ ]] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 2; }
 instances=$1 name=${NAME:-models-$(date +%Y%m%d-%H%M%S)} first=$(date +%s) pids=() failed=()
@@ -25,6 +25,6 @@ for ((number = 0; number < instances; number++)); do
 done
 if [ ${#failed[@]} -gt 0 ]; then
     tail -n 1 "${failed[@]}" >&2
-    echo "error: ${#failed[@]} of $instances instances failed; what they printed is in ${failed[*]}" >&2
+    echo "error: ${#failed[@]} of $instances instances failed; see their output in ${failed[*]}" >&2
     exit 1
 fi

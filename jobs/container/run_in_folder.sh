@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Executes the Dockerfile's steps (CPU) in a plain folder, for machines without a container engine; as root.
-# usage: bash jobs/container/run_in_folder.sh FOLDER     makes FOLDER with debootstrap, needs 5 GiB and some ten minutes
-# COPY and WORKDIR are done as Docker would; each RUN line runs in the folder with chroot. The first failure ends it.
+# usage: bash jobs/container/run_in_folder.sh FOLDER     makes FOLDER with debootstrap; needs 5 GiB and some ten minutes
+# COPY and WORKDIR are done as Docker does them; each RUN line runs in the folder with chroot. It stops at the first failure.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=${1:?"usage: run_in_folder.sh FOLDER"}
@@ -14,14 +14,14 @@ cp /etc/resolv.conf "$root/etc/resolv.conf"
 for file in ${EXTRA_FILES:-}; do install -D "$file" "$root$file"; done # such as a site's package mirror and certificates
 read -ra extra <<<"${EXTRA_ENV:-}"
 path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-place=/ environment=()
+directory=/ environment=()
 while IFS= read -r line; do
     read -r word rest <<<"$line"
     case $word in
-        WORKDIR) place=$rest; mkdir -p "$root$place" ;;
+        WORKDIR) directory=$rest; mkdir -p "$root$directory" ;;
         COPY)
             read -ra names <<<"$rest"
-            target=$root$place/${names[-1]}
+            target=$root$directory/${names[-1]}
             [ "${#names[@]}" -gt 2 ] || [ ! -d "${names[0]}" ] || rm -rf "$target"
             cp -r "${names[@]:0:${#names[@]}-1}" "$target"
             ;;
@@ -29,7 +29,7 @@ while IFS= read -r line; do
         RUN)
             echo "== RUN $rest"
             chroot "$root" env -i HOME=/root "PATH=$path" "${extra[@]}" GPU= SYSTEM_TENSORFLOW= "${environment[@]}" \
-                bash -o pipefail -c "cd $place && $rest"
+                bash -o pipefail -c "cd $directory && $rest"
             ;;
     esac
 done < <(sed -e ':a' -e '/\\$/{N;s/\\\n//;ba' -e '}' jobs/container/Dockerfile | grep -Ev '^\s*(#|$)')

@@ -11,7 +11,7 @@ software
 parse "$@"
 gpus=${GPUS:-8}
 environment
-export NCCL_P2P_LEVEL=${NCCL_P2P_LEVEL:-NVL} # GPUs talk over NVLink,
+export NCCL_P2P_LEVEL=${NCCL_P2P_LEVEL:-NVL} # GPUs communicate over NVLink,
 export NCCL_IB_DISABLE=1                     # and no network card is needed inside one machine
 check "$gpus"
 by_horovodrun "${RANKS:-$gpus}"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Submits jobs/sites/kestrel.slurm on N, 2N and 4N nodes, as the ESIF procurement wants them, and names the runs.
+# Submits jobs/sites/kestrel.slurm on N, 2N and 4N nodes, as the ESIF procurement requires, and names the runs.
 # Run:      NODES=4 bash jobs/sites/kestrel_scaling.sh config/deepcam/esif_optimized.yaml data.data_dir_prefix=...
 # Then:     python -m common.report runs/scaling-4 runs/scaling-8 runs/scaling-16 --html scaling.html
-# SBATCH_OPTIONS in the environment go to sbatch. Source: ESIF procurement, DeepCAM benchmark.
+# SBATCH_OPTIONS in the environment is passed to sbatch. Source: ESIF procurement, DeepCAM benchmark.
 set -euo pipefail
 JOBS_FOLDER=$(cd "$(dirname "$0")/.." && pwd)
 export JOBS_FOLDER

@@ -69,7 +69,7 @@ def test_all_launchers_give_the_same_weights(cluster, by_srun, launcher):
 def test_srun_is_taken_only_where_its_ranks_find_each_other(cluster, by_srun, mpi, launcher):
     job = cluster.submit(*SMALL, "jobs/sites/kestrel.slurm", "cloudmask.yaml", LAUNCHER="", MPI=mpi)
     output = completed(cluster, job)
-    assert (f"srun --mpi={mpi} does not fit this Horovod" in output) is (launcher != "srun")
+    assert (f"srun --mpi={mpi} does not work with this Horovod" in output) is (launcher != "srun")
     assert_same(weights(cluster.project / "runs" / f"cloudmask-{job}"), by_srun)
 
 
@@ -136,7 +136,7 @@ def test_a_typo_and_a_missing_gpu_fail_the_job_in_seconds(cluster):
     job = cluster.submit(*SMALL, "jobs/sites/kestrel.slurm", "cloudmask.yaml", GPUS="4")
     state, output = cluster.finish(job)
     assert (state["JobState"], state["ExitCode"]) == ("FAILED", "1:0")
-    assert "job: 4 GPUs per node were asked for, 0 are found on node1" in output
+    assert "job: 4 GPUs per node were requested, but node1 has 0" in output
 
 
 def test_a_training_that_fails_is_a_failed_job(cluster):

@@ -85,7 +85,7 @@ def test_srun_gets_the_site_s_mpi_or_the_asked_one(tmp_path, script, mpi):
 def test_where_srun_does_not_fit_horovod_horovodrun_is_taken_and_it_is_said(tmp_path):
     output = lines(run(tmp_path, "kestrel.slurm", MEETS="no"))
     reason = "srun started 2 ranks, Horovod sees 1"
-    assert f"job: srun --mpi=pmix does not fit this Horovod ({reason}): taking horovodrun over Gloo" in output
+    assert f"job: srun --mpi=pmix does not work with this Horovod ({reason}): using horovodrun over Gloo" in output
     assert output[-1].startswith("horovodrun --gloo -np 4 -H node1:2,node2:2 python -m cloudmask run")
 
 
@@ -105,7 +105,7 @@ def test_launchers_can_be_chosen(tmp_path, launcher, start):
 def test_an_unknown_launcher_is_one_line(tmp_path):
     done = run(tmp_path, "rivanna.slurm", LAUNCHER="mpiexec")
     assert done.returncode == 1
-    assert done.stderr == "job: LAUNCHER is 'mpiexec': srun, mpirun and horovodrun are known\n"
+    assert done.stderr == "job: LAUNCHER is 'mpiexec': must be srun, mpirun or horovodrun\n"
 
 
 def test_each_rank_s_cores_reach_srun(tmp_path):
@@ -157,7 +157,9 @@ def test_in_a_container_horovodrun_runs_inside_too_on_one_node(tmp_path):
 
 def test_a_container_that_is_not_there_is_one_line(tmp_path):
     done = run(tmp_path, "kestrel.slurm", CONTAINER="none.sif")
-    assert done.stderr == ("job: CONTAINER is none.sif, which is not there: build it (jobs/container/apptainer.def)\n")
+    assert done.stderr == (
+        "job: CONTAINER is none.sif, which does not exist: build it (jobs/container/apptainer.def)\n"
+    )
 
 
 def test_an_interface_that_the_node_lacks_is_one_line_with_those_it_has(tmp_path):
@@ -175,7 +177,7 @@ def test_slingshot_without_its_plugin_is_said_and_with_it_nccl_may_take_nothing_
     job = {"LAUNCHER": "srun", "SHOWN": "NCCL_NET|NCCL_SOCKET_IFNAME", "LD_LIBRARY_PATH": f"/usr/lib:{tmp_path}/lib"}
     output = lines(run(tmp_path, "perlmutter.slurm", **job))
     assert ("NCCL_NET=AWS Libfabric" in output) is has_plugin
-    assert any("NCCL takes TCP" in line for line in output) is not has_plugin
+    assert any("NCCL will use TCP" in line for line in output) is not has_plugin
     assert "NCCL_SOCKET_IFNAME=hsn" in output
 
 
@@ -195,4 +197,4 @@ def test_amd_s_gpus_are_counted_as_nvidia_s_are(tmp_path, listed, asked, code):
     done = run(tmp_path, "archer2_gpu.slurm", LAUNCHER="srun", GPUS=asked)
     assert done.returncode == code
     if code:
-        assert done.stderr == "job: 4 GPUs per node were asked for, 2 are found on node1\n"
+        assert done.stderr == "job: 4 GPUs per node were requested, but node1 has 2\n"

@@ -66,7 +66,7 @@ def test_a_newer_python_than_tensorflow_has_packages_for_is_named(tmp_path):
 def test_a_tensorflow_that_is_in_no_set_is_one_line(tmp_path):
     done = install(tmp_path, {"g++": "exit 0", "python3": "exit 0"}, TENSORFLOW="2.19")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
-    assert "TENSORFLOW=2.19 is none of those that were tested, 2.20.0 2.15.1 2.21.0: take one of these" in done.stderr
+    assert "TENSORFLOW=2.19 is not one of the tested versions, 2.20.0 2.15.1 2.21.0: use one of these" in done.stderr
 
 
 def nvcc(top: Path, release: str, architecture: int) -> str:
@@ -167,7 +167,7 @@ def test_horovod_is_compiled_with_tensorflow_s_nccl_and_the_headers_that_it_lack
 def test_a_wrong_cuda_home_is_one_line_before_anything_is_installed(tmp_path):
     done = install(tmp_path, {"g++": "exit 0", "python3": "exit 0"}, "1", CUDA_HOME="/nowhere")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
-    assert done.stderr.startswith("install: CUDA_HOME is /nowhere, which holds no bin/nvcc: correct it, or set")
+    assert done.stderr.startswith("install: CUDA_HOME is /nowhere, which has no bin/nvcc: correct it, or set")
 
 
 def system_install(folder: Path, version: str, *, has_horovod: bool = False) -> tuple:
@@ -216,7 +216,7 @@ class version: GIT_VERSION = COMPILER_VERSION = 'known'""",
 def test_the_machine_s_tensorflow_numpy_and_protobuf_stay(tmp_path):
     done, asked = system_install(tmp_path, "2.12.1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "The machine's own stay: TensorFlow 2.12.1, numpy 1.23.5, protobuf 4.25.9" in done.stdout
+    assert "Kept as they are: the machine's TensorFlow 2.12.1, numpy 1.23.5, protobuf 4.25.9" in done.stdout
     assert (tmp_path / "venv-options").read_text().startswith("-m venv --system-site-packages ")
     assert (tmp_path / "venv" / "system.txt").read_text() == "numpy==1.23.5\nprotobuf==4.25.9\n"
     assert f"-c {tmp_path}/venv/system.txt" in asked

@@ -205,7 +205,7 @@ def test_the_demo_takes_as_many_ranks_as_gpus_two_at_most(tmp_path, gpus, visibl
     assert done.returncode == 0, done.stderr
     starts = [line for line in done.stdout.splitlines() if "common.run" in line]
     assert [f"-m common.run -np {ranks} -- " in line for line in starts] == [True, True]
-    assert (f"{found} GPUs are visible: taking {ranks}, in float32." in done.stdout) is (found > 0)
+    assert (f"{found} GPUs are visible: using {ranks}, in float32." in done.stdout) is (found > 0)
     assert not (found and "bfloat16" in done.stdout)
 
 

@@ -37,7 +37,7 @@ def test_instances_run_at_once_and_a_failed_one_is_named(tmp_path):
     wait = 'touch "at {}"; until [ -e "at 0" ] && [ -e "at 1" ]; do sleep 0.01; done; echo "$@"; exit {}'
     done = script("throughput.sh", 2, "bash", "-c", wait, "-", cwd=tmp_path, NAME="models")
     assert done.returncode == 1
-    assert "error: 1 of 2 instances failed; what they printed is in models-1.out" in done.stderr
+    assert "error: 1 of 2 instances failed; see their output in models-1.out" in done.stderr
     words = [(tmp_path / f"models-{n}.out").read_text().split() for n in (0, 1)]
     assert [word[1:] for word in words] == [[f"submission.instance={n}", f"output.run_name=models-{n}"] for n in (0, 1)]
     assert len({word[0] for word in words}) == 2
