@@ -31,6 +31,20 @@ _DESCRIPTION_BYTES = 16 << 20  # limit on a .keras file's config.json, which is 
 def save(network: tf.keras.Model, path: Path) -> None:
     """Write a .keras file."""
     network.save(path, save_format="keras_v3")  # TensorFlow 2.12 would otherwise write HDF5 under this name
+    if tf.keras.Model.__module__.startswith("tf_keras."):
+        _name_modules_as_keras_does(path)
+
+
+def _name_modules_as_keras_does(path: Path) -> None:
+    """tf_keras reads Keras' own names of modules, but writes tf_keras.*, which TensorFlow up to 2.15 cannot import."""
+    part = path.with_name(f"{path.name}.part")
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(part, "w") as renamed:
+        for entry in archive.infolist():
+            data = archive.read(entry)
+            if entry.filename == "config.json":
+                data = data.replace(b'"module": "tf_keras.', b'"module": "keras.')
+            renamed.writestr(entry, data)
+    part.replace(path)
 
 
 def load_weights(network: tf.keras.Model, path: Path) -> None:
