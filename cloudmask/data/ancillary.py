@@ -45,6 +45,13 @@ def read(path: str, shape: Optional[tuple[int, ...]] = None) -> Ancillary:
     return Ancillary(**fitting, folder=Path(path).parent.name)
 
 
+def truth(path: str, shape: tuple[int, ...]) -> Optional[np.ndarray]:
+    """Of a made-up product alone, where its clouds are, [H, W] = `shape`; None of any other."""
+    product = Product(path)
+    known = product.numbers("truth").values > 0 if product.has("truth") else None
+    return known if known is not None and known.shape == shape else None
+
+
 def _of_product(path: str) -> dict:
     product = Product(path)
     found: dict = {name: product.coordinate(name) for name in COORDINATES if product.has(name)}

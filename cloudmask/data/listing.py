@@ -31,7 +31,7 @@ def list_all(folder: str, tell: Callable[[str], object] = on_root) -> list[DataF
         raise UserError("data.train_dir is not set: the folder of scenes S3A*.hdf", on_all_ranks=True)
     return list_files(
         names.product_of(folder),
-        names.SCENES,
+        *names.SCENES,
         *names.ARCHIVES,
         folders=names.FOLDERS,
         related=names.RELATED,

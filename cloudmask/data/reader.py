@@ -43,10 +43,10 @@ def open_scene(path: str, settings: DataSettings) -> Iterator["SceneReader"]:
     if is_product(path):
         shape = settings.image_h, settings.image_w
         tests, factors = settings.cloud_tests, settings.calibration
-        made = convert(path, settings.sen3, shape, np.float32, calibration=factors, cloud_tests=tests)
+        masks = (settings.labels,)
+        made = convert(path, settings.sen3, shape, np.float32, calibration=factors, cloud_tests=tests, masks=masks)
         refs, bts = hdf5.ArrayRows(f"{path}: refs", made.refs), hdf5.ArrayRows(f"{path}: bts", made.bts)
-        masks = {"bayes": made.bayes, "summary": made.summary, "cloud": made.cloud}
-        labels = masks[settings.labels]
+        labels = getattr(made, settings.labels)
         flags = None if labels is None else hdf5.ArrayRows(f"{path}: {settings.labels}", labels)
         yield SceneReader(refs, bts, flags, settings)
         return

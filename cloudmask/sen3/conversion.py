@@ -18,6 +18,8 @@ Reflectance is pi L / (E0 cos(zenith)): L radiance, E0 solar irradiance, zenith 
 points (16 km across the track, 1 km along it), interpolated by a bicubic spline.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Optional, Union
 
 import numpy as np
@@ -25,9 +27,12 @@ import numpy as np
 from cloudmask.sen3 import NIGHT_DEGREES, Calibration, Conversion
 from cloudmask.sen3.dataset import Dataset, DatasetLastRow
 from cloudmask.sen3.physical import Physical
-from cloudmask.sen3.product import Flags, Product
+from cloudmask.sen3.product import Flags, Packed, Product, unpack
+from cloudmask.sen3.sun import Grid, Spline, grid_of, inverse_cosine
 from cloudmask.sen3.table import REFLECTIVE, THERMAL
 from common.errors import UserError
+
+_THREADS = min(len(os.sched_getaffinity(0)), 4)  # more wait for the library that reads HDF5, one at a time
 
 
 class Converted(NamedTuple):
@@ -52,44 +57,54 @@ def convert(
     radiances: bool = False,
     calibration: Calibration = "notice",
     cloud_tests: tuple[str, ...] = (),
+    masks: tuple[str, ...] = ("bayes", "summary", "cloud"),
 ) -> Converted:
     """Convert one product. Raises UserError naming the file.
 
     shape: of the 1 km grid that `dataset` resizes to; `physical` keeps the product's own. dtype: of the arithmetic.
     calibration: of `physical`: notice, none, or factors on the radiances S1 to S6. cloud_tests: names of cloud_in's
-    flags of which any says cloud; none given, all.
+    flags of which any says cloud; none given, all. masks: which of Converted's are wanted.
     """
     product = Product(path)
-    variables = [product.variable(f"{band}_BT", dtype) for band in THERMAL]
-    size = variables[0].values.shape
-    if len(size) != 2 or any(each.values.shape != size for each in variables):
-        raise UserError(
-            f"{path}: S7 to S9 have the shapes {[each.values.shape for each in variables]}: one of two axes expected"
-        )
-    masks: dict[str, Optional[Flags]] = {
-        "bayes": product.labels(),
-        "confidence": product.flags("confidence"),
-        "cloud": product.flags("cloud"),
-    }
-    for name, flags in masks.items():
-        if flags is not None and flags.values.shape != size:
-            raise UserError(f"{path}: {name}_in has shape {flags.values.shape}, S7 {size}")
-    make: Union[Dataset, Physical]
-    if like == "physical":
-        make = Physical(product, size, variables[0].grid, dtype, calibration)
-    else:
-        make = (Dataset if like == "dataset" else DatasetLastRow)(product, shape, dtype)
-    refs, rads = _reflective(product, make, dtype, radiances)
-    bts = np.stack([make.temperature(band, each.values) for band, each in zip(THERMAL, variables)], axis=-1)
-    bayes, confidence, cloud = masks.values()
+    # Threads unpack files while this one computes the sun; the compiled passes over bands do not hold Python's lock.
+    with ThreadPoolExecutor(_THREADS, "product") as pool:
+        reading = {band: pool.submit(product.packed, f"{band}_BT") for band in THERMAL}
+        flags = {name: pool.submit(_flags, product, name) for name in masks}
+        packed = [each.result() for each in reading.values()]
+        size = packed[0].values.shape
+        if len(size) != 2 or any(each.values.shape != size for each in packed):
+            raise UserError(
+                f"{path}: S7 to S9 have the shapes {[each.values.shape for each in packed]}: one of two axes expected"
+            )
+        make: Union[Dataset, Physical]
+        if like == "physical":
+            make = Physical(product, size, packed[0].grid, dtype, calibration)
+        else:
+            make = (Dataset if like == "dataset" else DatasetLastRow)(product, shape, dtype)
+        kelvin = [pool.submit(_temperature, make, band, each, dtype) for band, each in zip(THERMAL, packed)]
+        refs, rads = _reflective(product, make, dtype, pool, radiances)
+        bts = np.stack([each.result() for each in kelvin], axis=-1)
+        made = {name: each.result() for name, each in flags.items()}
+    for name, values in made.items():
+        if values is not None and values.values.shape != size:
+            raise UserError(f"{path}: {name}_in has shape {values.values.shape}, S7 {size}")
+    bayes, summary, cloud = made.get("bayes"), made.get("summary"), made.get("cloud")
     return Converted(
         refs,
         bts,
         None if bayes is None else make.bayes(bayes)[..., np.newaxis],
-        None if confidence is None else make.mask(confidence.any_of("summary_cloud"))[..., np.newaxis],
+        None if summary is None else make.mask(summary.any_of("summary_cloud"))[..., np.newaxis],
         None if cloud is None else make.mask(cloudy(cloud, cloud_tests, path))[..., np.newaxis],
         rads,
     )
+
+
+def _flags(product: Product, mask: str) -> Optional[Flags]:
+    return product.labels() if mask == "bayes" else product.flags("confidence" if mask == "summary" else mask)
+
+
+def _temperature(make: Union[Dataset, Physical], band: str, packed: Packed, dtype) -> np.ndarray:
+    return make.temperature(band, unpack(packed, dtype))
 
 
 def cloudy(flags: Flags, tests: tuple[str, ...], where: str) -> np.ndarray:
@@ -103,27 +118,39 @@ def cloudy(flags: Flags, tests: tuple[str, ...], where: str) -> np.ndarray:
     return flags.any_of(*tests) if tests else flags.values != 0
 
 
-def _reflective(product: Product, make, dtype, radiances: bool) -> tuple[np.ndarray, Optional[np.ndarray]]:
+def _reflective(
+    product: Product, make: Union[Dataset, Physical], dtype, pool: ThreadPoolExecutor, radiances: bool
+) -> tuple[np.ndarray, Optional[np.ndarray]]:
     """Reflectances and, where asked for, radiances, [H, W, 6] each."""
     present = [band for band in REFLECTIVE if product.has(f"{band}_radiance")]
     tie = product.tie_points()
-    refs = np.full((*make.shape, len(REFLECTIVE)), make.missing, dtype)
-    rads = np.full_like(refs, make.missing) if radiances else None
+    refs = np.empty((*make.shape, len(REFLECTIVE)), dtype)
+    rads = np.empty_like(refs) if radiances else None
     if not present and np.nanmin(tie.values) >= NIGHT_DEGREES:
-        return refs, rads  # a product of the night, without the channels that need the sun
-    sun, sun_grid = None, None
-    for number, band in enumerate(REFLECTIVE):
-        measured = product.variable(f"{band}_radiance", dtype)
-        if measured.values.ndim != 2:
-            raise UserError(f"{measured.where} has shape {measured.values.shape}: two axes expected")
-        if sun is None or sun_grid != (measured.grid, measured.values.shape):
-            sun = make.sun(make.zenith(tie, measured.values.shape, measured.grid))
-            sun_grid = measured.grid, measured.values.shape
-        radiance = make.radiance(band, measured.values)
-        if rads is not None:
-            rads[..., number] = make.onto_1_km(radiance.copy(), measured.grid)
-        radiance *= dtype(np.pi)
-        radiance /= make.irradiance(band, radiance.shape)
-        radiance /= sun
-        refs[..., number] = make.onto_1_km(radiance, measured.grid)
+        for array in (refs, rads):  # a product of the night, without the channels that need the sun
+            if array is not None:
+                array[...] = make.missing
+        return refs, rads
+    reading = [pool.submit(product.packed, f"{band}_radiance") for band in REFLECTIVE]
+    spline = Spline(tie.values)
+    suns: dict[tuple, np.ndarray] = {}  # one, unless a product's bands lie otherwise than real ones do
+
+    def inverse_sun(where: str, shape: tuple[int, ...], grid: Grid) -> np.ndarray:
+        if len(shape) != 2:
+            raise UserError(f"{where} has shape {shape}: two axes expected")
+        if (shape, grid) not in suns:
+            rows, columns = make.rows(tie, shape, grid), grid.columns_on(tie.grid, shape[1])
+            suns[shape, grid] = inverse_cosine(spline, rows, columns, make.sun, dtype, pool)
+        return suns[shape, grid]
+
+    first = product.layout(f"{REFLECTIVE[0]}_radiance")
+    inverse_sun(first.where, first.shape, grid_of(first.grid, first.where.split(": dataset")[0]))
+    passes, none = [], np.empty((0, 0), dtype)
+    for number, (band, future) in enumerate(zip(REFLECTIVE, reading)):
+        packed = future.result()
+        sun = inverse_sun(packed.where, packed.values.shape, packed.grid)
+        onto = none if rads is None else rads[..., number]
+        passes.append(pool.submit(make.band, band, packed, sun, refs[..., number], onto))
+    for each in passes:
+        each.result()
     return refs, rads

@@ -16,7 +16,7 @@ from typing import NamedTuple, Optional
 PRODUCTS = "S3[A-D]_SL_1_*.SEN3"
 ZARR_PRODUCTS = ("S03SLSRBT_*.zarr", "S3[A-D]_SL_1_*.zarr")
 ARCHIVES = ("S3[A-D]_SL_1_*.zip", "S03SLSRBT_*.zip")
-SCENES = "S3[A-D]*.hdf"
+SCENES = ("S3[A-D]*.hdf", "S03SLSRBT_*.hdf")
 FOLDERS = (PRODUCTS, *ZARR_PRODUCTS)
 # What is named like a product of some satellite: it is said if it is passed over.
 RELATED = ("*.SEN3", "*.SEN3.zip", "*.zarr", "*.SAFE", "S0*.zip", "S[0-9][A-Z]*.zip", "*.hdf", "*.h5", "*.nc")

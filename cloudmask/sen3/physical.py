@@ -1,12 +1,14 @@
 """The conversion for work with the measurements themselves."""
 
+from threading import Lock
 from typing import Optional
 
 import numpy as np
 
-from cloudmask.sen3 import NIGHT_DEGREES, Calibration
-from cloudmask.sen3.product import Flags, Product, Variable
-from cloudmask.sen3.sun import Grid, interpolate
+from cloudmask.sen3 import Calibration
+from cloudmask.sen3.kernels import average
+from cloudmask.sen3.product import Flags, Packed, Product, Variable
+from cloudmask.sen3.sun import Convention, Grid, check_inside
 from cloudmask.sen3.table import REFLECTIVE, TABLE
 from common.errors import UserError
 
@@ -23,48 +25,39 @@ class Physical:
     """The measurements as they are: no data is NaN."""
 
     missing = np.nan
+    sun = Convention(np.pi / 180, np.nan)  # no reflectance by night
 
     def __init__(self, product: Product, shape: tuple[int, ...], grid: Grid, dtype, calibration: Calibration):
         """shape, grid: of the temperatures."""
         self.product, self.shape, self.grid, self.dtype = product, shape, grid, dtype
+        self._lock = Lock()
+        self._seen_by: Optional[np.ndarray] = None
         self._factors = dict(zip(REFLECTIVE, _factors(product, calibration)))
-        self._detectors: Optional[np.ndarray] = None
 
-    def zenith(self, tie: Variable, shape: tuple[int, int], grid: Grid) -> np.ndarray:
-        """Zenith angle of the sun, degrees, [H, W] = `shape` pixels on `grid`."""
-        return interpolate(tie.values, grid.rows_on(tie.grid, shape[0]), grid.columns_on(tie.grid, shape[1]), tie.where)
+    def rows(self, tie: Variable, shape: tuple[int, ...], grid: Grid) -> np.ndarray:
+        """Row numbers on the tie points' grid. Raises UserError where the image lies outside of it."""
+        rows = grid.rows_on(tie.grid, shape[0])
+        check_inside(tie.values.shape, rows, grid.columns_on(tie.grid, shape[1]), tie.where)
+        return rows
 
-    def sun(self, zenith: np.ndarray) -> np.ndarray:
-        """Cosine of the zenith angle; NaN in the night, which has no reflectance."""
-        return np.where(zenith < NIGHT_DEGREES, np.cos(np.deg2rad(zenith)), np.nan).astype(self.dtype)
-
-    def irradiance(self, band: str, shape: tuple) -> np.ndarray:
-        """By pixel, of the detector that has seen it."""
+    def band(self, band: str, packed: Packed, inverse_sun: np.ndarray, refs: np.ndarray, rads: np.ndarray) -> None:
+        """Fill refs [H, W], and rads unless it is empty: each pixel by the irradiance of the detector that has seen it,
+        then the mean of those of the 2 x 2 pixels over each 1 km pixel that were measured."""
+        corner = self._corner(packed)
         by_detector = self.product.irradiances(band)
-        if self._detectors is None:
-            self._detectors = self._of_shape("detector", shape)
-        # What is no detector is a pixel that was not measured.
-        table = np.full(256, np.nan, self.dtype)
-        table[: len(by_detector)] = by_detector
-        return table[self._detectors.astype(np.uint8)]
-
-    def radiance(self, band: str, values: np.ndarray) -> np.ndarray:
-        """Calibrated, NaN where it is no measurement."""
-        if self._factors[band] != 1.0:
-            values *= self.dtype(self._factors[band])
-        return self._without_exceptions(band, values)
+        gains = np.full(256, np.nan)  # what is no detector is a pixel that was not measured
+        gains[: len(by_detector)] = np.pi / by_detector
+        detectors = self._detectors(packed.values.shape)
+        exceptions, refused = self._exceptions(band, packed.values.shape)
+        packing = (*packed.packing, self._factors[band])
+        average(packed.values, packing, gains, detectors, exceptions, refused, inverse_sun, corner, refs, rads)
 
     def temperature(self, band: str, values: np.ndarray) -> np.ndarray:
         """Kelvin, NaN where it is no measurement."""
-        return self._without_exceptions(band, values)
-
-    def onto_1_km(self, values: np.ndarray, grid: Grid) -> np.ndarray:
-        """The mean of those of the 2 x 2 pixels over each 1 km pixel that were measured."""
-        height, width = self.shape
-        parts = self._over_1_km(values, grid).reshape(height, 2, width, 2)
-        counts = np.isfinite(parts).sum((1, 3), dtype=self.dtype)
-        with np.errstate(invalid="ignore"):
-            return np.nansum(parts, (1, 3), dtype=self.dtype) / counts
+        exceptions, refused = self._exceptions(band, values.shape)
+        if exceptions.size:
+            values[(exceptions & refused) != 0] = np.nan
+        return values
 
     def bayes(self, flags: Flags) -> np.ndarray:
         """All bits, as they are."""
@@ -73,27 +66,30 @@ class Physical:
     def mask(self, where: np.ndarray) -> np.ndarray:
         return np.where(where, np.uint8(255), np.uint8(0))
 
-    def _without_exceptions(self, band: str, values: np.ndarray) -> np.ndarray:
+    def _exceptions(self, band: str, shape: tuple) -> tuple[np.ndarray, int]:
+        """The flags, empty where the product has none, and the bits of those that are no measurements."""
         flags = self.product.flags(f"{band}_exception")
-        if flags is not None:
-            if flags.values.shape != values.shape:
-                raise UserError(
-                    f"{self.product.where}: '{TABLE[f'{band}_exception'].variable}' has shape {flags.values.shape}, "
-                    f"{values.shape} expected"
-                )
-            values[flags.any_of(*_EXCEPTIONS)] = np.nan
-        return values
+        if flags is None:
+            return np.empty((0, 0), np.uint8), 0
+        if flags.values.shape != shape:
+            variable = TABLE[f"{band}_exception"].variable
+            raise UserError(f"{self.product.where}: '{variable}' has shape {flags.values.shape}, {shape} expected")
+        return flags.values, sum(flags.meanings.get(name, 0) for name in _EXCEPTIONS)
 
-    def _of_shape(self, name: str, shape: tuple) -> np.ndarray:
-        array = self.product.numbers(name)
-        if array.values.shape != shape:
-            raise UserError(f"{array.where} has shape {array.values.shape}, {shape} expected")
-        return array.values
+    def _detectors(self, shape: tuple) -> np.ndarray:
+        with self._lock:
+            if self._seen_by is None:
+                array = self.product.numbers("detector")
+                if array.values.shape != shape:
+                    raise UserError(f"{array.where} has shape {array.values.shape}, {shape} expected")
+                self._seen_by = array.values.astype(np.uint8)
+            return self._seen_by
 
-    def _over_1_km(self, values: np.ndarray, grid: Grid) -> np.ndarray:
-        """[2 H, 2 W], the pixels of the 0.5 km grid that lie over the [H, W] of the 1 km grid, NaN where there are
-        none: its first row may lie one before or behind (2 start_offset of one grid less that of the other is -1, 0 or
-        1 by product), and a granule may end between two rows."""
+    def _corner(self, packed: Packed) -> tuple[int, int]:
+        """Row and column of the 0.5 km pixel over the first 1 km pixel, -1, 0 or 1: its first row may lie one before or
+        behind (2 start_offset of one grid less that of the other is -1, 0 or 1 by product). Raises UserError where the
+        grids do not lie over each other."""
+        values, grid = packed.values, packed.grid
         rows, columns = 2 * self.shape[0], 2 * self.shape[1]
         above, left = float(self.grid.rows_on(grid, 1)[0]), float(self.grid.columns_on(grid, 1)[0])
         fits = abs(values.shape[0] - rows) <= _ODD_PIXELS and abs(values.shape[1] - columns) <= _ODD_PIXELS
@@ -104,13 +100,7 @@ class Physical:
                 f"{left:g} of theirs, over temperatures of {self.shape}: twice as many each way expected, at most one "
                 "off; --like dataset resizes"
             )
-        if values.shape == (rows, columns) and above == left == 0:
-            return values
-        result = np.full((rows, columns), np.nan, values.dtype)
-        first, before = int(above), int(left)
-        part = values[max(first, 0) : first + rows, max(before, 0) : before + columns]
-        result[max(-first, 0) :, max(-before, 0) :][: part.shape[0], : part.shape[1]] = part
-        return result
+        return int(above), int(left)
 
 
 def _factors(product: Product, calibration: Calibration) -> tuple[float, ...]:

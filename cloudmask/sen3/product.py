@@ -7,12 +7,13 @@ import numpy as np
 
 from cloudmask.sen3 import coordinates
 from cloudmask.sen3.eopf import Eopf
-from cloudmask.sen3.files import Archive, Array, Container, Folder, Reader
+from cloudmask.sen3.files import Archive, Array, Container, Folder, Layout, Reader
 from cloudmask.sen3.netcdf import Sen3
-from cloudmask.sen3.sun import Grid, grid_of, interpolate
+from cloudmask.sen3.sun import Grid, Spline, check_inside, grid_of
 from cloudmask.sen3.table import TABLE
 from common.errors import UserError
 
+_NOWHERE = Grid(1.0, 1.0, 0.0, 0.0)  # of what is not placed by its file
 NO_LABEL = 255  # in every pixel of bayes_in where the Bayesian module did not run; real bits end at 8
 
 
@@ -21,6 +22,16 @@ class Variable(NamedTuple):
 
     where: str
     values: np.ndarray
+    grid: Grid
+
+
+class Packed(NamedTuple):
+    """A variable [H, W] as it is packed. packing: scale, offset, and the number that stands for no data, NaN if none
+    does."""
+
+    where: str
+    values: np.ndarray
+    packing: tuple[float, float, float]
     grid: Grid
 
 
@@ -58,8 +69,17 @@ class Product:
 
     def variable(self, name: str, dtype=np.float64) -> Variable:
         """Packed integers or floats as numbers of their unit."""
+        packed = self.packed(name)
+        return Variable(packed.where, unpack(packed, dtype), packed.grid)
+
+    def packed(self, name: str) -> Packed:
+        """The same as it is packed."""
         array = self._reader.read(TABLE[name], "fiu")
-        return Variable(array.where, _unpack(array, dtype), grid_of(array.grid, _file_of(array.where)))
+        return Packed(array.where, array.values, _packing(array), grid_of(array.grid, _file_of(array.where)))
+
+    def layout(self, name: str) -> Layout:
+        """What is known of it before it is read."""
+        return self._reader.layout(TABLE[name])
 
     def numbers(self, name: str) -> Array:
         """Integers as they are stored, those that stand for no data with them."""
@@ -72,7 +92,9 @@ class Product:
         packed = array.values.dtype == np.int32 and scale == coordinates.SCALE and not offset
         if packed and array.fill in (None, coordinates.UNKNOWN):
             return array.values
-        return coordinates.microdegrees(_unpack(array, np.float64))
+        return coordinates.microdegrees(
+            unpack(Packed(array.where, array.values, _packing(array), _NOWHERE), np.float64)
+        )
 
     def flags(self, name: str) -> Optional[Flags]:
         """Flags, raw: bayes_in's _FillValue is 0 from baseline 005 on, which would turn clear sky into missing values.
@@ -96,7 +118,7 @@ class Product:
             else f"{band}_viscal"
         )
         array = self._reader.read(TABLE[name], "fiu")
-        values = _unpack(array, np.float64)
+        values = unpack(Packed(array.where, array.values, _packing(array), _NOWHERE), np.float64)
         values = (values[:, 0] if values.ndim == 2 and name.endswith("viscal") else values).reshape(-1)
         if not (np.isfinite(values).all() and (values > 0).all() and 0 < len(values) < 256):
             raise UserError(f"{array.where} holds {values[:8]}: positive numbers expected")
@@ -116,7 +138,9 @@ class Product:
         if len(layout.shape) != 2:
             raise UserError(f"{layout.where} has shape {layout.shape}: two axes expected")
         grid, tie, (height, width) = grid_of(layout.grid, _file_of(layout.where)), self.tie_points(), layout.shape
-        return interpolate(tie.values, grid.rows_on(tie.grid, height), grid.columns_on(tie.grid, width), tie.where)
+        rows, columns = grid.rows_on(tie.grid, height), grid.columns_on(tie.grid, width)
+        check_inside(tie.values.shape, rows, columns, tie.where)
+        return Spline(tie.values)(rows, columns)
 
     def known_baseline(self) -> Optional[int]:
         """The processing baseline, None if the product does not say."""
@@ -137,19 +161,24 @@ def _file_of(where: str) -> str:
     return where.split(": dataset")[0]
 
 
-def _unpack(array: Array, dtype) -> np.ndarray:
-    raw, attributes = array.values, array.attributes
+def _packing(array: Array) -> tuple[float, float, float]:
     try:
-        scale, offset = float(attributes.get("scale_factor", 1.0)), float(attributes.get("add_offset", 0.0))
-        values: np.ndarray = raw.astype(dtype)
-        if scale != 1.0:
-            values *= dtype(scale)
-        if offset:
-            values += dtype(offset)
-        if array.fill is not None:
-            np.putmask(values, raw == raw.dtype.type(array.fill), np.nan)
+        scale, offset = (float(array.attributes.get(*each)) for each in (("scale_factor", 1.0), ("add_offset", 0.0)))
+        return scale, offset, np.nan if array.fill is None else float(array.fill)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{array.where}: cannot be unpacked ({error})") from None
+
+
+def unpack(packed: Packed, dtype) -> np.ndarray:
+    """Numbers of the variable's unit, NaN where there is no data."""
+    scale, offset, fill = packed.packing
+    values: np.ndarray = packed.values.astype(dtype)
+    if scale != 1.0:
+        values *= dtype(scale)
+    if offset:
+        values += dtype(offset)
+    if fill == fill:
+        np.putmask(values, packed.values == fill, np.nan)
     return values
 
 

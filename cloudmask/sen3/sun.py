@@ -1,14 +1,18 @@
 """Where images and tie points lie to each other, and the sun's angle at an image's pixels."""
 
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
+from scipy.interpolate import BSpline, RectBivariateSpline
 
+from cloudmask.sen3 import NIGHT_DEGREES
+from cloudmask.sen3.kernels import evaluate, invert_cosine
 from common.errors import UserError
 
 # Tie points by which an image may reach over their edge. Granules differ by a row or two from their tie points.
 _OUTSIDE = 4
+_BLOCK = 64  # rows whose angles stay in a processor's cache
 
 
 class Grid(NamedTuple):
@@ -41,22 +45,63 @@ def grid_of(attributes: dict, where: str) -> Grid:
     return grid
 
 
-def interpolate(tie: np.ndarray, rows: np.ndarray, columns: np.ndarray, where: str) -> np.ndarray:
-    """Tie points [H, W] at these row and column numbers of theirs: a bicubic spline over the numbers, with missing tie
-    points as 0, which is what the benchmark's converter does. Outside the tie points the nearest one's value holds.
-
-    Raises UserError where the numbers lie so far outside that the files' offsets cannot be right.
-    """
-    for name, numbers, count in zip(("rows", "columns"), (rows, columns), tie.shape):
+def check_inside(shape: tuple[int, ...], rows: np.ndarray, columns: np.ndarray, where: str) -> None:
+    """Raises UserError where row and column numbers of tie points lie so far outside of them, [H, W] = `shape`, that
+    the files' offsets cannot be right."""
+    for name, numbers, count in zip(("rows", "columns"), (rows, columns), shape):
         if numbers[0] < -_OUTSIDE or numbers[-1] > count - 1 + _OUTSIDE:
             raise UserError(
                 f"{where}: the image lies at {name} {numbers[0]:.1f} to {numbers[-1]:.1f} of {count} {name} of tie "
                 "points: start_offset, track_offset or resolution of one of the files cannot be right"
             )
-    return spline(tie, rows, columns)
 
 
-def spline(tie: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """What `interpolate` gives, wherever the rows and columns lie."""
-    values = np.nan_to_num(tie, nan=0.0)
-    return RectBivariateSpline(*map(np.arange, values.shape), values)(rows, columns)
+class Spline:
+    """A bicubic spline through tie points [H, W], over their row and column numbers, with missing ones as 0, which is
+    what the benchmark's converter lays. Outside the tie points the nearest one's value holds."""
+
+    def __init__(self, tie: np.ndarray):
+        values = np.nan_to_num(tie, nan=0.0)
+        fitted = RectBivariateSpline(*map(np.arange, values.shape), values)
+        self._knots = fitted.get_knots()
+        self.coefficients = fitted.get_coeffs().reshape(values.shape)
+
+    def __call__(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Values, [H, W] float64, at each of these rows and columns."""
+        values = np.empty((len(rows), len(columns)))
+        evaluate(self.coefficients, *self.basis(0, rows), *self.basis(1, columns), values)
+        return values
+
+    def basis(self, axis: int, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The first of the four coefficients along an axis that have a say at each number, [n], and their weights,
+        [n, 4]."""
+        knots = self._knots[axis]
+        inside = np.clip(numbers, knots[0], knots[-1])
+        matrix = BSpline.design_matrix(inside, knots, 3)
+        return matrix.indices.reshape(-1, 4)[:, 0].astype(np.int64), matrix.data.reshape(-1, 4)
+
+
+class Convention(NamedTuple):
+    """radians: a degree in them. by_night: what 1 / cos(zenith) is where there is no sun."""
+
+    radians: float
+    by_night: float
+
+
+def inverse_cosine(
+    spline: Spline, rows: np.ndarray, columns: np.ndarray, convention: Convention, dtype, pool: Executor
+) -> np.ndarray:
+    """1 / cos(zenith) at each of these rows and columns of tie points, [H, W], computed by the pool's threads."""
+    inverse = np.empty((len(rows), len(columns)), dtype)
+    first_columns, column_weights = spline.basis(1, columns)
+    first_rows, row_weights = spline.basis(0, rows)
+
+    def block(first: int) -> None:
+        part = slice(first, first + _BLOCK)
+        zenith = np.empty(inverse[part].shape)
+        down = first_rows[part], row_weights[part]
+        evaluate(spline.coefficients, *down, first_columns, column_weights, zenith)
+        invert_cosine(zenith, convention.radians, NIGHT_DEGREES, convention.by_night, inverse[part])
+
+    list(pool.map(block, range(0, len(rows), _BLOCK)))
+    return inverse

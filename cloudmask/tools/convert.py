@@ -69,10 +69,14 @@ def _convert(product: DataFile, path: Path, like: Conversion) -> None:
     shape = standard.image_h, standard.image_w
     attributes: dict[str, dict] = {}
     if like != "physical":
-        arrays = _as_the_data_set(convert(product.path, like, shape, np.float64, radiances=True))
+        arrays = _as_the_data_set(
+            convert(product.path, like, shape, np.float64, radiances=True, masks=("bayes", "summary"))
+        )
     else:
-        arrays, attributes = _with_what_lies_beside(convert(product.path, like, shape, np.float32), product.path)
-    truth = ancillary.read(product.path, arrays["bts"].shape[:2]).truth
+        arrays, attributes = _with_what_lies_beside(
+            convert(product.path, like, shape, np.float32, masks=("bayes", "summary")), product.path
+        )
+    truth = ancillary.truth(product.path, arrays["bts"].shape[:2])
     if truth is not None:  # of a made-up product
         arrays["truth"] = truth[..., np.newaxis].astype(np.uint8)
     with hdf5.write_file(path) as file:

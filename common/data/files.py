@@ -138,7 +138,8 @@ def _in_words(root: Path, passed_over: list[Path]) -> str:
     if not passed_over:
         return ""
     more = f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else ""
-    return f"passed over {passed_over[0].relative_to(root)}{more}, which are not of this kind"
+    verb = "are" if more else "is"
+    return f"passed over {passed_over[0].relative_to(root)}{more}, which {verb} not of this kind"
 
 
 def _examine(path: Path, folder_expected: bool) -> DataFile:

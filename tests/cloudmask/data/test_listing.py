@@ -32,9 +32,11 @@ def listed(folder, lines=None, **options) -> list:
 
 def test_all_four_platforms_fly(tmp_path):
     put(tmp_path, *(name(platform) for platform in "ABCD"))
-    (tmp_path / "S3D_1.hdf").write_bytes(b"x")
+    converted = "S3D_1.hdf", "S03SLSRBT_20220615T111414_00179_C0222_S83A.hdf"
+    for each in converted:
+        (tmp_path / each).write_bytes(b"x")
     lines = []
-    assert listed(tmp_path, lines) == sorted(["S3D_1.hdf", *(name(platform) for platform in "ABCD")])
+    assert listed(tmp_path, lines) == sorted([*converted, *(name(platform) for platform in "ABCD")])
     assert lines == []
 
 

@@ -1,10 +1,12 @@
 """Reading by offset and through h5py give the same; writing never leaves half a file."""
 
+import zlib
+
 import h5py
 import numpy as np
 import pytest
 
-from common.data import hdf5
+from common.data import chunked, hdf5
 from common.errors import UserError
 from tests.helpers import write_hdf
 
@@ -138,3 +140,45 @@ def test_a_dataset_without_values_of_its_own_is_refused_never_read_wrongly(tmp_p
         make(file, tmp_path)
     with hdf5.open_file(tmp_path / "a.h5") as file, pytest.raises(UserError, match=f"dataset 'x' .*({message})"):
         file.dataset("x", "f").read()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("kind", ["u1", "i2", "i4", "f8", ">i2"])
+def test_chunks_that_zlib_packed_are_the_library_s(tmp_path, kind, shuffle):
+    values = np.random.default_rng(1).integers(0, 100, (50, 70)).astype(kind)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for chunks in ((50, 70), (20, 30), (1, 70)):
+            file.create_dataset(f"{chunks}", data=values, chunks=chunks, compression="gzip", shuffle=shuffle)
+        file.create_dataset("part", (50, 70), kind, chunks=(20, 30), compression="gzip")[:20] = values[:20]
+        file.create_dataset("other", data=values, chunks=(20, 30), compression="lzf", shuffle=shuffle)
+    with hdf5.open_file(tmp_path / "x.h5") as file:
+        for name in ("(50, 70)", "(20, 30)", "(1, 70)", "other"):
+            found = file.dataset(name, "fiu").read()
+            np.testing.assert_array_equal(found, values)
+            assert found.dtype == values.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(file.dataset("part", "fiu").read()[20:], 0)  # chunks never written
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 40, b""])
+def test_a_damaged_chunk_is_named(tmp_path, damage):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("x", data=np.arange(5000), chunks=(5000,), compression="gzip")
+        chunk = dataset.id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset + 50 : chunk.byte_offset + 50 + len(damage)] = damage
+    path.write_bytes(content if damage else content[: chunk.byte_offset + 50])
+    with (
+        pytest.raises(UserError, match=r"x\.h5: (dataset 'x' cannot be read|cannot be read as HDF5)"),
+        hdf5.open_file(path) as file,
+    ):
+        file.dataset("x", "iu").read()
+
+
+def test_a_chunk_that_unpacks_to_more_than_it_may_is_refused(tmp_path):
+    chunks = chunked.Chunks((10,), False, [])
+    for content in (bytes(79), bytes(81), bytes(10**6)):
+        with pytest.raises(ValueError, match="does not unpack to 80 bytes"):
+            chunked.unpack(np.frombuffer(zlib.compress(content), np.uint8), np.dtype("i8"), chunks)
+    fitting = np.frombuffer(zlib.compress(bytes(80)), np.uint8)
+    assert chunked.unpack(fitting, np.dtype("i8"), chunks).tolist() == [0] * 10
