@@ -17,7 +17,7 @@ import numpy as np
 
 from cloudmask.data.ancillary import COORDINATES, Ancillary
 from cloudmask.sen3 import coordinates, names
-from common.data import hdf5
+from common.data import hdf5, new_file
 
 # CF 1.8 has no unsigned types. The attribute `_Unsigned`, which netCDF's own libraries and xarray obey, makes
 # cloud_mask unsigned all the same, with 255 as its missing value.
@@ -50,7 +50,7 @@ def write_reference(path: Path, mask: np.ndarray, attributes: dict) -> None:
     Raises:
         UserError: if the file exists already.
     """
-    with hdf5.write_file(path) as target:
+    with new_file.write_file(path) as target:
         dataset = target.create_dataset("mask", data=mask[np.newaxis, :, :, np.newaxis])
         for name, value in attributes.items():
             dataset.attrs[name] = value
@@ -78,7 +78,7 @@ def write_netcdf(
     packed = np.where(seen, steps, _MISSING_PROBABILITY)
     located = {name: getattr(ancillary, name) for name in COORDINATES if getattr(ancillary, name) is not None}
     reference = {"coordinates": " ".join(located)} if located else {}
-    with hdf5.write_file(path, h5netcdf.File) as file:
+    with new_file.write_file(path, h5netcdf.File) as file:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         file.attrs.update({"Conventions": "CF-1.8", "title": "Cloud mask of a Sentinel-3 SLSTR scene"})
         file.attrs.update({"history": f"{now} masked by python -m cloudmask infer", **attributes})

@@ -17,7 +17,7 @@ from cloudmask.data.patches import read_patches
 from common.cli.registry import benchmarks
 from common.config.recipes import benchmark_of
 from common.errors import UserError
-from common.report import generic, logs
+from common.report import generic, log_files
 from common.report.extension import extension_of
 from common.report.olympic import olympic_table
 from common.report.options import Options
@@ -114,7 +114,7 @@ def test_logs(tmp_path_factory, damage):
     path = folder / "damaged.log"
     path.write_bytes(damaged(write_log(folder / "whole.log").read_bytes(), damage))
     try:
-        runs = logs.read(path)
+        runs = log_files.read(path)
     except UserError:
         return
     options = Options()

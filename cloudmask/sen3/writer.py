@@ -12,7 +12,7 @@ import numpy as np
 
 from cloudmask.sen3 import NIGHT_DEGREES
 from cloudmask.sen3.names import PRODUCTS
-from common.data import hdf5
+from common.data import new_file
 from common.errors import UserError, storage_problem
 
 # Solar irradiance of S1 ... S6 in mW m-2 nm-1, of the first of four detectors.
@@ -181,7 +181,7 @@ class _Writer:
     def _file(self, name: str, grid: tuple, dimensions: tuple = ("rows", "columns"), **variables: tuple) -> None:
         """variables: (values, attributes) by name; the file's attributes as netCDF's own library writes them."""
         resolution, track_offset, start_offset = grid
-        with hdf5.write_file(self.folder / name, h5netcdf.File) as file:
+        with new_file.write_file(self.folder / name, h5netcdf.File) as file:
             file.attrs["resolution"] = resolution
             file.attrs["track_offset"] = np.array([track_offset], np.int32)
             file.attrs["start_offset"] = np.array([start_offset], np.int32)

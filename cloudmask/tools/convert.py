@@ -19,7 +19,7 @@ from cloudmask.sen3 import Conversion, coordinates, names
 from cloudmask.sen3.conversion import Converted, convert
 from cloudmask.sen3.product import Flags
 from common import distributed
-from common.data import hdf5
+from common.data import new_file
 from common.data.files import DataFile, make_folder
 from common.data.order import share
 from common.errors import UserError
@@ -79,7 +79,7 @@ def _convert(product: DataFile, path: Path, like: Conversion) -> None:
     truth = ancillary.truth(product.path, arrays["bts"].shape[:2])
     if truth is not None:  # of a made-up product
         arrays["truth"] = truth[..., np.newaxis].astype(np.uint8)
-    with hdf5.write_file(path) as file:
+    with new_file.write_file(path) as file:
         for name, array in arrays.items():
             dataset = file.create_dataset(name, data=array)
             dataset.attrs.update(attributes.get(name, {}))

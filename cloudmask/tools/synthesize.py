@@ -11,7 +11,7 @@ from rich.progress import track
 from cloudmask.sen3 import NIGHT_DEGREES
 from cloudmask.sen3.writer import CONFIDENCE_ATTRIBUTES, IRRADIANCE, Frame, bits, sun_cosine, write_product
 from cloudmask.tools.made_scenes import Scene, make_scene
-from common.data import hdf5
+from common.data import new_file
 from common.data.files import make_folder
 
 
@@ -36,7 +36,7 @@ def write_dataset(path: Path, scene: Scene) -> None:
     Raises UserError."""
     sun = sun_cosine(scene.sun)[..., np.newaxis]
     refs = np.nan_to_num(scene.refs.astype(np.float64), nan=0.0)
-    with hdf5.write_file(path) as file:
+    with new_file.write_file(path) as file:
         file.create_dataset("bayes", data=np.where(scene.bayes > 0, 255.0, 0.0))
         file.create_dataset("bts", data=np.nan_to_num(scene.bts, nan=0.0))
         file.create_dataset("rads", data=(refs * sun * np.array(IRRADIANCE) / np.pi).astype(np.float32))
@@ -49,7 +49,7 @@ def write_dataset(path: Path, scene: Scene) -> None:
 def write_small(path: Path, scene: Scene) -> None:
     """What is read of a scene, in the smallest types: float32 with NaN for no data, labels with all their bits, and
     the product's flags of surface and sun, by which scores are told apart."""
-    with hdf5.write_file(path) as file:
+    with new_file.write_file(path) as file:
         file.create_dataset("refs", data=scene.refs)
         file.create_dataset("bts", data=scene.bts)
         file.create_dataset("bayes", data=scene.bayes)

@@ -10,14 +10,14 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Optional, Protocol, Union
+from typing import Optional, Protocol, Union
 
 import h5py
 import numpy as np
 import psutil
 
 from common.data import chunked
-from common.errors import UserError, storage_problem
+from common.errors import UserError
 
 
 def read_at(descriptor: int, position: int, out: np.ndarray, where: str) -> np.ndarray:
@@ -58,7 +58,6 @@ class Rows(Protocol):
         ...
 
 
-_CLOSING_FAILED = "Can't decrement id ref count"  # in h5py's error
 # The exceptions that h5py raises for damaged files.
 _DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 
@@ -261,46 +260,3 @@ def open_bytes(content: bytes, where: str) -> Iterator[Reader]:
         raise UserError(f"{where}: cannot be read as HDF5 ({error}; {len(content)} bytes): copy it again") from error
     with file:
         yield Reader(file, Path(where))
-
-
-@contextlib.contextmanager
-def write_file(path: Union[str, Path], opener: Callable[..., Any] = h5py.File) -> Iterator[Any]:
-    """Write a new HDF5 file under a temporary name; it gets its own name when it is complete.
-
-    The file is not locked: it has one writer, and there are parallel file systems without locks.
-
-    Args:
-        path: the new file's path.
-        opener: opens the file that the block writes to, as h5py.File or h5netcdf.File.
-
-    Raises:
-        UserError: if the file already exists or cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    if path.exists():
-        raise UserError(f"{path}: exists already and is left as it is; choose another folder")
-    try:
-        with opener(temporary, "w", locking=False) as file:
-            yield file
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        cause = _storage_error(error)
-        if cause is None:
-            raise
-        raise UserError(f"{path}: cannot be written ({storage_problem(cause, path.parent)})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _storage_error(error: BaseException) -> Optional[Exception]:
-    """The error of the file system behind what h5py raises, which is a RuntimeError where closing fails after writing
-    did; None for an error of another kind."""
-    chain: list[BaseException] = [error]
-    while chain[-1].__context__ is not None:
-        chain.append(chain[-1].__context__)
-    of_storage = [each for each in chain if isinstance(each, OSError)]
-    if of_storage:
-        return of_storage[-1]
-    return error if isinstance(error, RuntimeError) and _CLOSING_FAILED in str(error) else None

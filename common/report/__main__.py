@@ -22,7 +22,7 @@ from rich.table import Table
 from common.cli.program import Parser, run_program
 from common.cli.registry import benchmarks
 from common.errors import UserError, printable, storage_problem
-from common.report import compliance, logs, published, scaling
+from common.report import compliance, log_files, published, scaling
 from common.report import package as packages
 from common.report.extension import extension_of
 from common.report.generic import problems_table, runs_table
@@ -39,7 +39,7 @@ def load(paths: list) -> list[RunLog]:
     runs: list[RunLog] = []
     for log in (log for path in map(Path, paths) for log in _logs_of(path)):
         taken = {run.name for run in runs}
-        for run in logs.read(log):
+        for run in log_files.read(log):
             if run.name in taken:  # two logs of the same name in different folders
                 run.name = str(log.parent / run.name)
             runs.append(run)
@@ -53,9 +53,11 @@ def _logs_of(path: Path) -> list[Path]:
     if (path / RUN_LOG).is_file():
         return [path / RUN_LOG]
     if (path / "results").is_dir():  # of a submission, with what it pruned
-        return _sorted(log for part in ("results", PRUNED) for log in (path / part).rglob("*.txt") if logs.is_log(log))
+        return _sorted(
+            log for part in ("results", PRUNED) for log in (path / part).rglob("*.txt") if log_files.is_log(log)
+        )
     found = [folder / RUN_LOG for folder in path.iterdir() if (folder / RUN_LOG).is_file()]
-    found += [file for ending in ("txt", "log") for file in path.glob(f"*.{ending}") if logs.is_log(file)]
+    found += [file for ending in ("txt", "log") for file in path.glob(f"*.{ending}") if log_files.is_log(file)]
     if not found:
         raise UserError(f"{path}: is neither a run folder (it holds no {RUN_LOG}) nor a folder of runs or logs")
     return _sorted(found)

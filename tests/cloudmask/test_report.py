@@ -5,14 +5,14 @@ import json
 import pytest
 
 from cloudmask.report.forms import Figures
-from common.report import logs
+from common.report import log_files
 from tests.common.report.test_report import write_log
 
 
 def figures_of(folder, record: dict) -> Figures:
     write_log(folder / "run" / "mlperf.log", submission_benchmark="cloudmask")
     (folder / "run" / "metrics.jsonl").write_text(json.dumps({"kind": "inference", **record}) + "\n")
-    (run,) = logs.read(folder / "run" / "mlperf.log")
+    (run,) = log_files.read(folder / "run" / "mlperf.log")
     return Figures.of(run)
 
 
@@ -33,5 +33,5 @@ def test_a_record_of_an_inference_gives_seconds_and_accuracy_or_nothing(tmp_path
 
 
 def test_a_log_alone_has_no_inference(tmp_path):
-    (run,) = logs.read(write_log(tmp_path / "clouds.log", submission_benchmark="cloudmask"))
+    (run,) = log_files.read(write_log(tmp_path / "clouds.log", submission_benchmark="cloudmask"))
     assert Figures.of(run) == Figures()

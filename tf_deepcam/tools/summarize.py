@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import track
 
 from common import distributed
-from common.data import hdf5
+from common.data import hdf5, new_file
 from common.data.buffers import pool
 from common.data.files import list_files
 from common.data.order import share
@@ -77,7 +77,7 @@ def write(target: Path, sums: list) -> None:
     """stats.h5 from each file's channel_sums."""
     stacked = np.stack(sums)  # [files, 5, channels]
     pixels = stacked[:, 4].sum(0)
-    with hdf5.write_file(target) as file:
+    with new_file.write_file(target) as file:
         file["climate/count"] = len(sums)
         file["climate/mean"] = (stacked[:, 2].sum(0) / pixels).astype(np.float32)
         file["climate/sqmean"] = (stacked[:, 3].sum(0) / pixels).astype(np.float32)

@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 from rich.progress import track
 
-from common.data import hdf5
+from common.data import new_file
 from common.data.files import make_folder
 from common.data.random_fields import fractal
 from tf_deepcam.data import samples
@@ -213,7 +213,7 @@ def sample_name(number: int) -> str:
 
 def write_sample(path: Path, fields: np.ndarray, labels: np.ndarray) -> None:
     """Write a sample as a new file. Raises UserError if one is there already."""
-    with hdf5.write_file(path) as file:
+    with new_file.write_file(path) as file:
         file.create_dataset(samples.DATA, data=fields)
         file.create_dataset(samples.LABELS, data=labels)
         names = h5py.string_dtype()

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from common.data import chunked, hdf5
+from common.data import chunked, hdf5, new_file
 from common.errors import UserError
 from tests.helpers import write_hdf
 
@@ -57,19 +57,19 @@ def test_a_truncated_file_is_an_error_not_zeros(tmp_path):
 def test_writing_over_a_file_is_refused_and_leaves_it(tmp_path):
     path = write_hdf(tmp_path / "a.h5", {"x": VALUES})
     before = path.read_bytes()
-    with pytest.raises(UserError, match="exists already"), hdf5.write_file(path):
+    with pytest.raises(UserError, match="exists already"), new_file.write_file(path):
         pass
     assert path.read_bytes() == before
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError), hdf5.write_file(tmp_path / "a.h5") as file:
+    with pytest.raises(ZeroDivisionError), new_file.write_file(tmp_path / "a.h5") as file:
         file["x"] = 1 / 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unwritable_folder_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="cannot be written"), hdf5.write_file(tmp_path / "none" / "a.h5"):
+    with pytest.raises(UserError, match="cannot be written"), new_file.write_file(tmp_path / "none" / "a.h5"):
         pass
 
 

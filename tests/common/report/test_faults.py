@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.report import __main__ as report
-from common.report import compliance, generic, logs
+from common.report import compliance, generic, log_files
 from common.report.olympic import olympic_table
 from common.report.options import Options
 from common.report.package import _ending
@@ -46,7 +46,7 @@ def test_without_updates_the_last_epoch_is_left_out(tmp_path):
 @PUBLISHED_LOGS
 def test_the_run_of_v0_7_that_reached_its_target_within_an_epoch():
     """1350 updates of 2048 samples, by hand: 22 epochs of 59 updates and one of 52; 23 x 121266 samples before."""
-    (log,) = logs.read(PUBLISHED / "fujitsu_v0.7_abci_1024xV100_open_2.txt")
+    (log,) = log_files.read(PUBLISHED / "fujitsu_v0.7_abci_1024xV100_open_2.txt")
     seconds = sum(epoch.seconds for epoch in log.epochs())
     assert sum(epoch.samples for epoch in log.epochs()) == 1350 * 2048
     assert log.samples_per_second() == pytest.approx(1350 * 2048 / seconds)
@@ -55,7 +55,7 @@ def test_the_run_of_v0_7_that_reached_its_target_within_an_epoch():
 
 @PUBLISHED_LOGS
 def test_a_log_whose_epoch_num_counts_samples_has_dashes_there():
-    (log,) = logs.read(PUBLISHED / "clemson_v3.0_openfold_0.txt")
+    (log,) = log_files.read(PUBLISHED / "clemson_v3.0_openfold_0.txt")
     assert not log.counts_epochs
     assert not log.resumed
     assert log.samples_per_second() is log.time_to_epochs(16) is generic.epochs_to_target(log, 0.8) is None

@@ -6,7 +6,7 @@ import pytest
 
 from cloudmask.report.forms import Figures
 from common.report import __main__ as report
-from common.report import logs, tables
+from common.report import log_files, tables
 from common.report.options import Options
 from common.report.page import page
 from tests.common.report.test_report import write_log
@@ -47,7 +47,7 @@ KEYS = [
 @pytest.mark.parametrize("odd", ODD, ids=lambda value: repr(value)[:20])
 def test_odd_values_never_break_the_tables(tmp_path, odd, capsys):
     paths = [write_log(tmp_path / f"{key}.log", **{key: odd}) for key in KEYS]
-    runs = [log for path in paths for log in logs.read(path)]
+    runs = [log for path in paths for log in log_files.read(path)]
     made = report.tables(runs, Options())
     tables.show(*made)
     shown = capsys.readouterr().out
@@ -73,7 +73,7 @@ def test_odd_parts_of_events_are_reported_or_passed_over(tmp_path, key, odd):
                 entry["value"][key] = odd
         return [f":::MLLOG {json.dumps(entry)}" for entry in entries]
 
-    runs = logs.read(write_log(tmp_path / "a.log", change=change))
+    runs = log_files.read(write_log(tmp_path / "a.log", change=change))
     assert report.tables(runs, Options())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.report import curves, logs, scaling
+from common.report import curves, log_files, scaling
 from common.report.options import Options
 from common.report.page import page
 from common.report.tables import HtmlRow, html_table
@@ -136,7 +136,7 @@ def test_the_page_is_one_small_file_that_asks_no_server(tmp_path):
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published logs are not at hand")
 def test_published_logs_are_a_small_page():
     paths = sorted(PUBLISHED.rglob("result_*.txt"))
-    text = page([run for path in paths for run in logs.read(path)], Options(), {})
+    text = page([run for path in paths for run in log_files.read(path)], Options(), {})
     assert len(paths) == 10
     assert len(text) < 200_000
 

@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import UserError
 from common.report import __main__ as report
-from common.report import generic, logs, scaling, tables
+from common.report import generic, log_files, logs, scaling, tables
 from common.report.olympic import olympic_table
 from common.report.options import Options, show
 from tests.helpers import GOLDEN, ROOT, run
@@ -64,7 +64,7 @@ def write_log(path: Path, epochs: int = 3, *, epoch_s: float = 10.0, change=None
 
 
 def read(path: Path) -> logs.RunLog:
-    (found,) = logs.read(path)
+    (found,) = log_files.read(path)
     return found
 
 
@@ -109,7 +109,7 @@ def test_a_log_that_breaks_off_is_said_and_not_guessed(tmp_path):
 
 def test_two_runs_in_one_file_are_two_columns(tmp_path):
     path = write_log(tmp_path / "a.log", change=lambda lines: lines * 2)
-    first, second = logs.read(path)
+    first, second = log_files.read(path)
     assert (first.name, second.name) == ("a #1", "a #2")
     assert first.interval("run") == second.interval("run") == 30.0
     assert second.problems == [

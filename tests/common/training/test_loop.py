@@ -16,7 +16,7 @@ from common.data.sources import ArraySpec, FileFormat
 from common.errors import UserError
 from common.optim import optimizers
 from common.optim.settings import OptimizerSettings, ScheduleSettings
-from common.report import logs
+from common.report import log_files
 from common.runs.folder import open_run
 from common.runs.mlperf import Log
 from common.runs.records import read_records
@@ -130,7 +130,7 @@ def test_evaluations_come_as_often_as_asked(tmp_path, frequency, evaluated, logg
     write(tmp_path / "data")
     settings = {"validation_frequency": frequency, "logging_frequency": 0}
     summary = train(task(tmp_path / "data"), tmp_path, "a", **settings)
-    (log,) = logs.read(tmp_path / "a" / "mlperf.log")
+    (log,) = log_files.read(tmp_path / "a" / "mlperf.log")
     assert [event.step for event in log.evaluations()] == evaluated
     assert (
         [event.step for event in log.all("train_loss")] == [event.step for event in log.all("learning_rate")] == logged
@@ -149,7 +149,7 @@ def test_a_target_that_is_reached_within_an_epoch_ends_the_training_there(tmp_pa
     summary = train(task(tmp_path / "data", target=0.4), tmp_path, "a", **settings)
     assert (summary.updates, summary.target_reached) == (2, True)
     assert checkpoints.list_steps(tmp_path / "a" / "checkpoints") == [2]
-    (log,) = logs.read(tmp_path / "a" / "mlperf.log")
+    (log,) = log_files.read(tmp_path / "a" / "mlperf.log")
     assert [event.key for event in log.events[-3:]] == ["save_start", "save_stop", "run_stop"]
     assert log.first("epoch_stop").step == 2
     assert log.status == "success"

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from common.data.batches import Reading, evaluation_batches, training_batches
 from common.errors import UserError
-from common.report import logs
+from common.report import log_files
 from tests.helpers import errors, records, run, write_hdf
 from tests.tf_deepcam.samples import HEIGHT, TINY, WIDTH, sample_arrays, write_samples
 from tf_deepcam.config import DataSettings
@@ -141,7 +141,7 @@ def test_copies_are_shared_within_a_node_and_timed_where_the_rules_say_so(tmp_pa
     output = run("-m", "tf_deepcam", "train", *settings, ranks=2)
     assert output.returncode == 0, output.stdout
     assert len(list((tmp_path / "stage").glob("*.index"))) == 9
-    (log,) = logs.read(tmp_path / "staged" / "mlperf.log")
+    (log,) = log_files.read(tmp_path / "staged" / "mlperf.log")
     keys = [event.key for event in log.events]
     assert (
         keys.index("run_start") < keys.index("staging_start") < keys.index("staging_stop") < keys.index("epoch_start")
