@@ -1,4 +1,8 @@
-"""MLPerf logs from files: which lines are events, and where one run ends and the next begins."""
+"""MLPerf logs from files: which lines are events, and where one run ends and the next begins.
+
+A log is a text file in which some lines hold `:::MLLOG` and a JSON object; what other programs printed between them is
+passed over.
+"""
 
 import json
 import math

@@ -1,7 +1,6 @@
 """MLPerf result logs, ours and other programs', to the figures that people publish.
 
-A log is a text file in which some lines hold `:::MLLOG` and a JSON object; what other programs printed between them is
-passed over. A figure whose events are missing is None, never guessed, and what is odd about a log is listed in
+Files are read by common.report.log_files. A figure whose events are missing is None, never guessed, and what is odd about a log is listed in
 `problems`. Keys: MLPerf logging's, as in the published result logs of MLPerf HPC v3.0.
 """
 
