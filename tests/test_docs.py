@@ -163,7 +163,7 @@ def test_pages_and_sections_that_programs_cite_exist():
 
 @cache
 def all_files() -> list[str]:
-    folders = (*PACKAGES, "config", "docs", "jobs", "tests")
+    folders = (*PACKAGES, "config", "docs", "findings", "jobs", "tests")
     return [str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
 
 
