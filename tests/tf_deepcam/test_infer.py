@@ -210,7 +210,7 @@ def test_the_grid_names_the_best_and_goes_on_after_a_failure(inputs, tmp_path):
     ("setting", "message"),
     [
         ("inference.model_file=''", "inference.model_file is not set"),
-        ("inference.enable_trt=true", "inference.enable_trt: no GPU: it takes an NVIDIA GPU"),
+        ("inference.enable_trt=true", "inference.enable_trt: no GPU: it needs an NVIDIA GPU"),
         ("inference.outputfile=/nowhere/out", "/nowhere/out.json: its folder does not exist"),
     ],
 )

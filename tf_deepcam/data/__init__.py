@@ -1,1 +1,1 @@
-"""CAM5 samples: reading, other forms of them, staging to node-local storage."""
+"""CAM5 samples: reading, other file formats, staging to node-local storage."""

@@ -1,10 +1,10 @@
 """Reading .npy samples with NVIDIA DALI, an optional package: `pip install nvidia-dali-cuda120` (Python 3.10 or newer).
 
-On a CPU DALI maps the files instead of copying them. With a GPU and DALI's plugin for TensorFlow, a package of its own
+On a CPU, DALI maps the files instead of copying them. With a GPU and DALI's plugin for TensorFlow, a separate package
 (`nvidia-dali-tf-plugin-cuda120`), its reader runs on the GPU, through GPUDirect Storage where the machine has it, and
-hands TensorFlow what lies there. Without the plugin only memory of the host can be handed over, so the reader stays on
-the CPU and TensorFlow copies to the GPU once. On a CPU it was run, value for value against the tf.data reader; what is
-asked of DALI on a GPU is tested with a stand-in.
+TensorFlow takes the samples from GPU memory. Without the plugin TensorFlow can take them from host memory only, so the
+reader stays on the CPU and each batch is copied to the GPU once. On a CPU it was run and compared value for value with
+the tf.data reader; the calls to DALI on a GPU are tested with a stand-in.
 """
 
 import importlib
@@ -24,7 +24,7 @@ from tf_deepcam.data.formats import SampleSet, label_of
 
 
 class DaliBatches:
-    """What the inference benchmark needs of common.data.batches.Batches: this rank's share of the samples, in order."""
+    """This rank's share of the samples in order, with the part of common.data.batches.Batches that inference uses."""
 
     def __init__(self, source: SampleSet, batch_size: int, threads: int):
         """Raises UserError if DALI is not installed, or the samples are not .npy files of all channels."""
@@ -35,7 +35,7 @@ class DaliBatches:
                 f"{source.shape[-1]}: `python -m tf_deepcam convert` makes them, or set inference.reader: tfdata",
                 on_all_ranks=True,
             )
-        assert source.read is not None  # as it is of .npy samples
+        assert source.read is not None  # .npy samples have a reader
         self._normalisation = source.read.normalisation
         first, last = share(len(source.files), distributed.rank(), distributed.size())
         self._source, self._batch, self._threads = source, batch_size, threads
@@ -44,23 +44,25 @@ class DaliBatches:
         self._stream = self._build() if self._own else iter(())
 
     def own_files(self) -> list:
+        """Return this rank's files, in order."""
         return self._own
 
     def problem(self, error: Exception) -> Exception:
+        """Return the error unchanged."""
         return error
 
     def _build(self) -> Iterator:
-        """Batches without end, pass after pass; the last of a pass is filled up with repetitions."""
+        """Endless batches, pass after pass; the last one of a pass is filled up with repetitions."""
         gpus = tf.config.get_visible_devices("GPU")
         plugin = _plugin() if gpus else None
         if plugin is None:
             return _on_the_host(self._pipeline_on("cpu", None))
-        # DALI counts what the process sees, as TensorFlow's physical devices are counted; a local rank may be neither.
+        # DALI numbers the GPUs that the process sees, like TensorFlow's physical devices; a local rank may differ.
         device_id = number(gpus[0].name)
         types = (tf.as_dtype(self._source.dtype), tf.uint8)
         shapes = ((None, *self._source.shape), (None, *self._source.shape[:2]))
         outputs = 2 if self._source.labels else 1
-        with tf.device("/GPU:0"):  # TensorFlow's own count begins anew with those that it may use
+        with tf.device("/GPU:0"):  # TensorFlow numbers the GPUs that it may use from 0
             return iter(
                 plugin.DALIDataset(
                     pipeline=self._pipeline_on("gpu", device_id),
@@ -93,7 +95,7 @@ class DaliBatches:
         return define()
 
     def dataset(self, parallel: int = 2) -> Iterator[tuple]:
-        """Batches as tuples of tensors, one pass."""
+        """Yield the batches of one pass as tuples of tensors."""
         starts = range(0, len(self._own), self._batch)
         for start, outputs in zip(starts, islice(self._stream, len(starts))):
             count = min(self._batch, len(self._own) - start)
@@ -107,7 +109,7 @@ def _on_the_host(pipeline: Any) -> Iterator[tuple]:
 
 
 def _plugin() -> Any:
-    """DALI's TensorFlow plugin; None if it is not installed, or was made for another TensorFlow."""
+    """DALI's TensorFlow plugin; None if it is not installed, or was built for another TensorFlow."""
     try:
         return importlib.import_module("nvidia.dali.plugin.tf")
     except (ImportError, tf.errors.NotFoundError):

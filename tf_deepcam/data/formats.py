@@ -1,4 +1,4 @@
-"""The inference benchmark's input: HDF5 samples, .npy arrays, or staged samples, by what lies in the folders.
+"""The inference benchmark's input: HDF5, .npy or staged samples, recognised by the files in a folder.
 
 .npy: `data-NAME.npy` [height, width, channels] float32 as in the HDF5 file, or float16, which holds normalised fields
 (pressures in Pa do not fit into float16), and `label-NAME.npy` [height, width] uint8. `python -m tf_deepcam convert`
@@ -26,17 +26,22 @@ _PATTERNS = {"hdf5": samples.PATTERN, "npy": "data-*.npy", "staged": "*.index"}
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Samples of one form."""
+    """Samples of one format."""
 
     form: str  # hdf5 | npy | staged
     files: list[DataFile]
     shape: tuple[int, int, int]  # height, width, channels
-    dtype: np.dtype  # of the fields as they come
-    labels: bool
+    dtype: np.dtype  # of the fields as they are read
+    labels: bool  # whether there are any
     read: Optional[samples.Reader]  # None for staged ones, which TensorFlow reads
 
     def batches(self, batch_size: int, threads: int) -> Batches:
-        """Every sample once over all ranks, fields and, where there are, labels [height, width] uint8."""
+        """Make batches of fields and, if there are any, labels [height, width] uint8; every sample once over all ranks.
+
+        Args:
+            batch_size: samples in a batch of this rank.
+            threads: samples read at once.
+        """
         if self.read is None:
             order = EvaluationOrder(len(self.files), 1, distributed.rank(), distributed.size())
             source = staging.staged_source(self.files, self.shape, self.dtype)
@@ -47,7 +52,7 @@ class SampleSet:
 
 
 class NpyReader(samples.Reader):
-    """Reads .npy samples; float16 ones are normalised already and are taken as they are."""
+    """Reads .npy samples; float16 ones are already normalised and are not changed."""
 
     def __call__(self, path: str, out: tuple) -> None:
         with npy.open_array(path) as fields:
@@ -72,32 +77,39 @@ class NpyReader(samples.Reader):
 
 
 def label_of(path: str) -> str:
-    """The label file of a .npy sample."""
-    place = Path(path)
-    return str(place.with_name(f"label-{place.name.removeprefix('data-')}"))
+    """Return the path of a .npy sample's label file."""
+    fields = Path(path)
+    return str(fields.with_name(f"label-{fields.name.removeprefix('data-')}"))
 
 
 def find(folders: tuple, channels: tuple, stats: str) -> SampleSet:
-    """The samples of all folders, which must be of one form. Raises UserError. A collective call.
+    """List the samples of all folders, which must be of one format. A collective call.
 
-    stats: stats.h5, where fields are to be normalised; empty looks into the folders and those above them.
+    Args:
+        folders: the folders of samples.
+        channels: the channels used, by their index in the files.
+        stats: path of stats.h5, by which float32 fields are normalised; if empty, it is looked for in the folders and
+            their parents.
+
+    Raises:
+        UserError: if there are none, the formats differ, or the first sample or stats.h5 is bad.
     """
 
-    def look() -> str:
+    def find_format() -> str:
         if not folders:
             raise UserError("inference.data_dirs is not set: the folders of samples")
-        forms = {}
+        formats = {}
         for folder in map(Path, folders):
-            found = [form for form, pattern in _PATTERNS.items() if any(folder.expanduser().glob(pattern))]
-            if len(found) != 1:
-                kinds = " and ".join(found) or "no"
-                raise UserError(f"{folder}: holds {kinds} samples; data-*.h5, data-*.npy or staged ones expected")
-            forms[found[0]] = folder
-        if len(forms) > 1:
-            raise UserError(f"inference.data_dirs: {' and '.join(forms)} samples cannot be mixed in one run")
-        return str(next(iter(forms)))
+            present = [form for form, pattern in _PATTERNS.items() if any(folder.expanduser().glob(pattern))]
+            if len(present) != 1:
+                names = " and ".join(present) or "no"
+                raise UserError(f"{folder}: holds {names} samples; data-*.h5, data-*.npy or staged ones expected")
+            formats[present[0]] = folder
+        if len(formats) > 1:
+            raise UserError(f"inference.data_dirs: {' and '.join(formats)} samples cannot be mixed in one run")
+        return str(next(iter(formats)))
 
-    form = distributed.on_root(look)
+    form = distributed.on_root(find_format)
     files = [file for folder in folders for file in list_files(folder, _PATTERNS[form])]
     if form == "staged":
         files = [_staged(file) for file in files]
@@ -118,7 +130,7 @@ def _staged(index: DataFile) -> DataFile:
 
 
 def _examine(form: str, path: str) -> tuple:
-    """((height, width), type of the fields, whether there are labels) of the first sample."""
+    """((height, width), type of the fields, whether there are labels) of a sample."""
     if form == "hdf5":
         with hdf5.open_file(path) as file:
             return samples.sample_shape(path), np.dtype(np.float32), file.has(samples.LABELS)

@@ -1,4 +1,4 @@
-"""The batches that a run trains on: of the files or, with data.stage_dir, of what is staged first."""
+"""The batches that a run trains on: of the samples in their root folder or, with data.stage_dir, of staged copies."""
 
 import time
 from typing import Callable, NamedTuple
@@ -26,11 +26,11 @@ class _Staged(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What is to be staged: batches of staged samples that may not be there yet, and of the files they are made of."""
+    """What is to be staged."""
 
     staging: Staging
-    staged: BatchPair
-    sources: BatchPair
+    staged: BatchPair  # batches of staged samples, which may not exist yet
+    sources: BatchPair  # batches of the files that they are made from
 
     def carry_out(self, threads: int) -> _Staged:
         """Stage this rank's share. A collective call."""
@@ -51,7 +51,14 @@ def _plan(config: Config, samples: Samples, began_on: int = 0) -> _Plan:
 
 
 def stage(config: Config, threads: int) -> int:
-    """The command: stage what `train` with these settings on as many ranks would stage. A collective call."""
+    """Run the command `stage`: stage what `train` with these settings on as many ranks would. A collective call.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: if data.stage_dir is not set, or a sample cannot be read or staged.
+    """
     if not config.data.stage_dir:
         raise UserError("data.stage_dir is not set: the node-local folder to stage to", on_all_ranks=True)
     threads = config.data.max_inter_threads or threads
@@ -67,15 +74,19 @@ def stage(config: Config, threads: int) -> int:
 
 
 class RunBatches(NamedTuple):
-    """Batches for training and validation, and what has to be done before the first of them is read."""
+    """Batches for training and validation."""
 
     training: Batches
     held_out: Batches
-    stage: Callable[[], None]
+    stage: Callable[[], None]  # to be called before the first batch is read
 
 
 def batches_of_run(config: Config, session: Session, sizes: BatchSizes) -> RunBatches:
-    """Of the files or, with data.stage_dir, of what is staged first."""
+    """Make a run's batches, of staged samples if data.stage_dir is set. A collective call.
+
+    Raises:
+        UserError: as sample_batches does.
+    """
     threads, run = config.data.max_inter_threads or session.threads, session.run
     if config.data.on_bad_sample == "skip":
         run.say("reading every sample once, to leave out bad ones")

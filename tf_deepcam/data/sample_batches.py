@@ -1,4 +1,4 @@
-"""From a root folder's train/ and validation/ to batches for training and for validation."""
+"""Batches for training and validation from a root folder's train/ and validation/."""
 
 from typing import NamedTuple
 
@@ -11,25 +11,31 @@ from tf_deepcam.data.screening import Screened, screen
 
 
 class BatchPair(NamedTuple):
-    """For training and for validation, of one form."""
+    """Batches for training and for validation."""
 
     training: Batches
     held_out: Batches
 
 
 class Samples(NamedTuple):
-    """batches: of (fields [batch, height, width, channels] float32, labels [batch, height, width] uint8). read: what
-    decodes a file. skipped: why, for each file that was left out."""
+    """The samples of a root folder."""
 
-    batches: BatchPair
-    read: Reader
-    skipped: dict[str, str]
+    batches: BatchPair  # of fields [batch, height, width, channels] float32 and labels [batch, height, width] uint8
+    read: Reader  # decodes a file
+    skipped: dict[str, str]  # {path: why} of the files that were left out
 
 
 def sample_batches(settings: DataSettings, sizes: BatchSizes, *, seed: int, threads: int) -> Samples:
-    """As they lie in the root folder, staged or not. A collective call.
+    """Make batches of the samples in the root folder, whether or not they will be staged. A collective call.
 
-    Raises UserError if a folder is missing or empty, or the first sample or stats.h5 is bad.
+    Args:
+        settings: where the samples are and how they are read.
+        sizes: of the batches.
+        seed: of the order of training samples.
+        threads: samples read at once.
+
+    Raises:
+        UserError: if a folder is missing or empty, or the first sample or stats.h5 is bad.
     """
     listed = [list_samples(settings, part) for part in ("train", "validation")]
     read = reader(listed[0], settings)

@@ -1,8 +1,8 @@
-"""CAM5 samples: HDF5 files to normalised fields and labels.
+"""CAM5 samples: from HDF5 files to normalised fields and labels.
 
 A file `data-*.h5` holds one sample: `climate/data` [768, 1152, 16] float32 and `climate/labels_0` [768, 1152] integer:
-0 background, 1 tropical cyclone, 2 atmospheric river. `stats.h5` holds `climate/minval` and `maxval`, a value a
-channel over the training samples; a field enters the network as (x - min) / (max - min), as in the reference.
+0 background, 1 tropical cyclone, 2 atmospheric river. `stats.h5` holds `climate/minval` and `climate/maxval`, one value
+per channel over the training samples; the network takes fields as (x - min) / (max - min), as in the reference.
 A root folder holds train/, validation/, perhaps test/, and stats.h5 (looked for in train/ too).
 """
 
@@ -25,7 +25,7 @@ from tf_deepcam.config import CHANNELS, DataSettings
 PATTERN = "data-*.h5"
 CLASSES = 3
 DATA, LABELS = "climate/data", "climate/labels_0"
-# Rows handled at a time: half a megabyte, which stays in the processor's cache between reading and normalising.
+# Rows processed at a time: half a megabyte, which stays in the processor's cache between reading and normalising.
 _ROWS = 8
 
 
@@ -38,13 +38,13 @@ class Normalisation:
 
     @classmethod
     def none(cls, channels: int) -> "Normalisation":
-        """What leaves values as they are."""
+        """Return the normalisation that leaves values unchanged."""
         return cls(np.zeros(channels, np.float32), np.ones(channels, np.float32))
 
 
-def first_stats(places: list) -> Path:
-    """The first of these paths of stats.h5 that is there. Raises UserError if none is."""
-    paths = [Path(place).expanduser() for place in places]
+def first_stats(candidates: list) -> Path:
+    """Return the first of these paths of stats.h5 that exists. Raises UserError if none does."""
+    paths = [Path(path).expanduser() for path in candidates]
     for path in paths:
         if path.is_file():
             return path
@@ -53,19 +53,23 @@ def first_stats(places: list) -> Path:
 
 
 def find_stats(root: str) -> Path:
-    """The stats.h5 of a root folder. Raises UserError if there is none."""
+    """Return the path of a root folder's stats.h5. Raises UserError if there is none."""
     return first_stats([f"{root}/stats.h5", f"{root}/train/stats.h5"])
 
 
 def read_normalisation(path: Path, channels: tuple) -> Normalisation:
-    """From stats.h5. Raises UserError for a statistic that cannot be used, naming the channel."""
+    """Read the normalisation of these channels from stats.h5.
+
+    Raises:
+        UserError: for a statistic that cannot be used, naming the channel.
+    """
     values = []
     with hdf5.open_file(path) as file:
         for name in ("climate/minval", "climate/maxval"):
             dataset = file.dataset(name, "f")
             array: np.ndarray = dataset.read().astype(np.float64).ravel()
             if array.size != CHANNELS:
-                raise UserError(f"{dataset.where} has {array.size} values, {CHANNELS} expected, one a channel")
+                raise UserError(f"{dataset.where} has {array.size} values, {CHANNELS} expected, one per channel")
             for channel in channels:
                 if not np.isfinite(array[channel]):
                     raise UserError(f"{dataset.where}: channel {channel} is {array[channel]}: make stats.h5 again")
@@ -81,7 +85,7 @@ def read_normalisation(path: Path, channels: tuple) -> Normalisation:
 
 
 def sample_shape(path: str) -> tuple:
-    """(height, width) of a sample's file. Raises UserError if they do not divide by 16."""
+    """Read (height, width) from a sample's file. Raises UserError if they are not multiples of 16."""
     with hdf5.open_file(path) as file:
         dataset = file.dataset(DATA, "f")
         if len(dataset.shape) != 3 or dataset.shape[2] != CHANNELS:
@@ -99,7 +103,7 @@ class Reader:
         self.height, self.width = shape
         self.normalisation = normalisation
         self._channels = None if channels == tuple(range(CHANNELS)) else list(channels)
-        # A row's worth, since NumPy's loops over 16 values are too short to be fast.
+        # Repeated for a whole row: NumPy's loops over 16 values are too short to be fast.
         self._shift = np.tile(normalisation.shift, self.width)
         self._scale = np.tile(normalisation.scale, self.width)
         self._local = threading.local()
@@ -107,18 +111,26 @@ class Reader:
         self.key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:16]  # of what it computes
 
     def __call__(self, path: str, out: tuple) -> None:
-        """out: fields [1, height, width, channels] float32 and, if wanted, labels [1, height, width] uint8."""
-        with hdf5.open_file(path) as file:
-            marks = file.dataset(LABELS, "fiu") if len(out) > 1 else None
-            self.fill(file.dataset(DATA, "f"), marks, out)
+        """Read a sample.
 
-    def fill(self, data: hdf5.Rows, marks: Optional[hdf5.Rows], out: tuple) -> None:
-        """data, marks: open datasets (common.data.hdf5, common.data.npy) of fields and, or None, of labels."""
+        Args:
+            path: of the file.
+            out: filled: fields [1, height, width, channels] float32 and, if given, labels [1, height, width] uint8.
+
+        Raises:
+            UserError: for a file that cannot be read, or values that are not finite.
+        """
+        with hdf5.open_file(path) as file:
+            labels = file.dataset(LABELS, "fiu") if len(out) > 1 else None
+            self.fill(file.dataset(DATA, "f"), labels, out)
+
+    def fill(self, data: hdf5.Rows, labels: Optional[hdf5.Rows], out: tuple) -> None:
+        """Fill `out` (see __call__) from open datasets (common.data.hdf5, common.data.npy) of fields and labels."""
         shape = (self.height, self.width)
         _check_shape(data, (*shape, CHANNELS))
-        if marks is not None:
-            _check_shape(marks, shape)
-            self._read_labels(marks, out[1][0])
+        if labels is not None:
+            _check_shape(labels, shape)
+            self._read_labels(labels, out[1][0])
         # A compressed dataset is decoded by whole chunks, so it is read as one.
         rows = _ROWS if data.contiguous else self.height
         for first in range(0, self.height, rows):
@@ -131,37 +143,39 @@ class Reader:
         target = target.reshape(len(target), -1)
         np.subtract(block.reshape(len(target), -1), self._shift, out=target)
         np.multiply(target, self._scale, out=target)
-        # A sum over the block, still in the processor's cache, is not finite if a value is not (or by overflow).
+        # The sum over the block, still in the processor's cache, is not finite if a value is not (or if it overflows).
         if not np.isfinite(target.sum()):
             self.check_finite(target.reshape(-1, len(self.normalisation.shift)), data.where)
 
     def check_finite(self, fields: np.ndarray, where: str) -> None:
-        """Raises UserError for NaN and infinite values in `fields` [pixels, channels]: one would leave NaN in every
-        weight, which the ReLUs may hide from the loss."""
+        """Raises UserError if `fields` [pixels, channels] holds NaN or infinite values.
+
+        A single one would make every weight NaN, which the ReLUs may hide from the loss.
+        """
         bad = ~np.isfinite(fields)
         if bad.any():
             channel = int(bad.any(0).argmax())
             number = channel if self._channels is None else self._channels[channel]
             raise UserError(
-                f"{where} holds {int(bad[:, channel].sum())} NaN or infinite values in channel {number}: mend or "
+                f"{where} holds {int(bad[:, channel].sum())} NaN or infinite values in channel {number}: repair or "
                 "remove the sample, or set data.on_bad_sample: skip"
             )
 
-    def _read_labels(self, marks: hdf5.Rows, labels: np.ndarray) -> None:
-        raw = marks.read_rows(0, pool.empty(marks.shape, marks.dtype))
+    def _read_labels(self, labels: hdf5.Rows, target: np.ndarray) -> None:
+        raw = labels.read_rows(0, pool.empty(labels.shape, labels.dtype))
         low, high = raw.min(), raw.max()
         if raw.dtype.kind == "f" and not np.array_equal(raw, np.floor(raw)):  # also if one is NaN
-            raise UserError(f"{marks.where} holds values that are not whole numbers; classes are 0 to {CLASSES - 1}")
+            raise UserError(f"{labels.where} holds values that are not whole numbers; classes are 0 to {CLASSES - 1}")
         if low < 0 or high >= CLASSES:
-            raise UserError(f"{marks.where} holds {low if low < 0 else high}; classes are 0 to {CLASSES - 1}")
-        np.copyto(labels, raw, casting="unsafe")
+            raise UserError(f"{labels.where} holds {low if low < 0 else high}; classes are 0 to {CLASSES - 1}")
+        np.copyto(target, raw, casting="unsafe")
 
     def _scratch(self, shape: tuple, dtype) -> np.ndarray:
-        """A buffer of this thread."""
-        kept = getattr(self._local, "block", None)
-        if kept is None or kept.shape != shape or kept.dtype != dtype:
-            kept = self._local.block = pool.empty(shape, dtype)
-        return kept
+        """This thread's buffer, of this shape and type."""
+        buffer = getattr(self._local, "block", None)
+        if buffer is None or buffer.shape != shape or buffer.dtype != dtype:
+            buffer = self._local.block = pool.empty(shape, dtype)
+        return buffer
 
 
 def _check_shape(array: hdf5.Rows, shape: tuple[int, ...]) -> None:
@@ -170,21 +184,29 @@ def _check_shape(array: hdf5.Rows, shape: tuple[int, ...]) -> None:
 
 
 def list_samples(settings: DataSettings, part: str) -> list[DataFile]:
-    """The samples (DataFile) of train, validation or test, sorted by name. Collective; UserError if none."""
+    """List the samples of one part, sorted by name. A collective call.
+
+    Args:
+        settings: the root folder.
+        part: "train", "validation" or "test".
+
+    Raises:
+        UserError: if there are none.
+    """
     if not settings.data_dir_prefix:
         raise UserError("data.data_dir_prefix is not set: the folder with train/, validation/ and stats.h5")
     return list_files(str(Path(settings.data_dir_prefix).expanduser() / part), PATTERN)
 
 
 def sample_format(read: "Reader") -> FileFormat:
-    """A file as one sample: fields [height, width, channels] float32 and labels [height, width] uint8."""
+    """Describe a file as one sample: fields [height, width, channels] float32 and labels [height, width] uint8."""
     shape = (read.height, read.width)
     fields = ArraySpec((*shape, len(read.normalisation.shift)), np.float32)
     return FileFormat(read, (fields, ArraySpec(shape, np.uint8)))
 
 
 def reader(samples: list, settings: DataSettings) -> Reader:
-    """What reads samples of the first one's size, normalised with the root folder's stats.h5. A collective call."""
+    """Make the reader for samples of the first one's size, normalised by the root folder's stats.h5. Collective."""
 
     def prepare() -> tuple:
         normalisation = read_normalisation(find_stats(settings.data_dir_prefix), settings.channels)

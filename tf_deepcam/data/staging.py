@@ -1,13 +1,13 @@
-"""Each rank's share of the samples on a node-local folder, in a form that TensorFlow reads without Python.
+"""Staging: each rank's share of the samples in a node-local folder, in a format that TensorFlow reads without Python.
 
 A staged sample is a TensorFlow checkpoint (NAME.index and NAME.data-00000-of-00001) of the normalised `fields`
-[height, width, channels] float16 or float32 and the `labels` [height, width] uint8. TensorFlow reads that straight into
-a tensor and checks a checksum, three times as fast as tf.io.read_file and tf.io.decode_raw, which copy everything twice
-into fresh memory (`make bench`, row "reading staged samples").
+[height, width, channels] float16 or float32 and the `labels` [height, width] uint8. TensorFlow reads it straight into
+a tensor and verifies a checksum, three times as fast as tf.io.read_file and tf.io.decode_raw, which copy everything
+twice into fresh memory (`make bench`, row "reading staged samples").
 
 Its name ends in a checksum of everything that it depends on (source file with size and time, channels, normalisation,
-type), so that a stale file is never taken for a fresh one, and what is there already is not made again. Half precision:
-normalised fields lie in 0 to 1, where float16 has steps of 5e-4 at most.
+type): a stale file is never taken for a fresh one, and one that exists is not made again. float16 suffices for
+normalised fields: they lie in 0 to 1, where its steps are at most 5e-4.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from tf_deepcam.config import DataSettings
 from tf_deepcam.data.samples import Reader
 
 _NAMES = ["fields", "labels"]
-_ENDINGS = (".data-00000-of-00001", ".index")  # in the order in which they take their names
+_SUFFIXES = (".data-00000-of-00001", ".index")  # in the order in which the files are renamed
 
 
 def _index(path: str) -> Path:
@@ -40,7 +40,7 @@ def _index(path: str) -> Path:
 
 
 def read_in_graph(shape: tuple, dtype: np.dtype) -> Callable[[tf.Tensor], tuple]:
-    """Reads a staged sample with TensorFlow operations alone: path to fields of `shape` and labels uint8."""
+    """Return a function from a staged sample's path to its fields of `shape` and labels, of TensorFlow operations."""
 
     def read(path: tf.Tensor) -> tuple:
         fields, labels = tf.raw_ops.RestoreV2(
@@ -52,19 +52,36 @@ def read_in_graph(shape: tuple, dtype: np.dtype) -> Callable[[tf.Tensor], tuple]
 
 
 def staged_form(path: str) -> tuple:
-    """((height, width, channels), type) of a staged sample, given by its path without endings. Raises UserError."""
+    """Read ((height, width, channels), type) of a staged sample's fields.
+
+    Args:
+        path: of the sample, without suffixes.
+
+    Raises:
+        UserError: if it is not a staged sample.
+    """
     try:
-        found = tf.train.load_checkpoint(path)
-        return tuple(found.get_variable_to_shape_map()["fields"]), found.get_variable_to_dtype_map()["fields"]
+        checkpoint = tf.train.load_checkpoint(path)
+        return tuple(checkpoint.get_variable_to_shape_map()["fields"]), checkpoint.get_variable_to_dtype_map()["fields"]
     except (tf.errors.OpError, ValueError, KeyError) as error:
         raise UserError(f"{path}: is not a staged sample ({error})") from error
 
 
 class Staging:
-    """Where samples are staged, and how they get there and back."""
+    """The staging folder: writes samples to it, and makes batches of them."""
 
     def __init__(self, settings: DataSettings, shape: tuple, reader: Reader, began_on: int = 0):
-        """shape: (height, width, channels). began_on: as common.data.batches.training_batches takes it."""
+        """Prepare staging; writes nothing yet.
+
+        Args:
+            settings: folder, type and number of copies.
+            shape: (height, width, channels) of a sample.
+            reader: reads the samples to stage.
+            began_on: number of ranks that the run began on; 0 is the present number.
+
+        Raises:
+            UserError: if data.stage_copies does not divide that number.
+        """
         self.folder = Path(settings.stage_dir).expanduser()
         self.dtype: np.dtype = np.dtype(settings.stage_dtype)
         self._shape, self._reader, self._copies = shape, reader, settings.stage_copies
@@ -77,28 +94,33 @@ class Staging:
         self.bytes = int(np.prod(shape)) * self.dtype.itemsize + shape[0] * shape[1]
         self._recipe = f"{shape} {self.dtype} {reader.key}"
 
-    def place(self, source: DataFile) -> DataFile:
-        """The staged sample of a source file (its `path` without the endings), whether it is there yet or not."""
+    def staged_file(self, source: DataFile) -> DataFile:
+        """Return the staged sample of a source file (its `path` without suffixes), whether or not it exists yet."""
         text = f"{source.path} {source.bytes} {source.modified_ns} {self._recipe}"
         name = f"{Path(source.path).stem}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.{self.dtype}"
         return DataFile(str(self.folder / name), self.bytes, 0)
 
     def own_share(self, batches: Batches) -> list[int]:
-        """Which files of staged batches, by number, are this rank's to stage: ranks of a node that hold the same ones
-        share them out. A collective call."""
+        """Return the numbers of the files of staged batches that this rank has to stage. A collective call.
+
+        Ranks of a node that hold the same files divide them among themselves.
+        """
         files = sorted(batches.held_files())
-        holds = (socket.gethostname(), hashlib.sha256(str(files).encode()).hexdigest())
-        peers = [rank for rank, other in enumerate(distributed.gather_objects(holds)) if other == holds]
+        held = (socket.gethostname(), hashlib.sha256(str(files).encode()).hexdigest())
+        peers = [rank for rank, other in enumerate(distributed.gather_objects(held)) if other == held]
         return files[peers.index(distributed.rank()) :: len(peers)]
 
     def stage(self, sources: list, threads: int) -> int:
-        """Make the staged files of this rank's `sources` that are missing; returns how many. A collective call.
+        """Stage those of this rank's `sources` that are not staged yet; return how many. A collective call.
 
-        Raises UserError on every rank if the folder cannot be written, has no room for what all ranks of the node
-        bring, or a source is bad. The index takes its name last, when all is whole; sources are only read.
+        A sample's index is renamed last, when everything else is complete. Sources are only read.
+
+        Raises:
+            UserError: on every rank if the folder cannot be written or has no room for the samples of all ranks of the
+                node, or if a source is bad.
         """
         self._clean()
-        missing = [source for source in sources if not _index(self.place(source).path).is_file()]
+        missing = [source for source in sources if not _index(self.staged_file(source).path).is_file()]
         distributed.raise_together(self._check_room(len(missing) * self.bytes))
         problem = None
         with ThreadPoolExecutor(threads) as workers:
@@ -111,19 +133,19 @@ class Staging:
         return len(missing)
 
     def _clean(self) -> None:
-        """Remove what a staging that was killed has left: temporary files of processes that are no more."""
+        """Remove the temporary files of processes that no longer exist: of a staging that was killed."""
         if distributed.local_rank() == 0:
-            for left in self.folder.glob("*.*.tmp*"):
-                number = left.name.split(".tmp")[0].rsplit(".", 1)[-1]
-                if number.isdigit() and not Path(f"/proc/{number}").exists():
-                    left.unlink(missing_ok=True)
+            for temporary in self.folder.glob("*.*.tmp*"):
+                process = temporary.name.split(".tmp")[0].rsplit(".", 1)[-1]
+                if process.isdigit() and not Path(f"/proc/{process}").exists():
+                    temporary.unlink(missing_ok=True)
 
     def _check_room(self, needed: int):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             free, problem = shutil.disk_usage(self.folder).free, None
         except OSError as error:
-            free, problem = 0, UserError(f"{self.folder}: the staging folder cannot be made ({error.strerror})")
+            free, problem = 0, UserError(f"{self.folder}: the staging folder cannot be created ({error.strerror})")
         host = socket.gethostname()
         node = sum(bytes_ for name, bytes_ in distributed.gather_objects((host, needed)) if name == host)
         if problem is None and node > free:
@@ -135,7 +157,7 @@ class Staging:
 
     def _write(self, source: DataFile) -> None:
         source.check()
-        target = self.place(source).path
+        target = self.staged_file(source).path
         fields = pool.empty((1, *self._shape), np.float32)
         labels = pool.empty((1, *self._shape[:2]), np.uint8)
         self._reader(source.path, (fields, labels))
@@ -143,18 +165,18 @@ class Staging:
         try:
             tensors = [fields[0].astype(self.dtype, copy=False), labels[0]]
             tf.raw_ops.SaveV2(prefix=temporary, tensor_names=_NAMES, shape_and_slices=["", ""], tensors=tensors)
-            for ending in _ENDINGS:
-                os.replace(temporary + ending, target + ending)
+            for suffix in _SUFFIXES:
+                os.replace(temporary + suffix, target + suffix)
         except (OSError, tf.errors.OpError) as error:
             problem = storage_problem(error, self.folder, self.bytes)
-            raise UserError(f"{target}: cannot be staged ({problem}); the source is as it was") from error
+            raise UserError(f"{target}: cannot be staged ({problem}); the source is unchanged") from error
         finally:
-            for left in self.folder.glob(f"{Path(temporary).name}*"):
-                left.unlink()
+            for leftover in self.folder.glob(f"{Path(temporary).name}*"):
+                leftover.unlink()
 
     def batches(self, source: Batches, *, seed: int) -> Batches:
-        """Batches like `source`, of staged files; each rank keeps its share in every epoch."""
-        files = [self.place(file) for file in source.files]
+        """Make batches like `source` of the staged files; each rank keeps its share in every epoch."""
+        files = [self.staged_file(file) for file in source.files]
         rank, size = distributed.rank(), distributed.size()
         order: Order
         if source.training:
@@ -166,6 +188,6 @@ class Staging:
 
 
 def staged_source(files: list[DataFile], shape: tuple[int, int, int], dtype: np.dtype) -> GraphSource:
-    """What reads staged samples of this shape (height, width, channels) and type of fields."""
+    """Make the source that reads staged samples of this shape (height, width, channels) and type of fields."""
     arrays = (ArraySpec(shape, dtype), ArraySpec(shape[:2], np.uint8))
     return GraphSource(files, arrays, read_in_graph(shape, dtype), "delete {path}.*, stage it again")

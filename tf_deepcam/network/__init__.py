@@ -1,1 +1,1 @@
-"""DeepLabv3+ and its parts; weights in and out; compiled forms."""
+"""DeepLabv3+ and its parts, reading and writing weights, and TensorRT."""

@@ -1,7 +1,8 @@
-"""Layers under the reference program's names, drawn as it draws them (tests/golden/deepcam_init.json).
+"""Layers with the reference program's names and initialisation (tests/golden/deepcam_init.json).
 
-The features (Xception, and the pyramid's branches) are its own initialisation, all else is PyTorch's default. A
-depthwise kernel's fan in is the 9 values that one output is made of, a transposed one's 9 x its output channels.
+The reference initialises the features (Xception, and the pyramid's branches) itself; all else is PyTorch's default. The
+fan-in of a depthwise kernel is 9, the values that one output is made of; that of a transposed one is 9 x its output
+channels.
 """
 
 from functools import partial
@@ -14,12 +15,12 @@ from tf_deepcam.network.normalization import BatchNormalization, GroupBatchNorma
 
 
 def kaiming_normal(fan_in: int) -> tf.keras.initializers.Initializer:
-    """Where the reference program initialises itself: PyTorch's kaiming_normal_, a normal that is not truncated."""
+    """The reference's own initialisation: PyTorch's kaiming_normal_, a normal distribution that is not truncated."""
     return tf.keras.initializers.RandomNormal(stddev=(2.0 / fan_in) ** 0.5)
 
 
 def torch_uniform(fan_in: int) -> tf.keras.initializers.Initializer:
-    """Where it does not: PyTorch's default for kernels and biases of convolutions."""
+    """PyTorch's default for kernels and biases of convolutions."""
     bound = fan_in**-0.5
     return tf.keras.initializers.RandomUniform(-bound, bound)
 
@@ -29,8 +30,8 @@ class Builder:
 
     Args:
         width: factor on channel numbers (`wide`).
-        batchnorm_group_size: ranks over which batch statistics are taken.
-        kernels: what the layers compute by.
+        batchnorm_group_size: number of ranks over which batch statistics are taken.
+        kernels: the implementation that the layers use.
     """
 
     def __init__(self, width: float, batchnorm_group_size: int, kernels: Kernels):
@@ -40,18 +41,18 @@ class Builder:
         )
 
     def wide(self, channels: int) -> int:
-        """The nearest multiple of 8 to `width` times these channels, at least 8."""
+        """Return the multiple of 8 nearest to `width` times these channels, at least 8."""
         return max(8, round(channels * self._width / 8) * 8)
 
     def pointwise(self, x, name: str, channels: int, stride: int = 1, draw=kaiming_normal):
-        """A 1 x 1 convolution without bias. draw: of the kernel, from its fan in, here and below."""
+        """Add a 1 x 1 convolution without bias. draw: from a kernel's fan-in to its initialiser, here and below."""
         kernel = draw(x.shape[-1])
         return self._kernels.pointwise(
             x, stride, filters=channels, use_bias=False, kernel_initializer=kernel, name=name
         )
 
     def biased(self, x, name: str, channels: int):
-        """A 1 x 1 convolution with bias."""
+        """Add a 1 x 1 convolution with bias."""
         fan_in = x.shape[-1]
         return self._kernels.pointwise(
             x,
@@ -63,18 +64,18 @@ class Builder:
         )
 
     def convolution(self, x, name: str, channels: int, rate: int = 1, draw=kaiming_normal):
-        """A 3 x 3 convolution without bias that keeps height and width."""
+        """Add a 3 x 3 convolution without bias that keeps height and width."""
         kernel = draw(9 * x.shape[-1])
         return Convolution(channels, rate, kernels=self._kernels, kernel_initializer=kernel, name=name)(x)
 
     def halving_convolution(self, x, name: str, channels: int):
-        """A 3 x 3 convolution of stride 2 without bias, with a pixel of zeros on every side."""
+        """Add a 3 x 3 convolution of stride 2 without bias, padded by one pixel of zeros on every side."""
         kernel = kaiming_normal(9 * x.shape[-1])
         x = tf.keras.layers.ZeroPadding2D(1)(x)
         return tf.keras.layers.Conv2D(channels, 3, 2, use_bias=False, kernel_initializer=kernel, name=name)(x)
 
     def separable(self, x, name: str, channels: int, stride: int = 1, rate: int = 1):
-        """A 3 x 3 convolution of each channel, then a 1 x 1 convolution over them."""
+        """Add a 3 x 3 convolution of each channel, then a 1 x 1 convolution over all."""
         x = DepthwiseConv2D(
             3,
             stride,
@@ -88,16 +89,18 @@ class Builder:
         return self.pointwise(x, f"{name}.pointwise", channels)
 
     def deconvolution(self, x, name: str, channels: int, dtype=None):
-        """A transposed 3 x 3 convolution to twice the height and width."""
+        """Add a transposed 3 x 3 convolution to twice the height and width."""
         kernel = torch_uniform(9 * channels)
         return Deconvolution(channels, kernels=self._kernels, kernel_initializer=kernel, name=name, dtype=dtype)(x)
 
     def norm(self, x, name: str):
-        """Batch norm; PyTorch's momentum 0.1 is Keras' 0.9."""
+        """Add a batch norm; PyTorch's momentum 0.1 is Keras' 0.9."""
         return self._norm(momentum=0.9, epsilon=1e-5, name=f"{name}.bn")(x)
 
     def relu(self, x):
+        """Add a ReLU."""
         return tf.keras.layers.ReLU()(x)
 
     def normed_relu(self, x, name: str):
+        """Add a batch norm and a ReLU."""
         return self.relu(self.norm(x, name))

@@ -1,13 +1,13 @@
 """DeepLabv3+ on a modified aligned Xception, as MLPerf HPC's DeepCAM trains it.
 
 Entry flow (three blocks), 16 middle blocks, exit flow; atrous spatial pyramid pooling with four rates and the pooled
-features; a decoder of transposed convolutions back to full resolution, which takes up the features of the entry
-flow's first block. 16 input channels, 3 classes: 56,454,720 trainable parameters.
+features; a decoder of transposed convolutions back to full resolution, which also takes the features of the entry
+flow's first block. With 16 input channels and 3 classes it has 56,454,720 trainable parameters.
 
 Sources: Chen et al., arXiv:1802.02611 (DeepLabv3+); Kurth et al., arXiv:1810.01993 (the decoder at full resolution);
-MLPerf HPC's reference program in PyTorch. Three of its habits are part of the function and kept here:
+MLPerf HPC's reference program in PyTorch. Three of its peculiarities change the result and are kept here:
 - its ReLUs work in place, so a block that begins with one also sends the rectified values down its shortcut, and the
-  decoder gets the first block's features rectified (tests/golden/);
+  decoder receives the first block's features rectified (tests/golden/);
 - its 3 x 3 convolutions of stride 2 pad one pixel on every side, where Keras' "same" pads below and right only;
 - its transposed convolutions (stride 2, padding 1, output padding 1) are TensorFlow's without their first row and
   column.
@@ -30,7 +30,7 @@ _LOW_LEVEL = 48
 
 
 def _block(build: Builder, x, name: str, channels: tuple, stride: int = 1, rate: int = 1, first_relu=True, last=False):
-    """A residual block: a separable convolution and batch norm for each of `channels`.
+    """Add a residual block: a separable convolution and batch norm for each of `channels`.
 
     last: ends with one more separable convolution, of the block's stride, without batch norm.
     """
@@ -39,7 +39,7 @@ def _block(build: Builder, x, name: str, channels: tuple, stride: int = 1, rate:
     for number, width in enumerate(channels):
         if number:
             x = build.relu(x)
-        # The reference numbers convolution, norm and ReLU alike.
+        # The reference's numbers count convolutions, norms and ReLUs.
         x = build.separable(x, f"{name}.rep.{3 * number}", width, rate=rate)
         x = build.norm(x, f"{name}.rep.{3 * number + 1}")
     if last:
@@ -105,16 +105,16 @@ def _pyramid(build: Builder, x, output_stride: int):
 
 
 def _decoder(build: Builder, x, low_level, classes: int, output_stride: int):
-    """Back to full resolution: logits [4 h, 4 w, classes] float32 for low_level of [h, w]."""
+    """The decoder back to full resolution: logits [4 h, 4 w, classes] float32 for low_level of [h, w]."""
     name, channels = "upsample", build.wide(256)
-    for place in (0, 3) if output_stride == 16 else (0,):
-        x = build.deconvolution(x, f"{name}.deconv1.{place}", channels)
-        x = build.normed_relu(x, f"{name}.deconv1.{place + 1}")
+    for number in (0, 3) if output_stride == 16 else (0,):
+        x = build.deconvolution(x, f"{name}.deconv1.{number}", channels)
+        x = build.normed_relu(x, f"{name}.deconv1.{number + 1}")
     low_level = build.pointwise(low_level, "conv2", _LOW_LEVEL, draw=torch_uniform)
     x = tf.keras.layers.Concatenate()([x, build.normed_relu(low_level, "bn2")])
-    for place in (0, 3):
-        x = build.convolution(x, f"{name}.conv1.{place}", channels, draw=torch_uniform)
-        x = build.normed_relu(x, f"{name}.conv1.{place + 1}")
+    for number in (0, 3):
+        x = build.convolution(x, f"{name}.conv1.{number}", channels, draw=torch_uniform)
+        x = build.normed_relu(x, f"{name}.conv1.{number + 1}")
     x = build.biased(x, f"{name}.conv1.6", channels)
     x = build.normed_relu(build.deconvolution(x, f"{name}.deconv2.0", channels), f"{name}.deconv2.1")
     return build.deconvolution(x, f"{name}.last_deconv.0", classes, dtype="float32")
@@ -130,19 +130,20 @@ def deeplab(
     batchnorm_group_size: int = 1,
     kernels: Optional[Kernels] = None,
 ) -> tf.keras.Model:
-    """[batch, height, width, channels] float32, normalised, to logits [batch, height, width, classes] float32.
+    """Build DeepCAM's network.
 
-    Height and width are multiples of 16.
+    It takes normalised fields [batch, height, width, channels] float32, height and width multiples of 16, and returns
+    logits [batch, height, width, classes] float32.
 
     Args:
-        channels: of the samples.
-        classes: to tell apart.
-        output_stride: pixels of the samples to one of the features, 16 or 8.
+        channels: number of channels of the samples.
+        classes: number of classes.
+        output_stride: how many times smaller the encoder's features are in height and width, 16 or 8.
         width: factor on all inner channel numbers (rounded to multiples of 8), for small machines; the benchmark's
-            network is 1.
-        middle_blocks: equal blocks in the middle, 16 in the benchmark's network; fewer are compiled sooner.
+            network has 1.
+        middle_blocks: equal blocks in the middle; the benchmark's network has 16, fewer compile faster.
         batchnorm_group_size: above 1, batch statistics are those of this rank's group (common.distributed.init).
-        kernels: what the layers compute by; without any, the fastest on this device.
+        kernels: the implementation that the layers use; by default the fastest on this device.
     """
     build = Builder(width, batchnorm_group_size, forms.chosen(kernels))
     inputs = tf.keras.layers.Input((None, None, channels))

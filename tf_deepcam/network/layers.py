@@ -1,8 +1,8 @@
-"""The network's layers. What several forms compute equally well is computed by the kernels that a layer was made with.
+"""The network's layers, which compute by the kernels that they were built with (tf_deepcam.network.kernels).
 
-A layer's settings keep its kernels by their name, so that a copy of the layer computes as it does; settings of before,
-without a name, take those for the device. Names that are Keras' own, or not this module's, are those of saved files
-(tests/tf_deepcam/network/test_saved_files.py).
+A layer's settings name its kernels, so that a copy of the layer computes in the same way; settings of older files
+name none and take the kernels for the device. Class names that repeat Keras' own, or that are registered under another
+name, are those of saved files (tests/tf_deepcam/network/test_saved_files.py).
 """
 
 from typing import Union
@@ -18,7 +18,7 @@ class Convolution(tf.keras.layers.Conv2D):
     """A 3 x 3 convolution of stride 1 with as many rows and columns as its input."""
 
     def __init__(self, filters: int, rate: int = 1, *, kernels: Union[Kernels, str, None] = None, **options):
-        # The options are also what Keras saves; none of them is a choice.
+        # Keras saves these options too; all of them are fixed.
         options.update(kernel_size=3, strides=1, padding="same", use_bias=False, dilation_rate=rate)
         super().__init__(filters, **options)
         self.rate, self.kernels = rate, forms.chosen(kernels)
@@ -32,10 +32,10 @@ class Convolution(tf.keras.layers.Conv2D):
 
 @tf.keras.utils.register_keras_serializable("tf_deepcam")
 class DepthwiseConv2D(tf.keras.layers.DepthwiseConv2D):
-    """A 3 x 3 convolution of each channel, without bias and with padding "same". Of stride 2, for even heights and
-    widths, that is one pixel of zeros on every side.
+    """A 3 x 3 convolution of each channel, without bias and with padding "same".
 
-    It has the name of Keras' own because .keras files name a layer's arrays by its class.
+    With stride 2, for even heights and widths, the padding is one pixel of zeros on every side. The class is named like
+    Keras' own because .keras files name a layer's arrays by its class.
     """
 
     def __init__(self, *sizes, kernels: Union[Kernels, str, None] = None, **options):
@@ -55,8 +55,8 @@ class DepthwiseConv2D(tf.keras.layers.DepthwiseConv2D):
 class Deconvolution(tf.keras.layers.Conv2DTranspose):
     """A transposed 3 x 3 convolution of stride 2 to twice the height and width.
 
-    That is PyTorch's ConvTranspose2d with padding 1 and output padding 1: output row o is fed by input row i through
-    kernel row o - 2 i + 1, TensorFlow's result without padding less its first row and column.
+    It equals PyTorch's ConvTranspose2d with padding 1 and output padding 1: input row i contributes to output row o
+    through kernel row o - 2 i + 1. This is TensorFlow's result without padding, minus its first row and column.
     """
 
     def __init__(self, filters: int, *, kernels: Union[Kernels, str, None] = None, **options):
@@ -73,7 +73,7 @@ class Deconvolution(tf.keras.layers.Conv2DTranspose):
 
 @tf.keras.utils.register_keras_serializable("tf_deepcam")
 class Affine(tf.keras.layers.Layer):
-    """Trainable scale and shift of each channel: stands for batch norm where there is one pixel to normalise."""
+    """A trainable scale and shift of each channel, in place of batch norm where there is only one pixel."""
 
     def build(self, input_shape):
         self.scale = self.add_weight(name="weights", shape=(input_shape[-1],), initializer="ones")
@@ -85,7 +85,7 @@ class Affine(tf.keras.layers.Layer):
 
 @tf.keras.utils.register_keras_serializable("tf_deepcam", name="_Tile")
 class Tile(tf.keras.layers.Layer):
-    """[pixel, like]: one pixel's features at every pixel of `like`."""
+    """Takes [pixel, like] and repeats one pixel's features at every pixel of `like`."""
 
     def call(self, inputs):
         pixel, like = inputs

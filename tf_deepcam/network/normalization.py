@@ -1,8 +1,9 @@
-"""Batch normalisation: by the form that the kernels have, and with statistics shared inside groups of ranks.
+"""Batch normalisation: by the kernels, and with statistics shared within groups of ranks.
 
-Every rank of a group holds as many samples, so the group's mean is the mean of means, and its variance follows from
-the mean of squares. Groups are `group_size` neighbours by rank number, which are on one node if it divides the ranks
-of a node. Source: MLPerf HPC's DeepCAM reference (batchnorm_group_size); Ioffe and Szegedy, arXiv:1502.03167.
+All ranks of a group hold the same number of samples, so the group's mean is the mean of the ranks' means, and its
+variance follows from the mean of squares. A group is `group_size` ranks with consecutive numbers, which are on one node
+if it divides the ranks of a node. Sources: MLPerf HPC's DeepCAM reference (batchnorm_group_size); Ioffe and Szegedy,
+arXiv:1502.03167.
 """
 
 from typing import Union
@@ -16,9 +17,9 @@ from tf_deepcam.network.kernels import Kernels
 
 @tf.keras.utils.register_keras_serializable("tf_deepcam")
 class BatchNormalization(tf.keras.layers.BatchNormalization):
-    """As Keras' layer, by the kernels' own form where they have one.
+    """Keras' layer, computed by the kernels where they have their own implementation.
 
-    It has the name of Keras' own because .keras files name a layer's arrays by its class.
+    The class is named like Keras' own because .keras files name a layer's arrays by its class.
     """
 
     def __init__(self, *, kernels: Union[Kernels, str, None] = None, **options):
@@ -45,7 +46,7 @@ class BatchNormalization(tf.keras.layers.BatchNormalization):
 
 @tf.keras.utils.register_keras_serializable("common")
 class GroupBatchNormalization(tf.keras.layers.BatchNormalization):
-    """As Keras' layer, with the mean and variance over all ranks of this rank's group."""
+    """Keras' layer with mean and variance over all ranks of this rank's group."""
 
     def __init__(self, **options):
         super().__init__(fused=False, **options)
@@ -57,7 +58,7 @@ class GroupBatchNormalization(tf.keras.layers.BatchNormalization):
         mean, variance = _group_moments(values)
         count = tf.cast(tf.size(values) // values.shape[-1] * distributed.group_ranks(), tf.float32)
         self._move(self.moving_mean, mean)
-        # Over n - 1 of the whole group's values, as one rank with all of them keeps it.
+        # Unbiased (n - 1) over the whole group's values, as a single rank with all of them would keep it.
         self._move(self.moving_variance, variance * (count / tf.maximum(count - 1.0, 1.0)))
         outputs = tf.nn.batch_normalization(values, mean, variance, self.beta, self.gamma, self.epsilon)
         return tf.cast(outputs, inputs.dtype)
@@ -67,8 +68,7 @@ class GroupBatchNormalization(tf.keras.layers.BatchNormalization):
 
 
 def _group_moments(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and variance of each channel over the group's [batch, height, width, channels] float32; over n, as what
-    normalises a batch."""
+    """Mean and biased variance (n) of each channel over the group's values [batch, height, width, channels] float32."""
     axes = list(range(values.shape.rank - 1))
     sums = tf.stack([tf.reduce_mean(values, axes), tf.reduce_mean(tf.square(values), axes)])
     mean, mean_of_squares = tf.unstack(distributed.average_over_group(sums))

@@ -1,9 +1,9 @@
-"""The network compiled with TensorRT through TensorFlow's TF-TRT, kept for the next time.
+"""The network compiled with TensorRT through TensorFlow's TF-TRT, and kept for the next run.
 
-An engine fits one kind of GPU, one driver, one TensorFlow, one precision and one batch shape; all of these are in the
-name of the folder that it is kept in, so that it is built anew when one of them changes. One rank builds, the others
-wait and load. Needs a TensorFlow that was built with TensorRT, TensorRT's libraries and a GPU; none was at hand when
-this was written: its refusal, its export and the ranks' order have run, the last with a stand-in for TF-TRT.
+An engine fits one kind of GPU, driver, TensorFlow, precision and batch shape; the name of its folder depends on all of
+these and on the weights, so that it is built again when one changes. One rank builds, the others wait and load. It
+needs a TensorFlow built with TensorRT, TensorRT's libraries and a GPU. None were at hand when this was written: only
+the refusal, the export and the order of ranks have been run, the last with a stand-in for TF-TRT.
 """
 
 import hashlib
@@ -24,18 +24,30 @@ _SITE_PACKAGES = Path(tf.__file__).parents[1]
 
 
 def compiled(network: tf.keras.Model, shape: tuple, precision: str, folder: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The network's inference pass for up to shape[0] inputs of `shape`. Raises UserError where that cannot be done.
-    A collective call."""
+    """Compile the network's inference pass, or load it if it was compiled before. A collective call.
+
+    Args:
+        network: with its weights.
+        shape: (batch, height, width, channels), the largest batch to compute.
+        precision: Keras' policy.
+        folder: where engines are kept.
+
+    Returns:
+        A function from at most `batch` samples to their logits.
+
+    Raises:
+        UserError: on every rank if it cannot be compiled.
+    """
     distributed.raise_together(_problem(precision, folder))
     target = Path(folder).expanduser() / _key(network, shape, precision)
-    build_where_missing(target, lambda place: _build(network, shape, _PRECISIONS[precision], place))
-    loaded = tf.saved_model.load(str(target))  # kept: its function alone does not keep its engines
+    build_where_missing(target, lambda path: _build(network, shape, _PRECISIONS[precision], path))
+    loaded = tf.saved_model.load(str(target))  # must stay alive: its function alone does not keep the engines
 
     def forward(fields: tf.Tensor) -> tf.Tensor:
-        """Any batch size up to the engine's; what is missing is filled up with zeros and cut off again."""
+        """Pad smaller batches with zeros to the engine's size, and cut the result."""
         count = len(fields)
-        filled = tf.pad(tf.cast(fields, tf.float32), [[0, shape[0] - count], *[[0, 0]] * (len(shape) - 1)])
-        return next(iter(loaded.signatures["serving_default"](filled).values()))[:count]
+        padded = tf.pad(tf.cast(fields, tf.float32), [[0, shape[0] - count], *[[0, 0]] * (len(shape) - 1)])
+        return next(iter(loaded.signatures["serving_default"](padded).values()))[:count]
 
     return forward
 
@@ -47,8 +59,8 @@ def _problem(precision: str, folder: str) -> Optional[UserError]:
         what = "no GPU"
     elif not any(version):
         what = "no TensorRT in this TensorFlow"
-    elif absent:  # TensorFlow ends the process where it calls a library that it has not
-        what = f"{', '.join(absent)} cannot be loaded, by this very name"
+    elif absent:  # TensorFlow ends the process when it calls a library that is missing
+        what = f"{', '.join(absent)} cannot be loaded, by exactly this name"
     elif precision not in _PRECISIONS:
         return UserError(f"inference.enable_trt: TensorRT computes in {' or '.join(_PRECISIONS)}, not {precision}")
     elif not folder:
@@ -56,20 +68,20 @@ def _problem(precision: str, folder: str) -> Optional[UserError]:
     else:
         return None
     return UserError(
-        f"inference.enable_trt: {what}: it takes an NVIDIA GPU, TensorFlow 2.15 (make venv GPU=1 TENSORFLOW=2.15) "
+        f"inference.enable_trt: {what}: it needs an NVIDIA GPU, TensorFlow 2.15 (make venv GPU=1 TENSORFLOW=2.15) "
         "and the package tensorrt==8.6.1 (docs/how-to/gpu.md); or set inference.enable_trt: false"
     )
 
 
 def linked_version() -> tuple[int, int, int]:
-    """Of the TensorRT that TensorFlow was compiled with; zeros without. What is_tensorrt_build says is no more."""
+    """Return the version of TensorRT that TensorFlow was compiled with; zeros if it was compiled without."""
     from tensorflow.compiler.tf2tensorrt import _pywrap_py_utils
 
     return _pywrap_py_utils.get_linked_tensorrt_version()
 
 
 def libraries(version: tuple[int, int, int]) -> list[str]:
-    """The files that TensorFlow 2.15.1 asks the dynamic linker for, seen with LD_DEBUG=libs."""
+    """List the files that TensorFlow 2.15.1 asks the dynamic linker for, as seen with LD_DEBUG=libs."""
     suffix = ".".join(map(str, version))
     return [f"libnvinfer.so.{suffix}", f"libnvinfer_plugin.so.{suffix}"] if any(version) else []
 
@@ -85,15 +97,21 @@ def _key(network: tf.keras.Model, shape: tuple, precision: str) -> str:
 
 
 def build_where_missing(target: Path, build: Callable[[Path], None]) -> None:
-    """One rank of those that have no such folder makes it; then one of each node that still has none, where the folder
-    is not on a shared file system. Raises UserError on every rank. A collective call.
+    """Build a folder on one rank if any rank lacks it, then on one rank of each node that still lacks it.
 
-    build: makes the folder at the place that it is given.
+    The second round is for folders that are not on a shared file system. A collective call.
+
+    Args:
+        target: the folder.
+        build: makes the folder at the path that it is given.
+
+    Raises:
+        UserError: on every rank if the folder cannot be made.
     """
-    for place in ((str(target),), (str(target), socket.gethostname())):
-        builders = distributed.gather_objects(None if target.is_dir() else place)
+    for candidate in ((str(target),), (str(target), socket.gethostname())):
+        builders = distributed.gather_objects(None if target.is_dir() else candidate)
         error = None
-        if place in builders and builders.index(place) == distributed.rank():
+        if candidate in builders and builders.index(candidate) == distributed.rank():
             try:
                 _publish(target, build)
             except OSError as problem:
@@ -102,7 +120,7 @@ def build_where_missing(target: Path, build: Callable[[Path], None]) -> None:
 
 
 def _publish(target: Path, build: Callable[[Path], None]) -> None:
-    """Whole or not at all, also beside other jobs that make the same."""
+    """Build the folder completely or not at all, even if other jobs build the same."""
     temporary = target.with_name(f".{target.name}.{socket.gethostname()}.{distributed.rank()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -116,8 +134,11 @@ def _publish(target: Path, build: Callable[[Path], None]) -> None:
 
 
 def export(network: tf.keras.Model, shape: tuple, folder: Path) -> None:
-    """The inference pass for inputs of this very shape. With a free one the output sizes of transposed convolutions are
-    computed in the graph, and TF-TRT leaves those in TensorFlow."""
+    """Save the inference pass for inputs of exactly this shape as a SavedModel.
+
+    With a free shape the output sizes of transposed convolutions would be computed in the graph, and TF-TRT leaves such
+    convolutions to TensorFlow.
+    """
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="fields")], autograph=False)
     def infer(fields: tf.Tensor) -> dict:
@@ -128,15 +149,15 @@ def export(network: tf.keras.Model, shape: tuple, folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures=infer.get_concrete_function())
 
 
-def _build(network: tf.keras.Model, shape: tuple, precision: str, place: Path) -> None:
+def _build(network: tf.keras.Model, shape: tuple, precision: str, folder: Path) -> None:
     from tensorflow.python.compiler.tensorrt import trt_convert
 
-    plain = place.with_name(f"{place.name}.plain")
+    plain = folder.with_name(f"{folder.name}.plain")
     try:
         export(network, shape, plain)
         converter = trt_convert.TrtGraphConverterV2(input_saved_model_dir=str(plain), precision_mode=precision)
         converter.convert()
         converter.build(input_fn=lambda: iter([(tf.zeros(shape, tf.float32),)]))
-        converter.save(str(place))
+        converter.save(str(folder))
     finally:
         shutil.rmtree(plain, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Trained networks from wherever they come: a Keras file, a run's folder, or a file of weights."""
+"""Loading trained networks from a Keras file, a run's folder or a file of weights."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tf_deepcam.network import deeplab, weights
 from tf_deepcam.network.normalization import GroupBatchNormalization
 
 _BLOCK = "xception_features.block"
-# Layers and their channels at width 1: one of every number that there is.
+# Layers and their channels at width 1: one layer for each number of channels that occurs.
 _CHANNELS = {
     "xception_features.conv1": 32,
     "xception_features.conv2": 64,
@@ -29,21 +29,26 @@ _CHANNELS = {
 
 
 def load(path: str, settings: config.ModelSettings, channels: int) -> tf.keras.Model:
-    """A network under the current precision policy with trained weights. Raises UserError.
+    """Load a trained network, under the current precision policy.
 
-    path: .keras; a run's folder, of which the checkpoint with the best validation IoU is taken; or weights by the
-    reference's names (.cpt, .pth, .npz, .safetensors). settings: the network's form, for weights; the others know it.
-    channels: of the samples.
+    Args:
+        path: a .keras file; a run's folder, whose checkpoint with the best validation IoU is taken; or weights by the
+            reference's names (.cpt, .pth, .npz, .safetensors).
+        settings: the network's form, which files of weights do not hold.
+        channels: number of channels of the samples.
+
+    Raises:
+        UserError: if the file is missing, damaged, or of another network.
     """
-    place = Path(path).expanduser()
-    if not place.exists():
-        raise UserError(f"{place}: no such file or folder; train a network, or set inference.model_file")
-    if place.is_dir():
-        return _from_run(place, channels)
-    if place.suffix == ".keras":
-        return _from_keras(place, channels)
+    source = Path(path).expanduser()
+    if not source.exists():
+        raise UserError(f"{source}: no such file or folder; train a network, or set inference.model_file")
+    if source.is_dir():
+        return _from_run(source, channels)
+    if source.suffix == ".keras":
+        return _from_keras(source, channels)
     network = deeplab.deeplab(channels, CLASSES, **settings.form())
-    weights.load(network, place)
+    weights.load(network, source)
     return network
 
 
@@ -53,16 +58,20 @@ def _from_run(folder: Path, channels: int) -> tf.keras.Model:
         raise UserError(f"{folder}: was trained on {len(settings.data.channels)} channels, the samples have {channels}")
     network = deeplab.deeplab(channels, CLASSES, **settings.model.form())
     arrays = best_checkpoint(folder).arrays
-    found = [array for name, array in arrays.items() if name.startswith("network/")]
-    if [array.shape for array in found] != [tuple(variable.shape) for variable in network.variables]:
-        raise UserError(f"{folder}: its checkpoint is of another network than its config.yaml says")
-    for variable, array in zip(network.variables, found):
+    values = [array for name, array in arrays.items() if name.startswith("network/")]
+    if [array.shape for array in values] != [tuple(variable.shape) for variable in network.variables]:
+        raise UserError(f"{folder}: its checkpoint is of another network than its config.yaml describes")
+    for variable, array in zip(network.variables, values):
         variable.assign(array)
     return network
 
 
 def best_checkpoint(folder: Path) -> checkpoints.Checkpoint:
-    """Of the checkpoints that a run has kept, the one with the best validation IoU; the newest if none was scored."""
+    """Load the checkpoint with the best validation IoU that a run has kept; the newest if none was evaluated.
+
+    Raises:
+        UserError: if there are no checkpoints, or that one is damaged.
+    """
     steps = checkpoints.list_steps(folder / "checkpoints")
     if not steps:
         raise UserError(f"{folder}: holds no checkpoints; give its model.keras or model.npz instead")
@@ -76,20 +85,20 @@ def best_checkpoint(folder: Path) -> checkpoints.Checkpoint:
 
 
 def _from_keras(path: Path, channels: int) -> tf.keras.Model:
-    """Built by us in the form that the file describes, in today's precision, with the file's weights."""
+    """Build the network in the form that the file describes, in the current precision, with the file's weights."""
     described = layer_settings(path)
     try:
         form: dict[str, Any] = {
             "width": _width({base: described[name]["filters"] for name, base in _CHANNELS.items()}),
             "output_stride": {6: 16, 12: 8}[described["bottleneck.aspp2.atrous_convolution"]["rate"]],
-            # Of blocks 4 to 19 the first so many.
+            # Of the middle blocks, 4 to 19, a network may have only the first ones.
             "middle_blocks": sum(f"{_BLOCK}{n}.rep.0.conv1" in described for n in range(4, 20)),
         }
-        takes = next(entry["batch_input_shape"][-1] for entry in described.values() if "batch_input_shape" in entry)
+        inputs = next(entry["batch_input_shape"][-1] for entry in described.values() if "batch_input_shape" in entry)
     except (KeyError, TypeError, StopIteration, IndexError) as error:
         raise UserError(f"{path}: is not a network of this program ({error!r} is missing)") from error
-    if takes != channels:
-        raise UserError(f"{path}: takes {takes} channels, the samples have {channels}")
+    if inputs != channels:
+        raise UserError(f"{path}: takes {inputs} channels, the samples have {channels}")
     # Files name layers by their class, so weights are read into the class that was saved.
     grouped = any(entry["class_name"] == GroupBatchNormalization.__name__ for entry in described.values())
     network = deeplab.deeplab(channels, CLASSES, **form, batchnorm_group_size=2 if grouped else 1)
@@ -101,8 +110,8 @@ def _from_keras(path: Path, channels: int) -> tf.keras.Model:
     return plain
 
 
-def _width(found: dict) -> float:
-    """A `width` that turns each channel number at width 1 into the one found: they are rounded to multiples of 8."""
-    highest = min((number + 4) / base for base, number in found.items())
-    lowest = max((number - 4) / base if number > 8 else 0.0 for base, number in found.items())
+def _width(channels: dict) -> float:
+    """A `width` that yields these {channels at width 1: channels}, which are rounded to multiples of 8."""
+    highest = min((number + 4) / base for base, number in channels.items())
+    lowest = max((number - 4) / base if number > 8 else 0.0 for base, number in channels.items())
     return 1.0 if lowest <= 1 <= highest else (lowest + highest) / 2

@@ -1,11 +1,12 @@
-"""Weights by the reference program's parameter names, so that its checkpoints and ours can be exchanged.
+"""Weights by the reference program's parameter names, to exchange checkpoints with it.
 
-The reference's PyTorch arrays have their axes in another order: convolution kernels are (out, in / groups, height,
-width) there and (height, width, in, out) in Keras, depthwise ones (height, width, in, 1), transposed ones (in, out,
-height, width) and (height, width, out, in).
+PyTorch's arrays have their axes in another order. Kernels of convolutions are (out, in / groups, height, width) in
+PyTorch and (height, width, in, out) in Keras, depthwise ones (height, width, in, 1); kernels of transposed ones are
+(in, out, height, width) in PyTorch and (height, width, out, in) in Keras.
 
-Files: .cpt and .pth as the reference writes them (PyTorch, which is optional: a dict with `model`, or a bare state
-dict; loaded with weights_only, so that no code in the file is run), .npz and .safetensors by the same names.
+Files: .cpt and .pth as the reference writes them (a dict with `model`, or a bare state dict; they need PyTorch, which
+is optional, and are loaded with weights_only, so that no code in the file is run), .npz and .safetensors by the same
+names.
 """
 
 import importlib
@@ -30,32 +31,33 @@ _TO_TORCH = {
 
 
 class Entry(NamedTuple):
-    """An array: the reference's name, its variable, and its axes in PyTorch's order, None if they are the same."""
+    """An array of the network."""
 
-    name: str
+    name: str  # the reference's
     variable: tf.Variable
-    axes: Optional[tuple[int, ...]]
+    axes: Optional[tuple[int, ...]]  # the variable's axes in PyTorch's order; None if it is the same
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """In PyTorch's order."""
+        """The shape in PyTorch's order."""
         shape = tuple(self.variable.shape)
         if self.axes is not None:
             return tuple(shape[axis] for axis in self.axes)
         return (*shape, 1, 1) if "global_average_pool.2" in self.name else shape
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
-        """The variable's value, or one of its moments, in PyTorch's order."""
+        """Bring the variable's value, or one of its moments, into PyTorch's order."""
         return np.ascontiguousarray(array if self.axes is None else array.transpose(self.axes)).reshape(self.shape)
 
     def from_torch(self, array: np.ndarray) -> np.ndarray:
+        """Bring an array in PyTorch's order into the variable's."""
         array = np.asarray(array, np.float32)
         return array.reshape(self.variable.shape) if self.axes is None else array.transpose(np.argsort(self.axes))
 
 
 def entries(network: tf.keras.Model) -> list[Entry]:
-    """Of every array, in the network's order."""
-    found: list[Entry] = []
+    """List every array of the network, in the network's order."""
+    result: list[Entry] = []
     names: tuple[str, ...]
     for layer in network.layers:
         axes = _TO_TORCH[type(layer)] if hasattr(layer, "kernel_size") else None
@@ -66,38 +68,44 @@ def entries(network: tf.keras.Model) -> list[Entry]:
             names, variables = ("weights", "bias"), [layer.scale, layer.shift]
         else:
             names, variables = ("weight", "bias"), layer.weights
-        found += [
+        result += [
             Entry(f"{layer.name}.{name}", variable, axes if name == "weight" else None)
             for name, variable in zip(names, variables)
         ]
-    return found
+    return result
 
 
 def shapes(network: tf.keras.Model) -> dict:
-    """{reference's name: shape in PyTorch's order} of all arrays, running statistics included."""
+    """Return {reference's name: shape in PyTorch's order} of all arrays, running statistics included."""
     return {entry.name: entry.shape for entry in entries(network)}
 
 
 def to_arrays(network: tf.keras.Model) -> dict:
-    """{reference's name: float32 array in PyTorch's order}."""
+    """Return {reference's name: float32 array in PyTorch's order}."""
     return {entry.name: entry.to_torch(entry.variable.numpy()) for entry in entries(network)}
 
 
 def from_arrays(network: tf.keras.Model, arrays: dict, source: str) -> None:
     """Set all weights and running statistics from arrays by the reference's names.
 
-    Names may begin with "module." (PyTorch's DistributedDataParallel); num_batches_tracked counters are passed over.
-    Raises UserError, before anything is changed, if an array is missing, unknown or of another shape.
+    Args:
+        network: receives them.
+        arrays: {name: array}; names may begin with "module." (PyTorch's DistributedDataParallel), and
+            num_batches_tracked counters are ignored.
+        source: the file, for messages.
+
+    Raises:
+        UserError: before anything is changed, if an array is missing, unknown or of another shape.
     """
     given = {name.removeprefix("module."): array for name, array in arrays.items()}
     given = {name: array for name, array in given.items() if not name.endswith("num_batches_tracked")}
-    wanted = shapes(network)
-    for name, shape in wanted.items():
+    expected = shapes(network)
+    for name, shape in expected.items():
         if name not in given:
             raise UserError(f"{source}: array '{name}' {shape} is missing")
         if tuple(given[name].shape) != shape:
             raise UserError(f"{source}: array '{name}' has shape {tuple(given[name].shape)}, {shape} expected")
-    extra = sorted(given.keys() - wanted.keys())
+    extra = sorted(given.keys() - expected.keys())
     if extra:
         raise UserError(f"{source}: array '{extra[0]}' is not part of the network ({len(extra)} such arrays)")
     for entry in entries(network):
@@ -105,7 +113,7 @@ def from_arrays(network: tf.keras.Model, arrays: dict, source: str) -> None:
 
 
 def load(network: tf.keras.Model, path: Union[str, Path]) -> None:
-    """Set all weights from a .cpt, .pth, .npz or .safetensors file. Raises UserError."""
+    """Set all weights from a .cpt, .pth, .npz or .safetensors file. Raises UserError if it cannot be used."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -116,7 +124,11 @@ def load(network: tf.keras.Model, path: Union[str, Path]) -> None:
 
 
 def save(network: tf.keras.Model, path: Union[str, Path]) -> None:
-    """Write all weights as .cpt or .pth (a dict with `model`), .npz or .safetensors; an older file is replaced."""
+    """Write all weights as .cpt or .pth (a dict with `model`), .npz or .safetensors, over an existing file.
+
+    Raises:
+        UserError: if the file cannot be written, or its suffix is none of these.
+    """
     path = Path(path).expanduser()
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     arrays = to_arrays(network)
@@ -148,15 +160,19 @@ def _reader(path: Path):
 
 
 def _read_torch(path: Path) -> dict:
-    found = load_torch(path)
-    state = found.get("model", found) if isinstance(found, dict) else None
+    content = load_torch(path)
+    state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, np.ndarray) for value in state.values()):
         raise UserError(f"{path}: holds no state dict: expected {{'model': {{name: tensor}}}} or {{name: tensor}}")
     return state
 
 
 def load_torch(path: Path) -> Any:
-    """What torch.save wrote, with tensors as arrays: nothing but them, numbers, words, and lists and dicts of them."""
+    """Read what torch.save wrote, with tensors as arrays.
+
+    Raises:
+        UserError: if it holds anything but tensors, numbers, strings, and lists and dicts of them.
+    """
     torch = torch_for(path)
     try:
         return _to_numpy(torch.load(path, map_location="cpu", weights_only=True))
@@ -166,7 +182,7 @@ def load_torch(path: Path) -> Any:
 
 
 def _to_numpy(tree: Any) -> Any:
-    """Floating-point tensors as float32 arrays: NumPy knows no bfloat16."""
+    """The tree with tensors as arrays, floating-point ones as float32: NumPy has no bfloat16."""
     if isinstance(tree, dict):
         return {key: _to_numpy(value) for key, value in tree.items()}
     if not hasattr(tree, "detach"):
@@ -175,7 +191,7 @@ def _to_numpy(tree: Any) -> Any:
 
 
 def torch_for(path: Path) -> Any:
-    """PyTorch, which the file needs. Raises UserError where it is not installed."""
+    """Import PyTorch, which the file needs. Raises UserError if it is not installed."""
     return _optional("torch", path)
 
 

@@ -1,1 +1,1 @@
-"""Commands beside training and inference: data sets fetched, made, split, converted, summarized; grids of runs."""
+"""Commands beside training and inference: to download, make, split, convert and summarize data sets, and to export."""

@@ -1,4 +1,4 @@
-"""HDF5 samples to .npy files, which other readers (DALI's among them) take as they are: tf_deepcam.data.formats."""
+"""Conversion of HDF5 samples to .npy files (tf_deepcam.data.formats), which other readers such as DALI's can read."""
 
 import os
 import sys
@@ -20,10 +20,18 @@ from tf_deepcam.data.formats import label_of
 
 
 def main(source: str, target: str, dtype: str) -> int:
-    """data-NAME.npy and label-NAME.npy in `target` for each sample below `source`; those that are there stay.
+    """Write data-NAME.npy and label-NAME.npy for each sample; existing files are kept. A collective call.
 
-    dtype: float32 keeps the values, float16 normalises them with the stats.h5 in `source` or above it. A collective
-    call: ranks share the files. Raises UserError.
+    Args:
+        source: folder of samples, at any depth.
+        target: folder for the .npy files.
+        dtype: "float32" keeps the values; "float16" normalises them by the stats.h5 in `source` or its parent.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: if a sample cannot be read or a file cannot be written.
     """
     files = list_files(source, samples.PATTERN)
     folder = Path(target).expanduser()
@@ -38,22 +46,22 @@ def main(source: str, target: str, dtype: str) -> int:
 
     shape, normalisation = distributed.on_root(prepare)
     first, last = share(len(files), distributed.rank(), distributed.size())
-    made, problem = 0, None
+    written, problem = 0, None
     show = distributed.is_root() and sys.stdout.isatty()
     try:
         for file in track(files[first:last], "converting", transient=True) if show else files[first:last]:
-            made += _convert(file, folder / f"{Path(file.path).stem}.npy", shape, normalisation)
+            written += _convert(file, folder / f"{Path(file.path).stem}.npy", shape, normalisation)
     except UserError as error:
         problem = error
     distributed.raise_together(problem)
-    made = sum(distributed.gather_objects(made))
+    written = sum(distributed.gather_objects(written))
     if distributed.is_root():
-        print(f"{folder}: {made} samples written as {dtype}, {len(files) - made} were there already")
+        print(f"{folder}: {written} samples written as {dtype}, {len(files) - written} were there already")
     return 0
 
 
 def _convert(file: DataFile, target: Path, shape: tuple, normalisation: Optional[samples.Normalisation]) -> bool:
-    """False if it was there. The fields take their name last."""
+    """Convert one sample; return False if it existed already. The file of fields is renamed last."""
     if target.exists():
         return False
     with hdf5.open_file(file.path) as opened:
@@ -76,6 +84,6 @@ def _save(target: Path, array: np.ndarray) -> None:
         os.replace(temporary, target)
     except OSError as error:
         problem = storage_problem(error, target.parent, array.nbytes)
-        raise UserError(f"{target}: cannot be written ({problem}); the source is as it was") from error
+        raise UserError(f"{target}: cannot be written ({problem}); the source is unchanged") from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Fetches samples over HTTP(S) from an index page, the list of links that a web server shows for a folder."""
+"""Download of samples over HTTP(S) from an index page, the list of links that a web server shows for a folder."""
 
 from html.parser import HTMLParser
 from typing import Optional
@@ -10,6 +10,8 @@ from common.errors import UserError
 
 
 class _Links(HTMLParser):
+    """Collects the targets of a page's links."""
+
     def __init__(self):
         super().__init__()
         self.links = []
@@ -21,9 +23,10 @@ class _Links(HTMLParser):
 
 
 def names_in(page: str, url: str) -> list:
-    """Names of the HDF5 files that an index page at `url` links to, sorted, samples after stats.h5.
+    """List the names of the HDF5 files that an index page at `url` links to, sorted, samples after stats.h5.
 
-    Raises UserError for a link whose name would leave the target folder.
+    Raises:
+        UserError: for a link whose name would leave the target folder.
     """
     parser = _Links()
     parser.feed(page)
@@ -47,13 +50,25 @@ def names_in(page: str, url: str) -> list:
 def main(
     url: str, target_dir: str, num_files: Optional[int], num_streams: int, force: bool, first_pause: float = 1.0
 ) -> int:
-    """Fetch stats.h5 (where there is one) and the first num_files samples by name (None is all)."""
+    """Fetch stats.h5, if there is one, and samples.
+
+    Args:
+        url: address of the index page.
+        target_dir: folder for the files.
+        num_files: samples to fetch, the first by name; None is all.
+        num_streams: files at a time.
+        force: allow more streams than usual.
+        first_pause: seconds before the first retry.
+
+    Returns:
+        The exit code.
+    """
     url = url if url.endswith("/") else f"{url}/"
 
     def names(downloader: Downloader) -> list[str]:
-        found = names_in(downloader.page(), url)
-        samples = [name for name in found if name.startswith("data-")][:num_files]
-        chosen = [name for name in found if not name.startswith("data-")] + samples
+        listed = names_in(downloader.page(), url)
+        samples = [name for name in listed if name.startswith("data-")][:num_files]
+        chosen = [name for name in listed if not name.startswith("data-")] + samples
         if not chosen:
             raise UserError(f"{url}: this page links to no .h5 file; give the address of the folder that lists them")
         return chosen

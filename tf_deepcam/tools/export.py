@@ -1,4 +1,4 @@
-"""A run's checkpoint as the file that the reference program goes on from: `reference --checkpoint FILE.cpt`."""
+"""Export of a run's checkpoint as a file from which the reference program continues, with its --checkpoint."""
 
 from pathlib import Path
 from typing import Optional
@@ -17,10 +17,22 @@ from tf_deepcam.task import objective
 
 
 def main(folder: str, target: str, update: Optional[int]) -> int:
-    """update: of the checkpoint; None is the newest at an epoch's end, where the reference's own files are made."""
+    """Write a run's checkpoint in the reference's format.
+
+    Args:
+        folder: the run's.
+        target: the .cpt file to write.
+        update: of the checkpoint; None is the newest at the end of an epoch, where the reference writes its own.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: if there is no such checkpoint, or the file exists or cannot be written.
+    """
     run, path = Path(folder).expanduser(), Path(target).expanduser()
     if path.suffix not in (".cpt", ".pth"):
-        raise UserError(f"--to {path}: a file of the reference ends in .cpt")
+        raise UserError(f"--to {path}: the name of the reference's checkpoints ends in .cpt")
     if path.exists():
         raise UserError(f"{path}: exists already and is left as it is; choose another file")
     if not path.parent.is_dir():
@@ -40,17 +52,22 @@ def main(folder: str, target: str, update: Optional[int]) -> int:
     updates = int(optimizer.iterations)
     position = Position(checkpoint.step * config.training.gradient_accumulation_frequency, epoch, updates)
     rate = Schedule(optimizers.scaled_learning_rate(config.optimizer, ranks), config.schedule)(updates)
-    found = reference_checkpoint.to_reference(network, optimizer, config.optimizer, position, float(rate))
-    reference_checkpoint.save(found, path)
+    content = reference_checkpoint.to_reference(network, optimizer, config.optimizer, position, float(rate))
+    reference_checkpoint.save(content, path)
     print(f"{path}: {checkpoint.path} as the reference's checkpoint of step {position.step}, epoch {epoch}")
     return 0
 
 
 def at_epoch_end(folder: Path, update: Optional[int]) -> checkpoints.Checkpoint:
+    """Load the checkpoint of an update, or the newest, which must be at the end of an epoch.
+
+    Raises:
+        UserError: if there is no such checkpoint.
+    """
     steps = checkpoints.list_steps(folder)
     if not steps or (update is not None and update not in steps):
-        there = f"there are {', '.join(map(str, steps))}" if steps else "there are none"
-        raise UserError(f"{folder}: holds no checkpoint{'' if update is None else f' of update {update}'}: {there}")
+        existing = f"there are {', '.join(map(str, steps))}" if steps else "there are none"
+        raise UserError(f"{folder}: holds no checkpoint{'' if update is None else f' of update {update}'}: {existing}")
     for step in reversed(steps) if update is None else [update]:
         try:
             checkpoint = checkpoints.load(folder, step)
@@ -60,6 +77,6 @@ def at_epoch_end(folder: Path, update: Optional[int]) -> checkpoints.Checkpoint:
         if step % per_epoch == 0:
             return checkpoint
     raise UserError(
-        f"{folder}: update {step} is none of an epoch's end, where the reference goes on from: an epoch has "
-        f"{per_epoch} updates; choose one of its multiples with --step, or train on to one"
+        f"{folder}: update {step} is not the end of an epoch, from which alone the reference continues: an epoch has "
+        f"{per_epoch} updates; choose a multiple of that with --step, or train until one"
     )

@@ -1,7 +1,7 @@
-"""stats.h5: minimum, maximum, mean and mean square of each channel over the training samples.
+"""The statistics in stats.h5: minimum, maximum, mean and mean square of each channel over the training samples.
 
-One pass, files shared out over ranks, sums in float64. Each file's figures are added up in the order of file names,
-so that the result is the same to the last bit whatever the number of ranks.
+One pass over the files, divided among ranks, with sums in float64. The figures of all files are added up in the order
+of file names, so that the result is the same to the last bit on any number of ranks.
 """
 
 import sys
@@ -18,11 +18,15 @@ from common.data.order import share
 from common.errors import UserError
 from tf_deepcam.data.samples import DATA, PATTERN
 
-_ROWS = 16  # at a time, so that a block stays in the processor's cache
+_ROWS = 16  # processed at a time, so that a block stays in the processor's cache
 
 
 def channel_sums(path: str) -> np.ndarray:
-    """[5, channels] float64 of one file: minimum, maximum, sum, sum of squares, number of pixels."""
+    """Compute one file's minimum, maximum, sum, sum of squares and number of pixels, [5, channels] float64.
+
+    Raises:
+        UserError: if the file cannot be read, or holds NaN or infinite values.
+    """
     with hdf5.open_file(path) as file:
         data = file.dataset(DATA, "f")
         height, width, channels = data.shape
@@ -32,7 +36,7 @@ def channel_sums(path: str) -> np.ndarray:
         for first in range(0, height, rows):
             count = min(rows, height - first)
             raw = data.read_rows(first, pool.empty((count, width, channels), data.dtype))
-            # Over rows first: inner loops of a row's length, then over the columns that are left.
+            # Over rows first, with inner loops of a row's length, then over columns.
             totals[0] = np.minimum(totals[0], raw.min(0).min(0))
             totals[1] = np.maximum(totals[1], raw.max(0).max(0))
             values: np.ndarray = raw.reshape(-1, channels).astype(np.float64)
@@ -46,13 +50,20 @@ def channel_sums(path: str) -> np.ndarray:
 
 
 def main(folder: str) -> int:
-    """Writes folder/stats.h5 from folder/train. Raises UserError if it exists. A collective call."""
+    """Write folder/stats.h5 from folder/train. A collective call.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: if stats.h5 exists, or a sample is bad.
+    """
     root = Path(folder).expanduser()
     target = root / "stats.h5"
 
     def check() -> None:
         if target.exists():
-            raise UserError(f"{target}: exists already and is left as it is; move it away to make it anew")
+            raise UserError(f"{target}: exists already and is left as it is; move it away to make a new one")
 
     distributed.on_root(check)
     files = list_files(str(root / "train"), PATTERN)
@@ -65,16 +76,16 @@ def main(folder: str) -> int:
     except UserError as error:
         problem = error
     distributed.raise_together(problem)
-    every = [part for rank in distributed.gather_objects(sums) for part in rank]
+    all_sums = [one_file for of_rank in distributed.gather_objects(sums) for one_file in of_rank]
     if distributed.is_root():
-        write(target, every)
-        print(f"{target}: written from {len(every)} files in {root / 'train'}")
+        write(target, all_sums)
+        print(f"{target}: written from {len(all_sums)} files in {root / 'train'}")
     distributed.barrier()
     return 0
 
 
 def write(target: Path, sums: list) -> None:
-    """stats.h5 from each file's channel_sums."""
+    """Write stats.h5 from each file's channel_sums."""
     stacked = np.stack(sums)  # [files, 5, channels]
     pixels = stacked[:, 4].sum(0)
     with new_file.write_file(target) as file:

@@ -1,16 +1,16 @@
-"""Samples made up from simple meteorology, in the real format, with labels by rule from the fields without noise.
+"""Synthetic samples from simple meteorology, in the real format, with labels by rule from the fields without noise.
 
-A sample is a piece of the globe on the CAM5 grid (0.234 degrees; 768 rows are the whole of it): zonal mean climate,
+A sample is a piece of the globe on the CAM5 grid (0.234 degrees; 768 rows reach from pole to pole): zonal mean climate,
 fractal weather, terrain, and two kinds of events:
 
 - tropical cyclones, warm-core vortices at 8 to 30 degrees: low pressure, winds turning with the hemisphere, a warm
   core aloft, rain and moisture (wind profile r / R exp(1 - r / R), R the radius of maximum wind);
 - atmospheric rivers, long moist filaments from the subtropics poleward and eastward, with wind along them.
 
-Labels, from zonal means and events alone: tropical cyclone where the wind at 850 hPa exceeds 17 m/s and the core at
-500 hPa is 1 K too warm; atmospheric river where the column holds 8 kg/m2 more water than the zonal mean and the wind
-exceeds 10 m/s. TECA's detectors, which labelled the real data, use thresholds on the same quantities (Prabhat et al.,
-"TECA: Petascale pattern recognition for climate science", CAIP 2015); the numbers here are round ones.
+Labels follow from zonal means and events alone: tropical cyclone where the wind at 850 hPa exceeds 17 m/s and the core
+at 500 hPa is more than 1 K too warm; atmospheric river where the column holds over 8 kg/m2 more water than the zonal
+mean and the wind exceeds 10 m/s. TECA's detectors, which labelled the real data, use thresholds on the same quantities
+(Prabhat et al., "TECA: Petascale pattern recognition for climate science", CAIP 2015); the thresholds here are rounded.
 """
 
 import sys
@@ -49,7 +49,7 @@ NAMES = {
     "ZBOT": "m",
 }
 _DEGREES = 180.0 / 768.0  # a grid cell
-_CYCLONES, _RIVERS = 1.2, 5.7  # on the whole globe, in the mean: for the real data's class shares
+_CYCLONES, _RIVERS = 1.2, 5.7  # mean numbers on the whole globe, which give the real data's class shares
 
 
 @dataclass
@@ -66,7 +66,18 @@ class Clean:
 
 
 def make_sample(seed: int, number: int, height: int = 768, width: int = 1152, events: float = 1.0) -> tuple:
-    """Fields [height, width, 16] float32 and labels [height, width] int32 of sample `number` of collection `seed`."""
+    """Make sample `number` of collection `seed`.
+
+    Args:
+        seed: of the collection.
+        number: of the sample in it.
+        height: pixels, a multiple of 16.
+        width: pixels, a multiple of 16.
+        events: factor on the number of cyclones and rivers for the area.
+
+    Returns:
+        Fields [height, width, 16] float32 and labels [height, width] int32.
+    """
     rng = np.random.Generator(np.random.PCG64([seed, number]))
     span = height * _DEGREES
     centre = rng.uniform(-1, 1) * max(0.0, min(40.0, 90.0 - span / 2))
@@ -81,7 +92,7 @@ def make_sample(seed: int, number: int, height: int = 768, width: int = 1152, ev
 
 
 def label(clean: Clean) -> np.ndarray:
-    """Classes by rule: 0 background, 1 tropical cyclone, 2 atmospheric river. [height, width] int32."""
+    """Label fields by rule: 0 background, 1 tropical cyclone, 2 atmospheric river, [height, width] int32."""
     wind = np.hypot(clean.eastward, clean.northward)
     river = (clean.moisture_excess > 8.0) & (wind > 10.0)
     cyclone = (wind > 17.0) & (clean.warm_core > 1.0)
@@ -105,8 +116,8 @@ def _zonal_means(latitude: np.ndarray, width: int) -> Clean:
     )
 
 
-def _place(rng: np.random.Generator, latitude: np.ndarray, low: float, high: float):
-    """A row whose latitude is `low` to `high` degrees from the equator, and the sign of its hemisphere; or None."""
+def _draw_row(rng: np.random.Generator, latitude: np.ndarray, low: float, high: float):
+    """A random row `low` to `high` degrees from the equator, and the sign of its hemisphere; None without such rows."""
     rows = np.flatnonzero((np.abs(latitude) >= low) & (np.abs(latitude) <= high))
     if not len(rows):
         return None
@@ -115,10 +126,10 @@ def _place(rng: np.random.Generator, latitude: np.ndarray, low: float, high: flo
 
 
 def _add_cyclone(rng: np.random.Generator, clean: Clean, latitude: np.ndarray) -> None:
-    place = _place(rng, latitude, 8, 30)
-    if place is None:
+    drawn = _draw_row(rng, latitude, 8, 30)
+    if drawn is None:
         return
-    (row, hemisphere), column = place, int(rng.integers(clean.moisture.shape[1]))
+    (row, hemisphere), column = drawn, int(rng.integers(clean.moisture.shape[1]))
     radius = rng.uniform(3.5, 5.5)  # of maximum wind, in cells
     strength = rng.uniform(0.75, 1.25)
     reach = int(7 * radius)
@@ -141,10 +152,10 @@ def _add_cyclone(rng: np.random.Generator, clean: Clean, latitude: np.ndarray) -
 
 
 def _add_river(rng: np.random.Generator, clean: Clean, latitude: np.ndarray) -> None:
-    place = _place(rng, latitude, 18, 32)
-    if place is None:
+    drawn = _draw_row(rng, latitude, 18, 32)
+    if drawn is None:
         return
-    (start, hemisphere), width = place, clean.moisture.shape[1]
+    (start, hemisphere), width = drawn, clean.moisture.shape[1]
     length = rng.uniform(60, 110)  # rows, poleward
     slope, bend = rng.uniform(0.8, 2.2), rng.uniform(-0.004, 0.008)
     thickness = rng.uniform(6, 10)  # half width across, in cells
@@ -206,13 +217,13 @@ def _with_weather(rng: np.random.Generator, clean: Clean, latitude: np.ndarray) 
 
 
 def sample_name(number: int) -> str:
-    """As the archive's files are named: date and hour of a three-hourly model output, and the run."""
+    """Return a file name like the archive's: date and hour of a three-hourly model output, and the run."""
     seconds = 946684800 + 10800 * number  # from 2000-01-01
     return time.strftime("data-%Y-%m-%d-%H-1.h5", time.gmtime(seconds))
 
 
 def write_sample(path: Path, fields: np.ndarray, labels: np.ndarray) -> None:
-    """Write a sample as a new file. Raises UserError if one is there already."""
+    """Write a sample as a new file. Raises UserError if the file exists."""
     with new_file.write_file(path) as file:
         file.create_dataset(samples.DATA, data=fields)
         file.create_dataset(samples.LABELS, data=labels)
@@ -223,23 +234,19 @@ def write_sample(path: Path, fields: np.ndarray, labels: np.ndarray) -> None:
 
 
 class Collection(NamedTuple):
-    """Samples to make.
-
-    height, width: pixels, multiples of 16. events: factor on the number of cyclones and rivers for the area; more for
-    small tiles. seed: sample n depends on (seed, n) only.
-    """
+    """Samples to make."""
 
     folder: str
-    train: int = 8
-    validation: int = 2
-    height: int = 768
-    width: int = 1152
-    events: float = 1.0
-    seed: int = 0
+    train: int = 8  # samples
+    validation: int = 2  # samples
+    height: int = 768  # pixels, a multiple of 16
+    width: int = 1152  # pixels, a multiple of 16
+    events: float = 1.0  # factor on the number of cyclones and rivers for the area; more for small tiles
+    seed: int = 0  # sample n depends only on (seed, n)
 
 
 def main(collection: Collection) -> int:
-    """Write train/, validation/ and stats.h5; files that are there are kept, so an interrupted call can be repeated.
+    """Write train/, validation/ and stats.h5; existing files are kept, so an interrupted call can be repeated.
 
     Returns:
         The exit code.
@@ -248,7 +255,7 @@ def main(collection: Collection) -> int:
         UserError: if a folder or a file cannot be written.
     """
     root = Path(collection.folder).expanduser()
-    started, made, total = time.perf_counter(), 0, collection.train + collection.validation
+    started, written, total = time.perf_counter(), 0, collection.train + collection.validation
     shares = np.zeros(samples.CLASSES)
     show = sys.stdout.isatty()
     for number in track(range(total), "samples", transient=True) if show else range(total):
@@ -259,11 +266,11 @@ def main(collection: Collection) -> int:
         fields, labels = make_sample(collection.seed, number, collection.height, collection.width, collection.events)
         write_sample(path, fields, labels)
         shares += np.bincount(labels.ravel(), minlength=samples.CLASSES)
-        made += 1
+        written += 1
     seconds = time.perf_counter() - started
-    kept = f", {total - made} were there already" if made < total else ""
-    print(f"{made} samples of {collection.height} x {collection.width} written to {root} in {seconds:.1f} s{kept}")
-    if made:
+    kept = f", {total - written} were there already" if written < total else ""
+    print(f"{written} samples of {collection.height} x {collection.width} written to {root} in {seconds:.1f} s{kept}")
+    if written:
         shares /= shares.sum()
         print(f"class shares: background {shares[0]:.2%}, tropical cyclone {shares[1]:.3%}, river {shares[2]:.2%}")
     if not (root / "stats.h5").exists():

@@ -59,7 +59,7 @@ def test_labels_of_any_type_that_holds_whole_numbers(tmp_path, kind):
         (
             "climate/data",
             lambda a: with_value(a, np.nan),
-            r"holds 1 NaN or infinite values in channel 5: mend or remove",
+            r"holds 1 NaN or infinite values in channel 5: repair or remove",
         ),
         ("climate/data", lambda a: with_value(a, -np.inf), r"holds 1 NaN or infinite values in channel 5"),
         ("climate/data", lambda a: a[..., :15], r"has shape \(32, 48, 15\), but the first file's is \(32, 48, 16\)"),

@@ -105,7 +105,7 @@ def test_a_damaged_staged_sample_is_named(tmp_path, damage):
     write_samples(tmp_path / "data", 5, 1)
     place, source, samples = staged(tmp_path)
     place.stage(samples, 1)
-    path = place.place(samples[3]).path
+    path = place.staged_file(samples[3]).path
     damage(path)
     batches = place.batches(source, seed=5)
     with pytest.raises(tf.errors.OpError) as raised:
@@ -188,7 +188,7 @@ def test_what_a_killed_staging_has_left_is_removed_by_the_next(tmp_path):
     write_samples(tmp_path / "data", 2, 1)
     place, _, samples = staged(tmp_path)
     (tmp_path / "stage").mkdir()
-    target = place.place(samples[0]).path
+    target = place.staged_file(samples[0]).path
     dead = subprocess.Popen(["true"])
     dead.wait()
     left = [f"{target}.{dead.pid}.tmp.index", f"{target}.{dead.pid}.tmp.data-00000-of-00001"]

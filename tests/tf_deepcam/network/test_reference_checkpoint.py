@@ -219,18 +219,18 @@ def _group(**values):
 REFUSED = [
     (_drop("optimizer"), r"some\.cpt: holds no 'optimizer'.*checkpoint_resumes=false starts from its weights alone"),
     (_drop("epoch"), "holds no 'epoch'"),
-    (lambda found: found.update(model=[1]), "its 'model' is no state dict"),
-    (lambda found: found.update(epoch="three"), "epoch is no number"),
+    (lambda found: found.update(model=[1]), "its 'model' is not a state dict"),
+    (lambda found: found.update(epoch="three"), "epoch is not a number"),
     (lambda found: found.update(step=0), "step is 0, a whole number from 1 on expected"),
-    (_optimizer(lambda state: state.update(param_groups=[])), "no state dict of one group"),
+    (_optimizer(lambda state: state.update(param_groups=[])), "not a state dict of one group"),
     (_group(params="all"), "names no parameters"),
     (_group(params=[0, 1]), r"its optimizer has 2 parameters, \d+ expected"),
-    (_group(grad_averaging=True), "saved with LAMB, optimizer.optimizer is Adam; give optimizer.optimizer=LAMB"),
+    (_group(grad_averaging=True), "saved with LAMB, optimizer.optimizer is Adam; set optimizer.optimizer=LAMB"),
     (_group(decoupled_weight_decay=True), "saved with AdamW, optimizer.optimizer is Adam"),
     (_group(betas=(0.9, 0.99)), r"saved with betas \(0.9, 0.99\), optimizer.optimizer_betas is \(0.9, 0.999\)"),
-    (_group(weight_decay=None), "saved with weight_decay None, optimizer.weight_decay is 0.1: give the same"),
+    (_group(weight_decay=None), "saved with weight_decay None, optimizer.weight_decay is 0.1: set the same"),
     (_optimizer(lambda o: o["state"].pop(1)), "holds no exp_avg of 'xception_features.bn1.bn.weight'"),
-    (_optimizer(lambda o: o["state"][0].pop("step")), "the optimizer's step is no number"),
+    (_optimizer(lambda o: o["state"][0].pop("step")), "the optimizer's step is not a number"),
     (_optimizer(lambda o: o["state"][0].update(step=9)), "2 different step counts"),
     (
         _optimizer(lambda o: o["state"][0].update(exp_avg=np.zeros((3, 3, 16, 8), np.float32))),
@@ -266,7 +266,7 @@ def test_training_goes_on_at_an_epoch_s_beginning():
     assert reference_checkpoint.updates_done(Position(30, 3, 14), Pace(2, 5, 9), SOURCE) == 15
     with pytest.raises(UserError, match=r"15 updates in 30 steps are 2 .*gradient_accumulation_frequency=2, found 1"):
         reference_checkpoint.updates_done(Position(30, 3, 15), Pace(1, 5, 9), SOURCE)
-    with pytest.raises(UserError, match=r"3 epochs have 30 steps, so 10 updates an epoch; here they have 7: give"):
+    with pytest.raises(UserError, match=r"3 epochs have 30 steps, so 10 updates per epoch; here they have 7: use"):
         reference_checkpoint.updates_done(Position(30, 3, 30), Pace(1, 7, 9), SOURCE)
     with pytest.raises(UserError, match=r"is of epoch 3, training\.max_epochs is 3: nothing is left"):
         reference_checkpoint.updates_done(Position(30, 3, 30), Pace(1, 10, 3), SOURCE)

@@ -145,7 +145,7 @@ def test_the_library_is_probed_by_the_name_that_tensorflow_loads(a_gpu, monkeypa
     monkeypatch.setattr(tensorrt, "linked_version", lambda: (8, 6, 1))
     monkeypatch.setattr(cuda, "loads", lambda name, places: "plugin" in name)
     with pytest.raises(
-        UserError, match=r"enable_trt: libnvinfer.so.8.6.1 cannot be loaded, by this very name: it takes"
+        UserError, match=r"enable_trt: libnvinfer.so.8.6.1 cannot be loaded, by exactly this name: it needs"
     ):
         tensorrt.compiled(None, SHAPE, "float32", "engines")
     monkeypatch.setattr(cuda, "loads", lambda name, places: True)

@@ -25,7 +25,7 @@ def test_the_newest_checkpoint_of_an_epoch_s_end_is_taken(tmp_path):
     saved(tmp_path, 4, 8, 9, 10)
     assert export.at_epoch_end(tmp_path / "checkpoints", None).step == 8
     assert export.at_epoch_end(tmp_path / "checkpoints", 4).step == 4
-    with pytest.raises(UserError, match=r"update 9 is none of an epoch's end.* an epoch has 4 updates"):
+    with pytest.raises(UserError, match=r"update 9 is not the end of an epoch.* an epoch has 4 updates"):
         export.at_epoch_end(tmp_path / "checkpoints", 9)
     with pytest.raises(UserError, match=r"holds no checkpoint of update 5: there are 4, 8, 9, 10"):
         export.at_epoch_end(tmp_path / "checkpoints", 5)
@@ -77,7 +77,7 @@ def test_going_on_from_the_reference_s_file_is_bit_for_bit_going_on_from_our_own
         np.testing.assert_array_equal(two.arrays[name], array, err_msg=name)
     assert [record["epoch"] for record in records(tmp_path / "second", "epoch")] == [3]
     other = train("third", "training.max_epochs=3", *resumes, "training.local_batch_size=1")
-    assert "2 epochs have 8 steps, so 2 updates an epoch; here they have 4" in errors(other.stdout)[0]
+    assert "2 epochs have 8 steps, so 2 updates per epoch; here they have 4" in errors(other.stdout)[0]
     assert not (tmp_path / "third").exists()
     assert yaml.safe_load((tmp_path / "second" / "config.yaml").read_text())["model"]["checkpoint_resumes"] is True
     read, _ = reference_checkpoint.load(str(file))
