@@ -1,7 +1,7 @@
 """MLPerf result logs, ours and other programs', to the figures that people publish.
 
-Files are read by common.report.log_files. A figure whose events are missing is None, never guessed, and what is odd about a log is listed in
-`problems`. Keys: MLPerf logging's, as in the published result logs of MLPerf HPC v3.0.
+Files are read by common.report.log_files. A figure whose events are missing is None, never guessed, and what is odd
+about a log is listed in `problems`. Keys: MLPerf logging's, as in the published result logs of MLPerf HPC v3.0.
 """
 
 from collections import defaultdict
