@@ -67,7 +67,7 @@ class ModelSettings(Settings):
     )
     checkpoint_resumes: bool = Field(
         False,
-        description="go on from checkpoint, a .cpt of the reference: its optimizer state, step and epoch are taken too",
+        description="continue from checkpoint, a .cpt of the reference, with its optimizer state, step and epoch",
     )
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ compares the three.
 """
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,11 +94,22 @@ def _own_dataset(file: h5py.File, name: str, where: str) -> h5py.Dataset:
             )
     item = file.get(name)
     if not isinstance(item, h5py.Dataset):
-        present = ", ".join(sorted(str(key) for key in file)) or "nothing"
-        raise UserError(f"{where} is missing (the file contains: {present})")
+        raise UserError(f"{where} is missing ({_present(file, parts)})")
     if item.file.filename != file.filename:
         raise UserError(f"{where} is in another file ({item.file.filename}): refused; copy the data into this file")
     return item
+
+
+def _present(file: h5py.File, parts: list[str]) -> str:
+    """What the innermost group on the way to a missing dataset contains."""
+    group, title = file, "the file"
+    for depth in range(1, len(parts)):
+        inner = file.get("/".join(parts[:depth]))
+        if not isinstance(inner, h5py.Group):
+            break
+        group, title = inner, f"'{'/'.join(parts[:depth])}'"
+    names = list(itertools.islice(group, 20))
+    return f"{title} contains: {', '.join(sorted(names)) or 'nothing'}"
 
 
 def _check_storage(item: h5py.Dataset, where: str) -> None:

@@ -133,7 +133,7 @@ def _examine(form: str, path: str) -> tuple:
     """((height, width), type of the fields, whether there are labels) of a sample."""
     if form == "hdf5":
         with hdf5.open_file(path) as file:
-            return samples.sample_shape(path), np.dtype(np.float32), file.has(samples.LABELS)
+            return samples.sample_shape(path), np.dtype(np.float32), samples.has_labels(file)
     with npy.open_array(path) as array:
         fits = len(array.shape) == 3 and array.shape[2] == CHANNELS and array.dtype in (np.float16, np.float32)
         if not fits or array.shape[0] % 16 or array.shape[1] % 16:

@@ -3,7 +3,8 @@
 A file `data-*.h5` holds one sample: `climate/data` [768, 1152, 16] float32 and `climate/labels_0` [768, 1152] integer:
 0 background, 1 tropical cyclone, 2 atmospheric river. `stats.h5` holds `climate/minval` and `climate/maxval`, one value
 per channel over the training samples; the network takes fields as (x - min) / (max - min), as in the reference.
-A root folder holds train/, validation/, perhaps test/, and stats.h5 (looked for in train/ too).
+A root folder holds train/, validation/, perhaps test/, and stats.h5 (looked for in train/ too). A set in the form of
+tf_deepcam.data.small_set is read as well.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from common.data.files import DataFile, list_files
 from common.data.sources import ArraySpec, FileFormat
 from common.errors import UserError
 from tf_deepcam.config import CHANNELS, DataSettings
+from tf_deepcam.data import small_set
 
 PATTERN = "data-*.h5"
 CLASSES = 3
@@ -63,18 +65,12 @@ def read_normalisation(path: Path, channels: tuple) -> Normalisation:
     Raises:
         UserError: for a statistic that cannot be used, naming the channel.
     """
-    values = []
     with hdf5.open_file(path) as file:
-        for name in ("climate/minval", "climate/maxval"):
-            dataset = file.dataset(name, "f")
-            array: np.ndarray = dataset.read().astype(np.float64).ravel()
-            if array.size != CHANNELS:
-                raise UserError(f"{dataset.where} has {array.size} values, {CHANNELS} expected, one per channel")
-            for channel in channels:
-                if not np.isfinite(array[channel]):
-                    raise UserError(f"{dataset.where}: channel {channel} is {array[channel]}: make stats.h5 again")
-            values.append(array[list(channels)])
-    low, high = values
+        if file.has(small_set.STATS) and not file.has("climate/minval"):
+            low, high = small_set.extremes(file.dataset(small_set.STATS, "f"))
+        else:
+            low, high = (_statistic(file.dataset(f"climate/{name}", "f"), channels) for name in ("minval", "maxval"))
+    low, high = low[list(channels)], high[list(channels)]
     for channel, a, b in zip(channels, low, high):
         if b <= a:
             raise UserError(
@@ -84,10 +80,37 @@ def read_normalisation(path: Path, channels: tuple) -> Normalisation:
     return Normalisation(low.astype(np.float32), (1.0 / (high - low)).astype(np.float32))
 
 
+def _statistic(dataset: hdf5.Dataset, channels: tuple) -> np.ndarray:
+    """One value per channel, float64, finite for those in use."""
+    values: np.ndarray = dataset.read().astype(np.float64).ravel()
+    if values.size != CHANNELS:
+        raise UserError(f"{dataset.where} has {values.size} values, {CHANNELS} expected, one per channel")
+    for channel in channels:
+        if not np.isfinite(values[channel]):
+            raise UserError(f"{dataset.where}: channel {channel} is {values[channel]}: make stats.h5 again")
+    return values
+
+
+def fields_of(file: hdf5.Reader) -> hdf5.Rows:
+    """Open a sample's fields, [height, width, channels]. Raises UserError if there are none."""
+    return small_set.channels_last(file.dataset(DATA, "f"))
+
+
+def labels_of(file: hdf5.Reader) -> hdf5.Dataset:
+    """Open a sample's labels, [height, width]. Raises UserError if there are none."""
+    of_small_set = file.has(small_set.LABELS) and not file.has(LABELS)
+    return file.dataset(small_set.LABELS if of_small_set else LABELS, "fiu")
+
+
+def has_labels(file: hdf5.Reader) -> bool:
+    """Whether a sample's file contains labels."""
+    return file.has(LABELS) or file.has(small_set.LABELS)
+
+
 def sample_shape(path: str) -> tuple:
     """Read (height, width) from a sample's file. Raises UserError if they are not multiples of 16."""
     with hdf5.open_file(path) as file:
-        dataset = file.dataset(DATA, "f")
+        dataset = fields_of(file)
         if len(dataset.shape) != 3 or dataset.shape[2] != CHANNELS:
             raise UserError(f"{dataset.where} has shape {dataset.shape}, (height, width, {CHANNELS}) expected")
         height, width = dataset.shape[:2]
@@ -121,8 +144,7 @@ class Reader:
             UserError: for a file that cannot be read, or values that are not finite.
         """
         with hdf5.open_file(path) as file:
-            labels = file.dataset(LABELS, "fiu") if len(out) > 1 else None
-            self.fill(file.dataset(DATA, "f"), labels, out)
+            self.fill(fields_of(file), labels_of(file) if len(out) > 1 else None, out)
 
     def fill(self, data: hdf5.Rows, labels: Optional[hdf5.Rows], out: tuple) -> None:
         """Fill `out` (see __call__) from open datasets (common.data.hdf5, common.data.npy) of fields and labels."""
@@ -180,7 +202,7 @@ class Reader:
 
 def _check_shape(array: hdf5.Rows, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
-        raise UserError(f"{array.where} has shape {array.shape}, but the first file's is {shape}")
+        raise UserError(f"{array.where} has shape {array.shape}, {shape} expected, as the first file's fields have")
 
 
 def list_samples(settings: DataSettings, part: str) -> list[DataFile]:

@@ -65,7 +65,7 @@ def _convert(file: DataFile, target: Path, shape: tuple, normalisation: Optional
     if target.exists():
         return False
     with hdf5.open_file(file.path) as opened:
-        labelled = opened.has(samples.LABELS)
+        labelled = samples.has_labels(opened)
         fields = pool.empty((1, *shape, CHANNELS), np.float32)
         labels = pool.empty((1, *shape), np.uint8)
         reader = samples.Reader(shape, tuple(range(CHANNELS)), normalisation or samples.Normalisation.none(CHANNELS))

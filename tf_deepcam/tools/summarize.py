@@ -16,7 +16,7 @@ from common.data.buffers import pool
 from common.data.files import list_files
 from common.data.order import share
 from common.errors import UserError
-from tf_deepcam.data.samples import DATA, PATTERN
+from tf_deepcam.data.samples import DATA, PATTERN, fields_of
 
 _ROWS = 16  # processed at a time, so that a block stays in the processor's cache
 
@@ -28,7 +28,7 @@ def channel_sums(path: str) -> np.ndarray:
         UserError: if the file cannot be read, or holds NaN or infinite values.
     """
     with hdf5.open_file(path) as file:
-        data = file.dataset(DATA, "f")
+        data = fields_of(file)
         height, width, channels = data.shape
         rows = _ROWS if data.contiguous else height
         totals = np.zeros((5, channels))
