@@ -26,6 +26,8 @@ from common.report.throughput import throughput_table
 from common.runs.records import read_records
 from common.training import checkpoints
 from tests.cloudmask.sen3.products import product
+from tests.cloudmask.sen3.test_forms import zipped
+from tests.cloudmask.sen3.zarr_products import needs_zarr, to_zarr
 from tests.common.report.test_report import write_log
 from tests.helpers import HEIGHT, PATCH, ROOT, WIDTH, scene_arrays, write_hdf
 from tests.tf_deepcam.samples import HEIGHT as SAMPLE_HEIGHT
@@ -179,6 +181,41 @@ def test_products(product_folder, name, like, damage):
     try:
         assert product_folder.name in (said_by(lambda: read_patches(str(product_folder), size)) or product_folder.name)
         said_by(lambda: ancillary.read(str(product_folder), (HEIGHT, WIDTH)))
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.fixture(scope="module")
+def archive(product_folder):
+    return zipped(product_folder, product_folder.parent / f"{product_folder.name}.zip")
+
+
+@given(st.one_of(DAMAGE, HEAD))
+@cases(100)
+def test_archives(tmp_path_factory, archive, damage):
+    path = tmp_path_factory.getbasetemp() / "S3A_SL_1_damaged.zip"
+    path.write_bytes(damaged(archive.read_bytes(), damage))
+    size = DataSettings(image_h=HEIGHT, image_w=WIDTH, patch_size=PATCH)
+    assert path.name in (said_by(lambda: read_patches(str(path), size)) or path.name)
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def zarr_folder(request, tmp_path_factory, product_folder):
+    needs_zarr(request.param)
+    return to_zarr(product_folder, tmp_path_factory.mktemp("zarr"), request.param, "zstd")
+
+
+@given(st.floats(0, 0.999), st.one_of(DAMAGE, HEAD))
+@cases(100)
+def test_products_in_zarr(zarr_folder, which, damage):
+    files = sorted(path for path in zarr_folder.rglob("*") if path.is_file())
+    path = files[int(which * len(files))]
+    whole = path.read_bytes()
+    path.write_bytes(damaged(whole, damage))
+    size = DataSettings(image_h=HEIGHT, image_w=WIDTH, patch_size=PATCH, labels="summary")
+    try:
+        assert zarr_folder.name in (said_by(lambda: read_patches(str(zarr_folder), size)) or zarr_folder.name)
+        said_by(lambda: ancillary.read(str(zarr_folder), (HEIGHT, WIDTH)))
     finally:
         path.write_bytes(whole)
 

@@ -1,6 +1,8 @@
 """Where a product's files lie, in a folder or in a zip archive, and what every reader of them gives."""
 
+import lzma
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple, Optional, Protocol
 
@@ -12,7 +14,16 @@ from common.data.hdf5 import MOST_BYTES
 from common.errors import UserError
 
 # What zipfile raises for archives whose bytes are not what they should be, or that need a password.
-_DAMAGED = (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError)
+_DAMAGED = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    RuntimeError,
+    NotImplementedError,
+    EOFError,
+    ValueError,
+)
 _MOST_ENTRIES = 100_000  # of an archive; an EOPF product of all grids has some 5000
 
 

@@ -59,9 +59,10 @@ def unpack(packed: np.ndarray, dtype: np.dtype, chunks: Chunks) -> np.ndarray:
     stream = zlib.decompressobj()
     try:
         content = stream.decompress(packed.data, size)
+        more = b"" if stream.eof else stream.decompress(stream.unconsumed_tail, 1)
     except zlib.error as error:
         raise ValueError(str(error)) from None
-    if len(content) != size or not (stream.eof or stream.decompress(stream.unconsumed_tail, 1) == b""):
+    if len(content) != size or more:
         raise ValueError(f"a chunk does not unpack to {size} bytes")
     if not chunks.shuffled or dtype.itemsize == 1:
         return np.frombuffer(content, dtype).reshape(chunks.shape)

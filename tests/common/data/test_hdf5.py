@@ -180,5 +180,8 @@ def test_a_chunk_that_unpacks_to_more_than_it_may_is_refused(tmp_path):
     for content in (bytes(79), bytes(81), bytes(10**6)):
         with pytest.raises(ValueError, match="does not unpack to 80 bytes"):
             chunked.unpack(np.frombuffer(zlib.compress(content), np.uint8), np.dtype("i8"), chunks)
+    torn = zlib.compress(np.random.default_rng(1).bytes(80))[:-6] + bytes(6)
+    with pytest.raises(ValueError, match=r"Error -3|does not unpack"):
+        chunked.unpack(np.frombuffer(torn, np.uint8), np.dtype("i8"), chunks)
     fitting = np.frombuffer(zlib.compress(bytes(80)), np.uint8)
     assert chunked.unpack(fitting, np.dtype("i8"), chunks).tolist() == [0] * 10
