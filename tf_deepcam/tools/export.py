@@ -32,7 +32,7 @@ def main(folder: str, target: str, update: Optional[int]) -> int:
     """
     run, path = Path(folder).expanduser(), Path(target).expanduser()
     if path.suffix not in (".cpt", ".pth"):
-        raise UserError(f"--to {path}: the name of the reference's checkpoints ends in .cpt")
+        raise UserError(f"--to {path}: the reference's checkpoints are .cpt files")
     if path.exists():
         raise UserError(f"{path}: exists already and is left as it is; choose another file")
     if not path.parent.is_dir():

@@ -73,7 +73,7 @@ def test_groups_of_two_of_four_ranks_keep_to_themselves(alone, tmp_path):
 def test_a_group_size_that_does_not_divide_the_ranks_is_refused(tmp_path):
     output = run(PROGRAM, 3, tmp_path / "out.npz", ranks=2)
     assert output.returncode != 0
-    assert "batchnorm_group_size 3 does not divide the 2 ranks" in errors(output.stdout)[0]
+    assert "2 ranks cannot be divided into groups of 3" in errors(output.stdout)[0]
 
 
 def with_weights(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:

@@ -34,7 +34,7 @@ def test_the_newest_checkpoint_of_an_epoch_s_end_is_taken(tmp_path):
 
 
 def test_what_cannot_be_exported_is_said_first(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"--to .*out\.npz: a file of the reference ends in \.cpt"):
+    with pytest.raises(UserError, match=r"--to .*out\.npz: the reference's checkpoints are \.cpt files"):
         export.main(str(tmp_path), str(tmp_path / "out.npz"), None)
     (tmp_path / "there.cpt").touch()
     with pytest.raises(UserError, match=r"there\.cpt: exists already and is left as it is"):
