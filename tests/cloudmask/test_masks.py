@@ -54,6 +54,19 @@ def test_xarray_opens_the_mask_with_its_coordinates(written, engine):
         assert raw["cloud_mask"].values.view(np.uint8)[~seen].tolist() == [255] * int((~seen).sum())
 
 
+@pytest.mark.filterwarnings("ignore:numpy.ndarray size changed")  # netCDF4's wheels are built for NumPy 2
+def test_netcdf4_and_xarray_take_the_same_pixels_as_missing(written):
+    """netCDF4 also masks values outside valid_range, and its default fill values where a file gives none."""
+    netcdf, xarray = pytest.importorskip("netCDF4"), pytest.importorskip("xarray")
+    with netcdf.Dataset(written[0]) as file, xarray.open_dataset(written[0]) as other:
+        names = ["cloud_mask", "cloud_probability", "latitude", "longitude"]
+        assert set(names) <= set(file.variables)
+        for name in names:
+            values = np.ma.filled(file[name][:].astype(np.float64), np.nan)
+            np.testing.assert_allclose(values, other[name].values, rtol=1e-6, err_msg=name)
+        assert np.isnan(other["cloud_mask"]).any()
+
+
 def test_a_cf_checker_finds_nothing(written):
     checker = Path(sys.executable).with_name("compliance-checker")
     if not checker.is_file():
