@@ -14,55 +14,17 @@ from tests.helpers import ROOT
 
 PACKAGES = ("common", "cloudmask", "tf_deepcam")
 
-# From the ground up: a room imports rooms that stand before it, and files of its own.
-COMMON = [
-    "errors",
-    "resources",
-    "startup",
-    "distributed",
-    "cli",
-    "config",
-    "data",
-    "optim",
-    "runs",
-    "tracking",
-    "report",
-    "session",
-    "keras",
-    "training",
-    "downloads",
-    "launching",
-    "measuring",
-    "scaling",
-    "export",
-    "launch",
-    "run",
-]
-BENCHMARK = [
-    "benchmark",
-    "compiled",
-    "sen3",
-    "rules",
-    "config",
-    "records",
-    "batch_statistics",
-    "losses",
-    "scores",
-    "data",
-    "network",
-    "baseline",
-    "reference_log",
-    "masks",
-    "scoring",
-    "report",
-    "pictures",
-    "task",
-    "train",
-    "infer",
-    "tools",
-    "research",
-    "__main__",
-]
+
+def drawn(group: str) -> list[str]:
+    """The rooms of a group from the ground up, as the page draws them."""
+    text = (ROOT / "docs/structure.md").read_text(encoding="utf-8")
+    picture = re.search(rf"^{group} +(.+(?:\n +.+)*)", text, re.MULTILINE)
+    assert picture
+    return re.split(r"\s*[<,]\s*", picture[1].strip())
+
+
+# A room imports rooms that stand before it, and files of its own.
+COMMON, BENCHMARK = drawn("common"), drawn("benchmarks")
 
 
 def sources() -> list[Path]:

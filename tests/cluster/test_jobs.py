@@ -162,7 +162,7 @@ def test_the_warning_leads_to_a_checkpoint_and_the_requeued_job_ends_as_if_nothi
         time.sleep(0.2)
     cluster.start_requeued(job)
     output = completed(cluster, job)
-    assert re.search(r"stopped: after update \d+ by SIGUSR1 with a checkpoint", output)
+    assert re.search(r"stopped: after update \d+ by SIGUSR1, with a checkpoint", output)
     assert "resuming" in output
     assert_same(weights(folder.parent), weights(cluster.project / "runs" / f"cloudmask-{whole}"))
 

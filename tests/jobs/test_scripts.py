@@ -59,7 +59,6 @@ def test_bsub_s_directives_are_documented_ones():
 
 
 def test_every_site_is_known_by_its_script():
-    assert len(SITES) == 10
     assert SITES["perlmutter"] == launch.Site(launch.SITES_FOLDER / "perlmutter.slurm", 1792, 4, 128)
     assert SITES["workstation"] == launch.Site(launch.SITES_FOLDER / "workstation.sh", 1, 0, 0)
 

@@ -84,7 +84,7 @@ def test_a_job_script_s_warning_reaches_it(settings, tmp_path):
         ["bash", "-c", script], cwd=tmp_path, env={**environment(), **TOY}, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 75, done.stdout + done.stderr
-    assert "by SIGUSR1 with a checkpoint" in done.stderr
+    assert "by SIGUSR1, with a checkpoint" in done.stderr
     lines = (tmp_path / "runs" / "warned" / "mlperf.log").read_text().splitlines()
     stop = next(line for line in reversed(lines) if "run_stop" in line)
     assert json.loads(stop.removeprefix(":::MLLOG "))["metadata"]["status"] == "aborted"

@@ -110,7 +110,7 @@ def to_reference(
 
 
 def _own_options(settings: OptimizerSettings, updates: int) -> dict[str, Any]:
-    """What only this optimizer has in its group; older versions of PyTorch ignore options that they do not know."""
+    """Return what only this optimizer has in its group; older versions of PyTorch ignore options unknown to them."""
     if settings.optimizer == "LAMB":
         return {
             "bias_correction": True,
@@ -118,6 +118,8 @@ def _own_options(settings: OptimizerSettings, updates: int) -> dict[str, Any]:
             "max_grad_norm": settings.clip_norm,
             "step": updates,
         }
+    if settings.optimizer not in ("Adam", "AdamW"):
+        raise UserError(f"optimizer.optimizer: {settings.optimizer} has no form in the reference's checkpoints")
     return {"amsgrad": False, "decoupled_weight_decay": settings.optimizer == "AdamW"}
 
 

@@ -26,5 +26,7 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+COMMANDS = {"train": Command(_arguments, _train)}
+
 if __name__ == "__main__":
-    run_commands("toy", __doc__, {"train": Command(_arguments, _train)})
+    run_commands("toy", __doc__, COMMANDS)
