@@ -167,6 +167,17 @@ class Config(Recipe):
         "inference.grid": "is no longer a section: "
         "python -m cloudmask grid --axis inference.mode=whole,tiles --ranks 1",
         "synthesize": f"is no longer a section: scenes are made by {SYNTHESIZE}",
+        **{
+            f"loss.{key}": "was removed with its loss (docs/decisions/001-losses-for-wrong-labels.md)"
+            for key in ("bootstrap_beta", "focal_alpha", "focal_gamma", "generalized_q")
+        },
+        **{
+            f"loss.{key}": "is fixed at the value of its paper (cloudmask/losses.py)"
+            for key in ("symmetric_alpha", "symmetric_beta", "symmetric_log_zero")
+        },
+        "model.decoder": "is no setting: the program chooses how decoder steps are computed",
+        "optimizer.larc_eta": "was removed: CloudMask has no LARC",
+        "optimizer.larc_mode": "was removed: CloudMask has no LARC",
         "cluster": "belongs to the command `cluster`: python -m cloudmask cluster --config FILE",
     }
 

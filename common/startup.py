@@ -4,8 +4,8 @@ Keras: networks, optimizers and Horovod 0.28.1 are written for Keras 2. From 2.1
 and the package tf_keras is Keras 2; TensorFlow reads TF_USE_LEGACY_KERAS once, when it is imported.
 
 Messages: users need not see TensorFlow's C++ start-up messages (missing CUDA libraries, oneDNN). TF_CPP_MIN_LOG_LEVEL
-hides them, but TensorFlow 2.21 writes some before it reads that variable. These are filtered out during the import;
-error messages pass.
+hides most; TensorFlow 2.21 writes some before it reads that variable, and 2.20 some when it makes a graph's variables
+constants. These are filtered out; error messages pass.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from common.errors import UserError
 KERAS_3_SINCE, NOISY_SINCE = (2, 16), (2, 21)
 _PACKAGES = ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly", "tensorflow-rocm")
 # Informational lines in absl's format, and absl's own warning before the first line of any kind.
-_STARTUP_MESSAGES = r"^(WARNING: All log messages before absl::InitializeLog\(\)|I0000 )"
+_INFORMATION = r"^(WARNING: All log messages before absl::InitializeLog\(\)|I0000 )"
 
 
 def prepare() -> None:
@@ -78,20 +78,24 @@ class _Loader(Loader):
 
     def exec_module(self, module: Any) -> None:
         module.__loader__ = module.__spec__.loader = self.loader
-        with _without_startup_messages():
+        with without_messages():
             self.loader.exec_module(module)
 
 
 @contextlib.contextmanager
-def _without_startup_messages() -> Iterator[None]:
-    """Filter standard error through grep, in a process of its own, so that the last lines of a crash still appear."""
+def without_messages() -> Iterator[None]:
+    """Filter TensorFlow's informational lines out of standard error, unless TF_CPP_MIN_LOG_LEVEL is 0.
+
+    By grep, in a process of its own, so that the last lines of a crash still appear.
+    """
     import subprocess  # here, so that `import common` stays quick
 
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
     try:
         error = os.dup(2)
-        grep = subprocess.Popen(
-            ["grep", "--line-buffered", "-vE", _STARTUP_MESSAGES], stdin=subprocess.PIPE, stdout=error
-        )
+        grep = subprocess.Popen(["grep", "--line-buffered", "-vE", _INFORMATION], stdin=subprocess.PIPE, stdout=error)
     except OSError:  # no standard error, or no grep: unfiltered messages do no harm
         yield
         return

@@ -187,6 +187,8 @@ def run_program(main: Callable[[], int]) -> None:
 
 def _flush(code: int) -> int:
     """Flush what was printed; return the exit code, that of SIGPIPE if nothing reads the output any more."""
+    if sys.stdout is None:  # it was closed before the program started
+        return code
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -224,7 +226,7 @@ def _end_with_exception(error: Exception) -> int:
         return _end("peer_lost", "stopped: another rank failed; its message says why", 1)
     traceback.print_exc()
     message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    status.end("fault", f"error: rank {distributed.rank()} failed, see its traceback above ({message})", 1)
+    status.end("fault", f"error: rank {status.own_rank()} failed, see its traceback above ({message})", 1)
     return 1
 
 

@@ -48,7 +48,10 @@ def main() -> int:
             raise UserError(f"show takes one file, but {len(files)} were given: {' '.join(files)}")
         print(dump(settings_of(of_package(rest[0])).load(files[0] if files else None, overrides)), end="")
     else:
-        raise UserError(f"'{' '.join(words)}' is not a command of common.config: see `python -m common.config --help`")
+        raise UserError(
+            f"'{' '.join(words)}' is not a command of common.config, or not all of one: see "
+            "`python -m common.config --help`"
+        )
     return 0
 
 

@@ -120,6 +120,8 @@ def _matching(root: Path, patterns: Sequence[str], folders: Sequence[str], relat
     """Find the samples at or below `root`. A sample that is a folder is not searched for further samples."""
     if (root.is_file() and _matches(root.name, patterns)) or (root.is_dir() and _matches(root.name, folders)):
         return _Listing([root], [])
+    if root.is_file():
+        raise UserError(f"{root}: is a file of another name than {' or '.join((*patterns, *folders))}")
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
     samples, passed_over = [], []

@@ -43,6 +43,12 @@ def promised(environment: Mapping) -> Optional[Promise]:
     return None
 
 
+def started_rank(environment: Mapping) -> int:
+    """This process's rank by its environment, which is known before Horovod is; 0 without a launcher."""
+    promise = promised(environment)
+    return promise.rank if promise else 0
+
+
 def check_world(environment: Mapping, size: int) -> None:
     """Raises UserError if Horovod has another `size` than promised; in the others of such a world SystemExit(1),
     since each would print the same."""

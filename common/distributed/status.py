@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from common.distributed import collectives
+from common.distributed import collectives, launchers
 
 VARIABLE = "RUN_STATUS_FOLDER"  # names the folder; set by common.run
 
@@ -48,8 +48,13 @@ def end(kind: str, message: str, exit_code: int, environment: Mapping = os.envir
     """Tell how this rank fails."""
     folder = environment.get(VARIABLE)
     if folder:
-        ending = Ending(collectives.rank(), kind, message, exit_code)
+        ending = Ending(own_rank(environment), kind, message, exit_code)
         _write(Path(folder) / f"ending-{ending.rank}.json", ending._asdict())
+
+
+def own_rank(environment: Mapping = os.environ) -> int:
+    """This process's rank; before the ranks are connected, that which its launcher gave it."""
+    return collectives.rank() if collectives.size() > 1 else launchers.started_rank(environment)
 
 
 def _write(path: Path, values: dict) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from common import startup
+
 Forward = Callable[[np.ndarray], tf.Tensor]  # takes tensors as well
 
 
@@ -28,7 +30,8 @@ def frozen(network: tf.keras.Model, *, xla: bool = False) -> Forward:
         return forward(network, xla=True)
     signature = tf.TensorSpec(network.input_shape, network.input.dtype)
     compiled = tf.function(lambda images: network(images, training=False), [signature], autograph=False)
-    constant = convert_variables_to_constants_v2(compiled.get_concrete_function(), aggressive_inlining=True)
+    with startup.without_messages():
+        constant = convert_variables_to_constants_v2(compiled.get_concrete_function(), aggressive_inlining=True)
 
     return lambda images: constant(tf.cast(images, signature.dtype))[0]
 

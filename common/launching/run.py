@@ -180,7 +180,9 @@ def _run_with_restarts(options: argparse.Namespace, launcher: Path, folder: Path
             return 1
         loss = _describe_loss(output, endings, start.hosts)
         if not options.restarts or not was_lost(endings, output.dead_code):
-            line = f"error: {loss}; the other ranks were stopped (too little memory?)"
+            ended = output.dead_code is not None and not signal_of(output.dead_code)
+            hint = "see what it printed above" if ended else "too little memory?"
+            line = f"error: {loss}; the other ranks were stopped ({hint})"
             lost = output.dead_rank is not None or endings
             print(line if lost else f"error: horovodrun ended with exit code {code}; start it by hand", file=sys.stderr)
             return 1

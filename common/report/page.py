@@ -52,8 +52,8 @@ class Section(NamedTuple):
 
 
 def is_page(path: Path) -> bool:
-    """Whether a file is a page of ours, which may be written over."""
-    return TITLE in path.read_text("utf-8", "replace")[:500]
+    """Whether a path is a page of ours, which may be written over."""
+    return path.is_file() and TITLE in path.read_text("utf-8", "replace")[:500]
 
 
 def page(runs: list[RunLog], options: Options, verdicts: dict[str, list[str]]) -> str:

@@ -6,10 +6,13 @@ from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from common.errors import printable
+
+_WORDS, _WIDEST = 12, 240  # columns of characters
 
 
 class PlainTable(Table):
@@ -39,10 +42,20 @@ def table(title: str, *columns: str, text: bool = False) -> PlainTable:
 
 
 def show(*tables: Table, width: int = 110) -> None:
-    """Print in the terminal's width, or in `width` columns where there is none."""
+    """Print in the terminal's width; where there is none, in `width` columns, or more for many figures."""
     console = Console(width=None if sys.stdout.isatty() else width)
     for made in tables:
+        if not console.is_terminal:
+            console.width = _wide_enough(made, width)
         console.print(made)
+
+
+def _wide_enough(made: Table, width: int) -> int:
+    """Return `width`, or the table's own width where `width` would leave the words beside its figures no room."""
+    wide = Console(width=_WIDEST)
+    needed = Measurement.get(wide, wide.options, made).maximum
+    words = max((len(str(cell)) for cell in made.columns[0].cells), default=0)
+    return needed if needed - words + min(words, _WORDS) > width else width
 
 
 def _rows(made: Table) -> tuple:

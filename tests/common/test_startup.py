@@ -74,3 +74,15 @@ def test_after_the_import_standard_error_is_as_before(tmp_path):
     path = library(tmp_path, "2.21.0", "raise ImportError('no such library')")
     script = "import common, os\ntry:\n  import tensorflow\nexcept ImportError as error: os.write(2, b'I0000 after')"
     assert run("-c", script, PYTHONPATH=f"{path}:{ROOT}").stdout == "I0000 after"
+
+
+def test_freezing_a_network_prints_nothing():
+    """TensorFlow 2.20 writes informational lines then, whatever TF_CPP_MIN_LOG_LEVEL says."""
+    output = run(
+        "-c",
+        "import common, tensorflow as tf\n"
+        "from common.keras import inference\n"
+        "inputs = tf.keras.Input((8, 8, 1), batch_size=1)\n"
+        "inference.frozen(tf.keras.Model(inputs, tf.keras.layers.Conv2D(1, 3)(inputs)))\n",
+    )
+    assert (output.returncode, output.stdout) == (0, "")

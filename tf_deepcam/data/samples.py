@@ -67,7 +67,7 @@ def read_normalisation(path: Path, channels: tuple) -> Normalisation:
     """
     with hdf5.open_file(path) as file:
         if file.has(small_set.STATS) and not file.has("climate/minval"):
-            low, high = small_set.extremes(file.dataset(small_set.STATS, "f"))
+            low, high = small_set.extremes(file.dataset(small_set.STATS, "f"), channels)
         else:
             low, high = (_statistic(file.dataset(f"climate/{name}", "f"), channels) for name in ("minval", "maxval"))
     low, high = low[list(channels)], high[list(channels)]

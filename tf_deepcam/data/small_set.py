@@ -32,23 +32,31 @@ class ChannelsLast:
 
 
 def channels_last(data: hdf5.Dataset) -> hdf5.Rows:
-    """Return fields in the benchmark's order of axes; a dataset of another shape is returned as it is."""
-    first = len(data.shape) == 3 and data.shape[0] == CHANNELS != data.shape[2]
+    """Return fields in the benchmark's order of axes; a dataset of another shape is returned as it is.
+
+    Raises:
+        UserError: if the shape does not tell which axis is that of the channels.
+    """
+    if len(data.shape) == 3 and data.shape[0] == data.shape[2] == CHANNELS:
+        raise UserError(f"{data.where} has shape {data.shape}, in which channels may be the first axis or the last")
+    first = len(data.shape) == 3 and data.shape[0] == CHANNELS
     return ChannelsLast(data) if first else data
 
 
-def extremes(stats: hdf5.Dataset) -> tuple[np.ndarray, np.ndarray]:
+def extremes(stats: hdf5.Dataset, channels: tuple) -> tuple[np.ndarray, np.ndarray]:
     """Return minimum and maximum of each channel, float64.
 
     Raises:
-        UserError: if the columns cannot be mean, maximum, minimum and standard deviation.
+        UserError: if the columns of a channel in use cannot be mean, maximum, minimum and standard deviation.
     """
     if stats.shape != (CHANNELS, 4):
         raise UserError(f"{stats.where} has shape {stats.shape}, {(CHANNELS, 4)} expected")
     mean, high, low, deviation = stats.read().astype(np.float64).T
-    bad = ~((low <= mean) & (mean <= high) & (deviation >= 0))
-    if bad.any():
-        channel = int(bad.argmax())
+    finite = np.isfinite([mean, high, low, deviation]).all(0)
+    good = finite & (low <= mean) & (mean <= high) & (deviation >= 0)
+    bad = [channel for channel in channels if not good[channel]]
+    if bad:
+        channel = bad[0]
         raise UserError(
             f"{stats.where}, channel {channel}: mean {mean[channel]:g}, maximum {high[channel]:g}, minimum "
             f"{low[channel]:g} and standard deviation {deviation[channel]:g} are no statistics: make stats.h5 with "

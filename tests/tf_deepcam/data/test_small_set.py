@@ -50,6 +50,7 @@ def test_both_forms_have_the_same_statistics(tmp_path):
     ("stats", "message"),
     [
         (STATS[:, ::-1], "channel 0: mean 2, maximum 0, minimum 10 and standard deviation 5 are no statistics"),
+        (np.where(np.arange(4) == 1, np.inf, STATS), "channel 0: mean 5, maximum inf, minimum 0"),
         (STATS.T, r"has shape \(4, 16\), \(16, 4\) expected"),
     ],
 )
