@@ -217,7 +217,7 @@ def _lengths(values: Any, count: Optional[int] = None) -> tuple[int, ...]:
 
 
 def _number(name: Any) -> np.dtype:
-    dtype = np.dtype(str(name))
+    dtype: np.dtype = np.dtype(str(name))
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ValueError(f"type {name}, where plain numbers are expected")
     return dtype
