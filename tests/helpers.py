@@ -1,6 +1,7 @@
 """What several tests need: tiny scenes, the settings that fit them, and the program as a real process."""
 
 import contextlib
+import http.server
 import json
 import os
 import signal
@@ -19,6 +20,14 @@ GOLDEN = Path(__file__).parent / "golden"
 
 HEIGHT, WIDTH, PATCH = 72, 104, 32  # not square, no multiple of the patch: 2 x 3 patches, cut from row 4, column 4
 TINY = [f"data.image_h={HEIGHT}", f"data.image_w={WIDTH}", f"data.patch_size={PATCH}", "training.local_batch_size=2"]
+
+
+class WebServer(http.server.ThreadingHTTPServer):
+    """A web server on which clients may hang up, which downloads do on purpose."""
+
+    def handle_error(self, request, client_address) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def scene_arrays(seed: int, height: int = HEIGHT, width: int = WIDTH) -> dict:

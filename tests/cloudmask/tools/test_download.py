@@ -12,13 +12,13 @@ import pytest
 
 from cloudmask.tools import download
 from common.errors import UserError
-from tests.helpers import errors, run
+from tests.helpers import WebServer, errors, run
 
 PREFIX = "es/cloud_slstr_ds1/inference/"
 NAMES = [f"{part}/S3A_SL_1_RBT____2018010{day}T000000.hdf" for part in ("day", "night") for day in (1, 2, 3)]
 
 
-class Store(http.server.ThreadingHTTPServer):
+class Store(WebServer):
     """A bucket over HTTP. `keys` are listed, `page` at a time; what is not in `objects` does not exist."""
 
     def __init__(self):

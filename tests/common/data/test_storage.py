@@ -15,6 +15,13 @@ NO_LOCKS = """
 #include <errno.h>
 int flock(int descriptor, int operation) { errno = ENOLCK; return -1; }
 """
+QUOTA = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/types.h>
+ssize_t pwrite(int descriptor, const void *bytes, size_t count, off_t offset) { errno = EDQUOT; return -1; }
+ssize_t pwrite64(int descriptor, const void *bytes, size_t count, off64_t offset) { errno = EDQUOT; return -1; }
+"""
 SMALL = ["--height", "72", "--width", "104"]
 SCENES = ["cloudmask", "synthesize", "--scenes", "1", *SMALL]
 SAMPLES = ["tf_deepcam", "synthesize", "--train", "1", "--validation", "1", "--height", "64", "--width", "96"]
@@ -28,16 +35,35 @@ def start(words: list, folder: Path, **options) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.fixture(scope="module")
-def no_locks(tmp_path_factory) -> dict:
-    """Variables with which flock fails as on Lustre that was mounted without it."""
+def preloaded(folder: Path, source: str) -> dict:
+    """Variables with which system calls do what `source` says."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler")
-    folder = tmp_path_factory.mktemp("preload")
-    (folder / "nolock.c").write_text(NO_LOCKS)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "nolock.so", folder / "nolock.c"], check=True)
-    return {"LD_PRELOAD": str(folder / "nolock.so")}
+    (folder / "calls.c").write_text(source)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "calls.so", folder / "calls.c"], check=True)
+    return {"LD_PRELOAD": str(folder / "calls.so")}
+
+
+@pytest.fixture(scope="module")
+def no_locks(tmp_path_factory) -> dict:
+    """Variables with which flock fails as on Lustre that was mounted without it."""
+    return preloaded(tmp_path_factory.mktemp("preload"), NO_LOCKS)
+
+
+@pytest.mark.parametrize("locking", ["TRUE", "FALSE", "BEST_EFFORT", "1", "0"])
+def test_samples_are_written_and_read_whatever_hdf5_is_told_of_locks(tmp_path, locking):
+    made = start([*SAMPLES, "--folder", "out"], tmp_path, env={"HDF5_USE_FILE_LOCKING": locking})
+    assert made.returncode == 0, made.stdout  # it reads them, too, for stats.h5
+    assert (tmp_path / "out" / "stats.h5").is_file()
+
+
+def test_an_exhausted_quota_is_one_line(tmp_path):
+    done = start([*SAMPLES, "--folder", "out"], tmp_path, env=preloaded(tmp_path, QUOTA))
+    assert done.returncode == 1
+    (line,) = errors(done.stdout)
+    assert "cannot be written (Disk quota exceeded" in line
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("form", ["dataset", "sen3"])

@@ -10,7 +10,7 @@ import pytest
 
 from common.downloads import downloader
 from common.errors import UserError
-from tests.helpers import errors, run
+from tests.helpers import WebServer, errors, run
 from tf_deepcam.tools import download
 
 FILES = {
@@ -25,7 +25,7 @@ def content(name: str) -> bytes:
     return b"\x89HDF\r\n\x1a\n" + body
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(WebServer):
     """A folder over HTTP. `faults`: by file name, what each next GET of it suffers."""
 
     def __init__(self):
