@@ -5,6 +5,7 @@ is a bug in this project and keeps its traceback.
 """
 
 import os
+import re
 import shutil
 from typing import Union
 
@@ -59,7 +60,9 @@ def storage_problem(error: Exception, folder: Union[str, os.PathLike], needed: i
 def reason(error: Exception) -> str:
     """Return the cause that an OSError or a tf.errors.OpError names, without operation and node names."""
     if isinstance(error, OSError):
-        return error.strerror or str(error)
+        # h5py gives no strerror, but the HDF5 library's text, which has the system's words among others.
+        of_hdf5 = re.search(r"error message = '([^']+)'", str(error))
+        return of_hdf5[1] if of_hdf5 else error.strerror or str(error)
     return (
         (str(getattr(error, "message", error)).splitlines() or [type(error).__name__])[0]
         .split("}} ")[-1]
