@@ -53,7 +53,7 @@ def test_two_models_trained_at_once_are_one_throughput_result(tmp_path):
     for number in (0, 1):
         (ROOT / f"pair-{number}.out").unlink()
     assert done.returncode == 0, done.stderr
-    runs, _ = report.load([tmp_path / "runs"])
+    runs = report.load([tmp_path / "runs"])
     (group,) = instance_groups(runs)
     models, pruned = fit(group, Options())
     assert (len(models), pruned) == (2, {})

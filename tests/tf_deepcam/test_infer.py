@@ -188,7 +188,7 @@ def test_the_benchmark_on_two_ranks(inputs, tmp_path):
         pairs = [(np.sum((mine == k) & (truth == k)), np.sum((mine == k) | (truth == k))) for k in range(3)]
         scores.append(np.mean([both / either if either else 1.0 for both, either in pairs]))
     assert result["iou"] == pytest.approx(np.mean(scores), abs=1e-6)
-    again = run("-m", "tf_deepcam", "infer", *settings[:4], "inference.batch_size=3", ranks=2)
+    again = run("-m", "tf_deepcam", "infer", *settings[:5], "inference.batch_size=3", "output.run_name=three", ranks=2)
     assert again.returncode == 1
     assert "inference.batch_size 3 cannot be divided evenly among 2 ranks" in "".join(errors(again.stdout))
 
