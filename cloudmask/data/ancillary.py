@@ -47,9 +47,12 @@ def read(path: str, shape: Optional[tuple[int, ...]] = None) -> Ancillary:
 
 def truth(path: str, shape: tuple[int, ...]) -> Optional[np.ndarray]:
     """Of a made-up product alone, where its clouds are, [H, W] = `shape`; None of any other."""
-    product = Product(path)
-    known = product.numbers("truth").values > 0 if product.has("truth") else None
+    known = _truth(Product(path))
     return known if known is not None and known.shape == shape else None
+
+
+def _truth(product: Product) -> Optional[np.ndarray]:
+    return product.numbers("truth").values > 0 if product.has("truth") else None
 
 
 def _of_product(path: str) -> dict:
@@ -57,8 +60,9 @@ def _of_product(path: str) -> dict:
     found: dict = {name: product.coordinate(name) for name in COORDINATES if product.has(name)}
     if product.has("solar_zenith") and product.has("S8_BT"):
         found["solar_zenith"] = product.solar_zenith("S8_BT").astype(np.float32)
-    if product.has("truth"):
-        found["truth"] = product.numbers("truth").values > 0
+    known = _truth(product)
+    if known is not None:
+        found["truth"] = known
     for name in ("confidence", "cloud"):
         flags = product.flags(name)
         if flags is not None:

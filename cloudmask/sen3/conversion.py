@@ -28,7 +28,7 @@ from cloudmask.sen3 import NIGHT_DEGREES, Calibration, Conversion
 from cloudmask.sen3.dataset import Dataset, DatasetLastRow
 from cloudmask.sen3.physical import Physical
 from cloudmask.sen3.product import Flags, Packed, Product, unpack
-from cloudmask.sen3.sun import Grid, Spline, grid_of, inverse_cosine
+from cloudmask.sen3.sun import Grid, Spline, inverse_cosine
 from cloudmask.sen3.table import REFLECTIVE, THERMAL
 from common.errors import UserError
 
@@ -143,8 +143,7 @@ def _reflective(
             suns[shape, grid] = inverse_cosine(spline, rows, columns, make.sun, dtype, pool)
         return suns[shape, grid]
 
-    first = product.layout(f"{REFLECTIVE[0]}_radiance")
-    inverse_sun(first.where, first.shape, grid_of(first.grid, first.where.split(": dataset")[0]))
+    inverse_sun(*product.layout(f"{REFLECTIVE[0]}_radiance"))  # while the bands are read
     passes, none = [], np.empty((0, 0), dtype)
     for number, (band, future) in enumerate(zip(REFLECTIVE, reading)):
         packed = future.result()

@@ -7,7 +7,7 @@ import numpy as np
 
 from cloudmask.sen3 import coordinates
 from cloudmask.sen3.eopf import Eopf
-from cloudmask.sen3.files import Archive, Array, Container, Folder, Layout, Reader
+from cloudmask.sen3.files import Archive, Array, Container, Folder, Reader
 from cloudmask.sen3.netcdf import Sen3
 from cloudmask.sen3.sun import Grid, Spline, check_inside, grid_of
 from cloudmask.sen3.table import TABLE
@@ -32,6 +32,14 @@ class Packed(NamedTuple):
     where: str
     values: np.ndarray
     packing: tuple[float, float, float]
+    grid: Grid
+
+
+class Layout(NamedTuple):
+    """What is known of a variable before it is read. grid: its file's."""
+
+    where: str
+    shape: tuple[int, ...]
     grid: Grid
 
 
@@ -61,8 +69,8 @@ class Product:
         else:
             raise UserError(f"{path}: is not a product's folder; unpack it first")
         self.where = container.where
-        self.is_zarr = self.where.rstrip("/").endswith(".zarr")
-        self._reader: Reader = Eopf(container) if self.is_zarr else Sen3(container)
+        is_zarr = self.where.rstrip("/").endswith(".zarr")
+        self._reader: Reader = Eopf(container) if is_zarr else Sen3(container)
 
     def has(self, name: str) -> bool:
         return self._reader.has(TABLE[name])
@@ -79,7 +87,8 @@ class Product:
 
     def layout(self, name: str) -> Layout:
         """What is known of it before it is read."""
-        return self._reader.layout(TABLE[name])
+        layout = self._reader.layout(TABLE[name])
+        return Layout(layout.where, layout.shape, grid_of(layout.grid, _file_of(layout.where)))
 
     def numbers(self, name: str) -> Array:
         """Integers as they are stored, those that stand for no data with them."""
@@ -134,10 +143,10 @@ class Product:
 
     def solar_zenith(self, name: str) -> np.ndarray:
         """The same at each pixel of an image."""
-        layout = self._reader.layout(TABLE[name])
+        layout = self.layout(name)
         if len(layout.shape) != 2:
             raise UserError(f"{layout.where} has shape {layout.shape}: two axes expected")
-        grid, tie, (height, width) = grid_of(layout.grid, _file_of(layout.where)), self.tie_points(), layout.shape
+        grid, tie, (height, width) = layout.grid, self.tie_points(), layout.shape
         rows, columns = grid.rows_on(tie.grid, height), grid.columns_on(tie.grid, width)
         check_inside(tie.values.shape, rows, columns, tie.where)
         return Spline(tie.values)(rows, columns)
