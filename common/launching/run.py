@@ -178,13 +178,16 @@ def _run_with_restarts(options: argparse.Namespace, launcher: Path, folder: Path
         if output.last_lines and not endings:  # from ranks that do not share the folder
             print(output.last_lines[0], file=sys.stderr)
             return 1
-        loss = _describe_loss(output, endings, start.hosts)
+        rank, dead_code = _lost_rank(output, endings), output.dead_code or 1
+        loss = "a rank, its host or its link was lost" if rank is None else dead(rank, dead_code, start.hosts)
         if not options.restarts or not was_lost(endings, output.dead_code):
-            ended = output.dead_code is not None and not signal_of(output.dead_code)
-            hint = "see what it printed above" if ended else "too little memory?"
+            hint = "too little memory?" if rank is None or signal_of(dead_code) else "see what it printed above"
             line = f"error: {loss}; the other ranks were stopped ({hint})"
             lost = output.dead_rank is not None or endings
-            print(line if lost else f"error: horovodrun ended with exit code {code}; start it by hand", file=sys.stderr)
+            print(
+                line if lost else f"error: horovodrun ended with exit code {code}; start it by hand",
+                file=sys.stderr,
+            )
             return 1
         start = recovery.again(loss, state.run_folder, state.global_batch)
         if state.run_folder:
@@ -192,12 +195,10 @@ def _run_with_restarts(options: argparse.Namespace, launcher: Path, folder: Path
             wait_until_free(Path(state.run_folder))
 
 
-def _describe_loss(output: Output, endings: list[status.Ending], hosts: str) -> str:
-    """What was lost, in words. A rank that ended because its peers were gone is not the one that was lost."""
+def _lost_rank(output: Output, endings: list[status.Ending]) -> Optional[int]:
+    """The rank that was lost; None if it is not known. One that ended because its peers were gone is not the one."""
     peers_lost = any(ending.kind == "peer_lost" for ending in endings)
-    if output.dead_rank is None or (peers_lost and not signal_of(output.dead_code or 1)):
-        return "a rank, its host or its link was lost"
-    return dead(output.dead_rank, output.dead_code or 1, hosts)
+    return None if peers_lost and not signal_of(output.dead_code or 1) else output.dead_rank
 
 
 def _run(launcher: Path, start: Start, program: list[str], output: Output, folder: Path, limits: dict[str, str]) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from common.distributed import status
 from common.launching import run as launcher
 from tests.helpers import ROOT, TINY, command, environment, is_program, processes_with, run, write_scenes
 
@@ -18,6 +19,22 @@ def test_one_mistake_is_one_line_and_the_program_s_exit_code():
     assert output.stdout.splitlines()[-1] == "error: /nowhere: no such folder (rank 0 of 2)"
     assert "Traceback" not in output.stdout
     assert len([line for line in output.stdout.splitlines() if line.startswith("error: ")]) == 1
+
+
+def test_a_program_that_exits_by_itself_is_not_said_to_lack_memory():
+    output = run("-m", "common.run", "-np", 2, "--", "nosuch", "train")
+    assert output.returncode == 1
+    last = output.stdout.splitlines()[-1]
+    assert "ended with exit code 1 without a message" in last
+    assert last.endswith("; the other ranks were stopped (see what it printed above)")
+
+
+@pytest.mark.parametrize(("code", "peers_lost", "rank"), [(1, False, 1), (1, True, None), (137, True, 1)])
+def test_a_rank_that_ended_because_its_peers_had_gone_is_not_the_lost_one(code, peers_lost, rank):
+    output = launcher.Output()
+    output.dead_rank, output.dead_code = 1, code
+    endings = [status.Ending(0, "peer_lost", "", 1)] if peers_lost else []
+    assert launcher._lost_rank(output, endings) == rank
 
 
 @pytest.fixture(scope="module")
