@@ -10,13 +10,14 @@ from typing import Optional
 
 from rich.table import Table
 
+from common import resources
 from common.report import checker
 from common.report.logs import RUN_LOG, RunLog
 from common.report.tables import table
 
 RULESETS = ("1.0.0", "2.0.0", "3.0.0")  # of MLPerf HPC
 _NEWEST = RULESETS[-1]  # for logs that do not tell
-_PACKAGES = Path(__file__).resolve().parents[2]  # the checker runs in another folder
+_PACKAGES = resources.PACKAGE.parent  # the checker runs in another folder
 
 
 def ruleset_of(run: RunLog) -> str:

@@ -43,9 +43,10 @@ def table(title: str, *columns: str, text: bool = False) -> PlainTable:
 
 def show(*tables: Table, width: int = 110) -> None:
     """Print in the terminal's width; where there is none, in `width` columns, or more for many figures."""
-    console = Console(width=None if sys.stdout.isatty() else width)
+    terminal = sys.stdout.isatty()
+    console = Console()
     for made in tables:
-        if not console.is_terminal:
+        if not terminal:
             console.width = _wide_enough(made, width)
         console.print(made)
 

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from mlperf_logging.mllog import constants
 from mlperf_logging.mllog.mllog import MLLogger
 
-from common import distributed
+from common import distributed, resources
 from common.runs.settings import SubmissionSettings
 
 
@@ -33,8 +33,7 @@ class Log:
         sink.setLevel(logging.INFO)
         if not sink.handlers:
             sink.addHandler(_LogFile(path, mode="a", encoding="utf-8"))
-        root = str(Path(__file__).resolve().parents[2])
-        self._logger = MLLogger(sink, default_stack_offset=2, root_dir=root)
+        self._logger = MLLogger(sink, default_stack_offset=2, root_dir=str(resources.PACKAGE.parent))
 
     def start(self, key: str, **metadata: Any) -> None:
         """Log the start of the interval `key`, a name without _start."""
