@@ -29,11 +29,11 @@ fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
 export TF_CPP_MIN_LOG_LEVEL=3
 
-packages() {  # prints the lines for pip: requirements.txt, with the lines of the set's file in place of its own
+packages() {  # prints the lines for pip: both files of requirements, with the lines of the set's file in place of theirs
     local replaced
     replaced=$(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' "$set_file" | paste -sd'|')
     cat "$set_file"
-    grep -vE "^(${replaced:-none})==" requirements.txt
+    grep -hvE "^(${replaced:-none})==" requirements.txt requirements-dev.txt
 }
 
 pinned() { packages | grep -E "^($1)=="; }  # pinned "A|B": prints the lines of these packages
@@ -93,7 +93,7 @@ system_venv() {  # makes a virtual environment that sees the packages of the sys
 
 beside_system() {  # prints the lines for an installed TensorFlow: Keras 2 of its version, and whatever suits its NumPy
     [ "${system#*.}" -lt 16 ] || echo "tf-keras==$system.*"
-    packages | sed -E '/^tf-keras==/d; s/^(numba|scipy)==[^;]*/\1/'
+    packages | sed -E '/^tf-keras==/d; s/^(numba|scipy|zarr)==[^;]*/\1/'
 }
 
 step() {  # step "what it does" command...: prints a line with the seconds it took, and the end of the log if it fails
@@ -197,7 +197,7 @@ else
     step "TensorFlow ($download to download)" pip install -r /dev/stdin \
         < <(pinned "tensorflow|tf-keras|numpy|protobuf" | sed "s/^tensorflow==/tensorflow$extra==/")
 fi
-step "the other packages" pip install -c "$venv/system.txt" -r /dev/stdin -r requirements-dev.txt \
+step "the other packages" pip install -c "$venv/system.txt" -r /dev/stdin \
     < <(if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then beside_system; else packages; fi | grep -Ev "^(horovod|${theirs:-none})==")
 if [ -n "$gpu" ] && [ -n "$compile" ]; then
     if [ -n "$site_cuda" ]; then
