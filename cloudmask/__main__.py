@@ -60,6 +60,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     config = settings.load(settings_file(options.config, resume), options.overrides)
     placement = distributed.init(config.threads, at_once=1 if options.command == "infer" else 2)
     from cloudmask import infer, train
+    from cloudmask.infer.trained import as_trained
     from common.keras import precision
     from common.runs.files import check_writable, deliver
     from common.session import open_session, unrecorded
@@ -68,12 +69,17 @@ def _benchmark(options: argparse.Namespace) -> int:
     if options.dry_run:
         train.dry_run(config, unrecorded(placement))
         return 0
+    notes: list[str] = []
     if command == "run":
         precision.check("inference", config.inference)  # before hours of training
+    elif command == "infer":
+        config, notes = as_trained(config)
     files = [report.log_file, report.mlperf_logfile, report.model_file if command != "infer" else ""]
     distributed.on_root(lambda: check_writable(*(Path(name) for name in files if name)))
     failed, scenes, model_file = 0, 0, None
     with open_session(command, BENCHMARK, config, placement, resume) as session:
+        for note in notes:
+            session.run.say(note)
         if command in ("run", "train"):
             train.train(config, session)
             model_file = str(session.run / "model.keras")

@@ -116,7 +116,11 @@ class InferenceSettings(Settings):
     only_held_out: bool = Field(
         False, description="mask only the held-out part of the split, to score on unseen scenes"
     )
-    model_file: str = Field("", description="network to use: .keras, .h5 (the reference's too) or a SavedModel folder")
+    model_file: str = Field(
+        "",
+        description="network to use: .keras, .h5 (the reference's too), a SavedModel folder, or a run's folder. Network, "
+        "data.missing, the ranges, sen3 and calibration, and inference.precision are then the run's, where not set",
+    )
     mode: Literal["whole", "tiles", "reference", "io"] = Field(
         "whole",
         description="whole = a scene in one pass | tiles = the same result with less memory | reference = the "

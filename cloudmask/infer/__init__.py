@@ -13,7 +13,7 @@ from common import distributed
 from common.data.order import share
 from common.keras import precision
 from common.measuring import timing
-from common.session import Session
+from common.session import Outcome, Session
 
 
 def infer(config: Config, session: Session, model_file: Optional[str] = None) -> records.Inference:
@@ -42,13 +42,15 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
 
     def one_pass() -> timing.Work:
         results[:] = mask_all(job, own_scenes, say)
-        return timing.Work(len(own_scenes), sum(scene.bytes for scene in own_scenes))
+        done = [scene for scene, result in zip(own_scenes, results) if not result.error]
+        return timing.Work(len(done), sum(scene.bytes for scene in done))
 
-    with nullcontext() if session.began else session.timed():
+    with nullcontext(Outcome()) if session.began else session.timed() as outcome:
         session.log.start("inference", scenes=len(scenes))
         passes = timing.measure(one_pass, settings.num_warmup_runs, settings.num_runs, say)
-        session.log.end("inference", scenes=len(scenes))
-    all_results = [result for part in distributed.gather_objects(results) for result in part]
+        all_results = [result for part in distributed.gather_objects(results) for result in part]
+        outcome.success = not any(result.error for result in all_results)
+        session.log.end("inference", scenes=len(scenes), status="success" if outcome.success else "aborted")
     inference = judge(job, all_results, passes)
     publish(job, session, scenes, all_results, passes, inference)
     return inference

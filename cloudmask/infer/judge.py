@@ -37,7 +37,7 @@ def judge(job: Job, results: list[Result], passes: list[timing.Measured]) -> rec
         failed=[result.name for result in results if result.error],
         runs=len(passes),
         seconds=seconds,
-        time_per_inference=seconds / max(len(done), 1),
+        time_per_inference=seconds / len(done) if done else float("nan"),
         scenes_per_second=len(done) / seconds,
         megapixels_per_second=len(done) * pixels / seconds / 1e6,
         read=timing.summary([result.read for result in done]),

@@ -101,17 +101,20 @@ def make_job(config: Config, session: Session, model_file: Optional[str]) -> Job
             "inference.model_file is not set: give the trained network (.keras, .h5 or a SavedModel)", on_all_ranks=True
         )
     path = Path(model_file or settings.model_file).expanduser()
+    weights = networks.saved(path)
     forward = inference.frozen(networks.load(config.model, str(path)), xla=settings.xla)
-    rule = _baseline(config, path, session)
+    rule = _baseline(config, weights, session)
     if distributed.is_root():
         move_aside(folder)  # left by an inference of this run that was interrupted
         folder.mkdir()
-    return Job(config, forward, tiling, rule, folder, _attributes(config, path))
+    return Job(config, forward, tiling, rule, folder, _attributes(config, weights))
 
 
 def _baseline(config: Config, model_path: Path, session: Session) -> Optional[baseline.Threshold]:
     """The threshold fitted with the model, else one fitted now to the training scenes, else None."""
-    candidates = [session.run / "baseline.json", model_path.parent / "baseline.json"]
+    # A checkpoint lies two folders below its run's.
+    beside = model_path.parent.parent if model_path.parent.name == "checkpoints" else model_path.parent
+    candidates = [session.run / "baseline.json", beside / "baseline.json"]
     stored = distributed.on_root(lambda: baseline.stored(candidates))
     if stored is not None:
         return stored

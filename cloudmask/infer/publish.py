@@ -22,8 +22,9 @@ def publish(
 ) -> None:
     """Record, write and draw the results of an inference. All ranks call it; rank 0 writes."""
     _record(session, results, inference)
-    line = reference_log.inference_line(job.config, inference.inferences, inference.time_per_inference)
-    reference_log.write(session.run, job.config, line)
+    if inference.inferences:
+        line = reference_log.inference_line(job.config, inference.inferences, inference.time_per_inference)
+        reference_log.write(session.run, job.config, line)
     if distributed.is_root():
         _write_times(job, session, passes, inference)
         if job.forward is not None:

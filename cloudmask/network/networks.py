@@ -1,6 +1,7 @@
 """The networks of this benchmark by their names in `model.network`. A new one needs a function and an entry."""
 
 import difflib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Callable
 
 import tensorflow as tf
 
+from cloudmask.benchmark import BENCHMARK
 from cloudmask.config import ModelSettings
 from cloudmask.network import pixel, unet
 from common.errors import UserError
 from common.keras.files import load_weights
+from common.training.trained import best_checkpoint, set_weights
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,55 @@ def find(name: str) -> Network:
     return NETWORKS[name]
 
 
+def saved(path: Path) -> Path:
+    """Find the file or folder with the weights: of a run's folder its model.keras, else its best checkpoint.
+
+    Raises:
+        UserError: if it is missing, or a run's folder that holds neither.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such model; train one first, or set inference.model_file", on_all_ranks=True)
+    if not (path / "config.yaml").is_file():
+        return path
+    finished = path / "model.keras"
+    return finished if finished.exists() else best_checkpoint(path, BENCHMARK.score).path
+
+
 def load(settings: ModelSettings, path: str) -> tf.keras.Model:
     """Build a network in the current precision policy, and give it the weights of a saved one.
 
     Args:
         settings: which network.
-        path: .keras, .h5 (as the reference saves it) or a SavedModel folder; only its arrays are used.
+        path: .keras, .h5 (as the reference saves it), a SavedModel folder, of all of which only the arrays are used, or
+            a run's folder.
 
     Raises:
-        UserError: if the file is missing, unreadable or of another network.
+        UserError: if it is missing, unreadable or of another network.
     """
-    file = Path(path).expanduser()
-    if not file.exists():
-        raise UserError(f"{file}: no such model; train one first, or set inference.model_file", on_all_ranks=True)
+    given = Path(path).expanduser()
+    source = saved(given)
     model = find(settings.network).build()
-    load_weights(model, file)
+    if source.parent.name == "checkpoints":
+        set_weights(model, best_checkpoint(given, BENCHMARK.score))
+        return model
+    try:
+        load_weights(model, source)
+    except UserError as error:
+        other = _whose(source, settings.network)
+        if other:
+            raise UserError(
+                f"{source}: holds the weights of the network '{other}', not of '{settings.network}': set "
+                f"model.network={other}"
+            ) from error
+        raise
     return model
+
+
+def _whose(path: Path, but: str) -> str:
+    """The name of the network whose weights a file holds, other than `but`; empty if it is of none."""
+    for name, network in NETWORKS.items():
+        if name != but:
+            with suppress(UserError):
+                load_weights(network.build(), path)
+                return name
+    return ""

@@ -9,6 +9,8 @@ from rich.table import Table
 from cloudmask.records import Inference, Scene, Truth
 from cloudmask.report import disagreement
 from common.report.extension import Picture
+from common.report.logs import finite
+from common.report.options import show
 from common.report.tables import table
 from common.runs import kinds
 
@@ -62,10 +64,12 @@ def _time_table(inference: Inference) -> Table:
     built.min_width = 80
     for part, values in (("read", inference.read), ("compute", inference.compute), ("write", inference.write)):
         names = ("mean", "median", "p95", "total")
-        built.add_row(part, *(f"{values[name]:.3f}" if name in values else "" for name in names))
-    built.add_row("end to end, all ranks", f"{inference.time_per_inference:.3f}", "", "", f"{inference.seconds:.3f}")
+        built.add_row(part, *(show(finite(values.get(name)), ".3f") for name in names))
+    seconds = show(finite(inference.time_per_inference), ".3f")
+    built.add_row("end to end, all ranks", seconds, "", "", f"{inference.seconds:.3f}")
+    of_all = f" of {inference.inferences + len(inference.failed)}" if inference.failed else ""
     built.caption = (
-        f"{inference.inferences} scenes ({inference.mode}, {inference.precision}) on {inference.ranks} ranks: "
+        f"{inference.inferences}{of_all} scenes ({inference.mode}, {inference.precision}) on {inference.ranks} ranks: "
         f"{inference.scenes_per_second:.3f} scenes/s, {inference.megapixels_per_second:.3f} megapixels/s. "
         "Reading and writing overlap with computing; warm-up is not included."
     )

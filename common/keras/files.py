@@ -35,6 +35,23 @@ def save(network: tf.keras.Model, path: Path) -> None:
         _name_modules_as_keras_does(path)
 
 
+def check_saving(network: tf.keras.Model) -> None:
+    """Describe a network as `save` would, which takes milliseconds, so that a training does not end in vain.
+
+    Raises:
+        UserError: if some layer cannot be described.
+    """
+    try:
+        json.dumps(tf.keras.saving.serialize_keras_object(network))
+    except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"the network cannot be saved, so it is not trained: {lines[0][:90]}; write a slice with "
+            "every axis, as x[:, :, :, 6:7], and a layer of your own with get_config()",
+            on_all_ranks=True,
+        ) from error
+
+
 def _name_modules_as_keras_does(path: Path) -> None:
     """tf_keras reads Keras' own names of modules, but writes tf_keras.*, which TensorFlow up to 2.15 cannot import."""
     part = path.with_name(f"{path.name}.part")

@@ -39,6 +39,7 @@ class Extension(NamedTuple):
         epoch_scores: names of scores that the table of epochs shows besides the loss and the benchmark's own.
         pictures: those of a run's folder that its report shows besides the curves.
         plots: files in a run's pictures/ that are no predictions.
+        kind: keys of the log in which runs must agree to be compared, besides those that all benchmarks have.
     """
 
     forms: tuple[Form, ...] = ()
@@ -48,6 +49,7 @@ class Extension(NamedTuple):
     epoch_scores: tuple[str, ...] = ()
     pictures: Callable[[Path], list[Picture]] = _no_pictures
     plots: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
 
     def title(self, score: str) -> str:
         return self.score_titles.get(score, score.replace("_", " "))

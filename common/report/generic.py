@@ -59,7 +59,7 @@ def runs_table(runs: list, options: Options) -> Table:
     target, epochs = options.target, options.epochs
     rates = {run.name: (run.samples_per_second(), run.samples_per_second(True)) for run in runs}
     best = {run.name: best_score(run) for run in runs}
-    status = {run.name: run.status for run in runs}
+    ending = {run.name: run.ending for run in runs}
     rows = {
         "benchmark": lambda r: show(r.value("submission_benchmark")),
         "organisation": lambda r: show(r.value("submission_org")),
@@ -80,7 +80,7 @@ def runs_table(runs: list, options: Options) -> Table:
         "init, s": lambda r: show(r.interval("init"), ".1f"),
         "staging, s": lambda r: show(r.interval("staging"), ".1f"),
         "run, s": lambda r: show(r.interval("run"), ".1f"),
-        "status": lambda r: show(status[r.name]),
+        "status": lambda r: show(ending[r.name]),
         "epochs": lambda r: show(len(r.epochs()) or None if r.counts_epochs else None),
         "target": lambda r: show(target_of(r, target), "g"),
         "first epoch at the target": lambda r: show(epochs_to_target(r, target)),
@@ -93,11 +93,14 @@ def runs_table(runs: list, options: Options) -> Table:
         "last evaluation": lambda r: show(r.evaluations()[-1].value if r.evaluations() else None, ".4f"),
         "best evaluation": lambda r: show(best[r.name], ".4f"),
     }
-    for benchmark in dict.fromkeys(run.benchmark for run in runs):
-        rows.update(extension_of(benchmark).rows)
     form = table("Runs", "", *(run.name for run in runs))
     for title, value in rows.items():
         form.add_row(title, *(value(run) for run in runs))
+    for benchmark in dict.fromkeys(run.benchmark for run in runs):
+        for title, value in extension_of(benchmark).rows.items():
+            cells = [value(run) for run in runs]
+            if any(cell != "-" for cell in cells):
+                form.add_row(title, *cells)
     form.caption = (
         "samples/s: updates times their samples by the time of the finished epochs, which the evaluation is part of."
     )

@@ -177,6 +177,12 @@ class RunLog:
         stop = self.first("run_stop")
         return None if stop is None or stop.metadata.get("status") is None else str(stop.metadata["status"])
 
+    @property
+    def ending(self) -> Optional[str]:
+        """The status in words, with that of an inference that did not do all of its work."""
+        failed = any(stop.metadata.get("status") not in (None, "success") for stop in self.all("inference_stop"))
+        return "success, inference with failures" if failed and self.status == "success" else self.status
+
     def epochs(self) -> list[EpochTimes]:
         """The epochs that were finished, the last of them perhaps cut short by the run's end."""
         ends = {event.epoch: event for event in self.all("epoch_stop")}

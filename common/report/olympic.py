@@ -13,6 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from common.report.compliance import ruleset_of
+from common.report.extension import extension_of
 from common.report.generic import minutes_to_target
 from common.report.logs import RunLog
 from common.report.options import Options, show
@@ -33,15 +34,16 @@ def olympic_table(runs: list, options: Options) -> Optional[Table]:
     the fastest and the slowest of at least five, each with a seed of its own."""
     kinds = defaultdict(list)
     for run in runs:
-        words = (show(run.value(key)) for key in ("submission_benchmark", "submission_org", "opt_name"))
+        own = extension_of(run.benchmark).kind
+        words = (show(run.value(key)) for key in ("submission_benchmark", "submission_org", "opt_name", *own))
         if not is_instance(run):  # those are one result together
             kinds[(*words, run.ranks, run.samples_per_update)].append(run)
     form = table("Several runs of one kind", "kind", "runs", "at the target", "olympic mean, min", "normalised, min")
-    for (benchmark, organisation, optimizer, ranks, batch), alike in kinds.items():
+    for (benchmark, organisation, *optimizer, ranks, batch), alike in kinds.items():
         if len(alike) < 2:
             continue
         reached = sum(minutes_to_target(run, options.target) is not None for run in alike)
-        name = f"{benchmark}, {organisation}, {show(ranks)} ranks, batch {show(batch)}, {optimizer}"
+        name = f"{benchmark}, {organisation}, {show(ranks)} ranks, batch {show(batch)}, {', '.join(optimizer)}"
         mean = _olympic_mean(alike, options)
         normalised = _normalised(alike, mean) if isinstance(mean, float) else ""
         shown = f"{mean:.3f}" if isinstance(mean, float) else mean

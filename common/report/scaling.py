@@ -5,6 +5,7 @@ from collections import defaultdict
 import numpy as np
 from rich.table import Table
 
+from common.report.extension import extension_of
 from common.report.options import show
 from common.report.tables import table
 
@@ -15,7 +16,7 @@ def scaling_groups(runs: list) -> list:
     for run in runs:
         if run.samples_per_second(True) and run.ranks:
             key = ("submission_benchmark", "submission_org", "accelerators_per_node", "precision_mode")
-            groups[tuple(show(run.value(name)) for name in key)].append(run)
+            groups[tuple(show(run.value(name)) for name in (*key, *extension_of(run.benchmark).kind))].append(run)
     return [group for group in groups.values() if len({run.ranks for run in group}) > 1]
 
 

@@ -40,7 +40,7 @@ def _run(number: int, run: RunLog, options: Options) -> HtmlRow:
         show(max((event.value for event in run.evaluations()), default=None), ".4f"),
         f"{show(run.nodes)} × {show(run.value('accelerators_per_node'))}",
         show(run.ranks),
-        show(run.status),
+        show(run.ending),
         show(run.value("submission_platform")),
     ]
     colour = f"--run: var(--c{number % _COLOURS})"

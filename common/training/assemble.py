@@ -13,6 +13,7 @@ import tensorflow as tf
 from common import distributed
 from common.data.batches import Batches
 from common.distributed import status
+from common.keras import files
 from common.keras.names import keras_policy
 from common.optim import optimizers
 from common.optim.settings import ScheduleSettings
@@ -90,6 +91,7 @@ def assemble(
     if settings.max_validation_steps:
         data.held_out.keep_first(settings.max_validation_steps)
     task = make_task(config, data)
+    files.check_saving(task.network)
     optimizer = optimizers.build(
         config.optimizer, config.schedule, ranks=run.began_on, scale_loss=settings.precision == "mixed_float16"
     )

@@ -210,6 +210,68 @@ def test_mistakes_end_with_one_line_and_exit_code_1(trained, tmp_path, arguments
     assert bool(list(tmp_path.iterdir())) is began  # a run that failed before its timed part leaves no folder
 
 
+def test_a_network_that_keras_cannot_save_is_refused_before_it_is_trained(trained, tmp_path):
+    """As somebody would add one: a function and an entry."""
+    program = tmp_path / "added.py"
+    program.write_text("""
+import tensorflow as tf
+from cloudmask import __main__
+from cloudmask.network import networks
+
+def difference(layered=False):
+    image = tf.keras.Input((None, None, 9))
+    split_window = image[..., 6:7] - image[..., 7:8]
+    return tf.keras.Model(image, tf.keras.layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")(split_window))
+
+networks.NETWORKS["difference"] = networks.Network(difference, 8, 8)
+__main__.main()
+""")
+    settings = [
+        *TINY,
+        "model.network=difference",
+        f"data.train_dir={trained[0]}/train",
+        f"output.folder={tmp_path}/runs",
+    ]
+    done = run(program, "train", *settings, PYTHONPATH=os.getcwd())
+    assert done.returncode == 1
+    (line,) = errors(done.stdout)
+    assert "the network cannot be saved, so it is not trained: Cannot serialize object Ellipsis" in line
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_infer_takes_a_run_s_folder_its_checkpoint_and_its_settings(trained, tmp_path):
+    """As after a training that failed at its end: no model.keras. All scenes but one are masked as they were."""
+    run_folder = tmp_path / "failed"
+    shutil.copytree(trained[0] / "runs" / "first", run_folder)
+    (run_folder / "model.keras").unlink()
+    settings = [*TINY, f"inference.inference_dir={trained[0]}/scenes", f"inference.model_file={run_folder}"]
+    settings += ["inference.mode=reference", "inference.crop_size=8"]  # as in the run
+    done = run("-m", "cloudmask", "infer", *settings, f"output.folder={tmp_path}/runs", "output.run_name=a")
+    assert errors(done.stdout) == ["error: 1 of 4 scenes could not be masked, as reported above; the others are done"]
+    assert f"as in the training, {run_folder}/config.yaml: data.missing=reference" in done.stdout
+    (before,), (after,) = (records(folder, "inference") for folder in (run_folder, tmp_path / "runs" / "a"))
+    for name in ("network", "baseline"):
+        assert after["scores"][name] == pytest.approx(before["scores"][name], abs=1e-6)
+    report = (tmp_path / "runs" / "a" / "report.md").read_text()
+    assert "3 of 4 scenes (reference, float32) on 1 ranks" in report
+    assert '"status": "aborted"' in (tmp_path / "runs" / "a" / "mlperf.log").read_text()
+
+
+def test_a_run_that_masked_nothing_has_no_rate(trained, tmp_path):
+    (tmp_path / "scenes").mkdir()
+    for number in range(2):
+        (tmp_path / "scenes" / f"S3A_{number}.hdf").write_bytes(b"torn")
+    settings = [*TINY, f"inference.inference_dir={tmp_path}/scenes", f"output.folder={tmp_path}", "output.run_name=a"]
+    done = run("-m", "cloudmask", "infer", *settings, f"inference.model_file={trained[0]}/runs/first/model.keras")
+    assert done.returncode == 1
+    assert "2 of 2 scenes could not be masked" in errors(done.stdout)[0]
+    assert ", 0.00 samples/s" in done.stdout
+    assert "| end to end, all ranks | - |" in (tmp_path / "a" / "report.md").read_text()
+    stop = [line for line in (tmp_path / "a" / "mlperf.log").read_text().splitlines() if '"run_stop"' in line]
+    assert '"status": "aborted"' in stop[-1]
+    assert not (tmp_path / "a" / "cloudmask.log").exists()
+
+
 @pytest.mark.slow
 def test_training_stops_at_the_target_and_resumes_there(trained, tmp_path):
     settings = [*TINY, f"data.train_dir={trained[0]}/train", f"output.folder={tmp_path}", "output.run_name=goal"]

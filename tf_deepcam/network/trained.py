@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.keras.files import layer_settings, load_weights
-from common.runs.records import evaluations_by_step, read_records
-from common.training import checkpoints
+from common.training.trained import best_checkpoint, set_weights
 from tf_deepcam import config
 from tf_deepcam.data.samples import CLASSES
 from tf_deepcam.network import deeplab, weights
@@ -57,31 +56,8 @@ def _from_run(folder: Path, channels: int) -> tf.keras.Model:
     if len(settings.data.channels) != channels:
         raise UserError(f"{folder}: was trained on {len(settings.data.channels)} channels, the samples have {channels}")
     network = deeplab.deeplab(channels, CLASSES, **settings.model.form())
-    arrays = best_checkpoint(folder).arrays
-    values = [array for name, array in arrays.items() if name.startswith("network/")]
-    if [array.shape for array in values] != [tuple(variable.shape) for variable in network.variables]:
-        raise UserError(f"{folder}: its checkpoint is of another network than its config.yaml describes")
-    for variable, array in zip(network.variables, values):
-        variable.assign(array)
+    set_weights(network, best_checkpoint(folder, "iou"))
     return network
-
-
-def best_checkpoint(folder: Path) -> checkpoints.Checkpoint:
-    """Load the checkpoint with the best validation IoU that a run has kept; the newest if none was evaluated.
-
-    Raises:
-        UserError: if there are no checkpoints, or that one is damaged.
-    """
-    steps = checkpoints.list_steps(folder / "checkpoints")
-    if not steps:
-        raise UserError(f"{folder}: holds no checkpoints; give its model.keras or model.npz instead")
-    evaluations = evaluations_by_step(read_records(folder / "metrics.jsonl"))
-    scores = {step: values.get("iou", 0.0) for step, values in evaluations.items() if step in steps}
-    step = max(scores, key=lambda step: (scores[step], step)) if scores else steps[-1]
-    try:
-        return checkpoints.load(folder / "checkpoints", step)
-    except checkpoints.DAMAGED as error:
-        raise UserError(f"{folder}: the checkpoint of update {step} is damaged ({error})") from error
 
 
 def _from_keras(path: Path, channels: int) -> tf.keras.Model:

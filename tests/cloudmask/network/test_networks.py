@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from cloudmask import config
 from cloudmask.network import unet, up_sampling
-from cloudmask.network.networks import NETWORKS, find
+from cloudmask.network.networks import NETWORKS, find, load
 from common.errors import UserError
 from common.keras import files as keras_files
 from common.keras.flops import forward_gflop
@@ -119,3 +119,9 @@ def test_the_saved_function_of_a_unet_has_fewer_products_than_its_layers(tmp_pat
     operations = {node.op for node in nodes}
     assert "Conv2DBackpropInput" in operations
     assert "ResizeNearestNeighbor" not in operations
+
+
+def test_weights_of_another_network_say_whose_they_are(tmp_path):
+    keras_files.save(NETWORKS["narrow"].build(), tmp_path / "model.keras")
+    with pytest.raises(UserError, match=r"holds the weights of the network 'narrow', not of 'reference': set model"):
+        load(config.ModelSettings(), str(tmp_path / "model.keras"))

@@ -26,6 +26,15 @@ def small() -> tf.keras.Model:
     return tf.keras.Model(inputs, tf.keras.layers.Conv2D(3, 3)(inputs))
 
 
+def test_a_network_that_cannot_be_described_is_refused_and_a_derived_channel_is_not():
+    inputs = tf.keras.layers.Input((4, 4, 9))
+    keras_files.check_saving(tf.keras.Model(inputs, inputs[:, :, :, 6:7] - inputs[:, :, :, 7:8]))
+    with pytest.raises(
+        UserError, match=r"cannot be saved, so it is not trained: .*Ellipsis.*write a slice with every axis"
+    ):
+        keras_files.check_saving(tf.keras.Model(inputs, inputs[..., 6:7] - inputs[..., 7:8]))
+
+
 def call_of(mark: Path) -> dict:
     """A layer that is TensorFlow's write_file, called with the name MARK when the network is built."""
     return {
