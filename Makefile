@@ -4,7 +4,7 @@ VENV ?= .venv
 GPU ?=
 TENSORFLOW ?=
 PYTHON := $(VENV)/bin/python
-INSTALLED := $(VENV)/.installed-$(if $(GPU),gpu,cpu)$(if $(TENSORFLOW),-$(TENSORFLOW))
+INSTALLED := $(VENV)/.installed-$(if $(filter-out 0,$(GPU)),gpu,cpu)$(if $(TENSORFLOW),-$(TENSORFLOW))
 
 .PHONY: help demo test test-cluster fuzz test-slow lint bench docs venv clean
 help:

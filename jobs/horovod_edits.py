@@ -1,8 +1,9 @@
-"""Horovod's sources made to compile on TensorFlow 2.16 and newer: python jobs/horovod_edits.py SOURCES VERSION INCLUDES
+"""Horovod's sources made to compile today: python jobs/horovod_edits.py SOURCES VERSION INCLUDES
 
 SOURCES is the unpacked sdist, VERSION and INCLUDES are TensorFlow's version and the folder of its headers. Horovod
-0.28.1 of June 2023 knows TensorFlow up to 2.15; jobs/horovod.sh calls this before it compiles. Each edit names one text
-that must stand in its file exactly once, so that another Horovod is not edited blindly: else one line says so.
+0.28.1 of June 2023 knows TensorFlow up to 2.15 and gcc up to 13; jobs/horovod.sh calls this before it compiles. Each
+edit names one text that must stand in its file exactly once, so that another Horovod is not edited blindly: else one
+line says so.
 """
 
 import sys
@@ -20,6 +21,10 @@ class Edit(NamedTuple):
     applies: Callable[[tuple, Path], bool]
 
 
+def always(version: tuple, includes: Path) -> bool:
+    return True
+
+
 def is_newer_than_horovod(version: tuple, _: Path) -> bool:
     return version >= (2, 16)
 
@@ -31,6 +36,25 @@ def lacks_stream_value(version: tuple, includes: Path) -> bool:
 
 
 EDITS = (
+    Edit(
+        "third_party/flatbuffers/include/flatbuffers/stl_emulation.h",
+        """  FLATBUFFERS_CONSTEXPR_CPP14 span &operator=(const span &other)
+      FLATBUFFERS_NOEXCEPT {
+    data_ = other.data_;
+    count_ = other.count_;
+  }
+""",
+        "  span &operator=(const span &other) = delete;\n",
+        "took out an assignment to a constant, which gcc 14 and newer refuse and nothing calls",
+        always,
+    ),
+    Edit(
+        "CMakeLists.txt",
+        "    add_subdirectory(third_party/gloo)\n",
+        "    add_subdirectory(third_party/gloo EXCLUDE_FROM_ALL)\n",
+        "left out Gloo for C++14, a third of the files, which these TensorFlows do not link",
+        always,
+    ),
     Edit(
         "horovod/tensorflow/CMakeLists.txt",
         'list(APPEND TF_SOURCES "${PROJECT_SOURCE_DIR}/horovod/tensorflow/xla_mpi_ops.cc")\n',

@@ -24,6 +24,9 @@ set -euo pipefail
 venv=${1:?"usage: jobs/install.sh FOLDER [GPU]"}
 gpu=${2:-}
 cd "$(dirname "$0")/.."
+[ "$gpu" != 0 ] || gpu=
+for switch in SYSTEM_TENSORFLOW CUDA_FROM_PYPI; do [ "${!switch:-}" != 0 ] || unset "$switch"; done
+[ -n "${HOROVOD_BUILD_CUDA_CC_LIST:-}" ] || unset HOROVOD_BUILD_CUDA_CC_LIST # Horovod takes an empty one for a number
 
 fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
@@ -138,7 +141,7 @@ cuda_needs() {  # cuda_needs WHOSE FOLDER: prints what programs of this compiler
         "on GPUs of compute capability ${architecture%?}.${architecture: -1} or newer"
 }
 
-mpi=0 compile=1
+mpi=0 compile=1 without="no MPI (mpicxx, or CC and cc of a Cray)"
 if [ "${HOROVOD_WITHOUT_MPI:-0}" != 1 ]; then
     if command -v mpicxx >/dev/null 2>&1; then
         mpi=1
@@ -146,6 +149,8 @@ if [ "${HOROVOD_WITHOUT_MPI:-0}" != 1 ]; then
         mpi=1
         export CXX=CC CC=cc  # on a Cray these wrappers know its MPI, and there is no mpicxx
     fi
+else
+    without="without MPI, as HOROVOD_WITHOUT_MPI=1 asks"
 fi
 command -v "${CXX:-c++}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 ||
     fail "no C++ compiler found, and Horovod needs one: install g++ (Debian, Ubuntu: apt-get install g++; clusters: load a gcc module)"
@@ -178,7 +183,7 @@ if [ $mpi = 1 ]; then export HOROVOD_WITH_MPI=1; else export HOROVOD_WITHOUT_MPI
 echo "Installing into $venv with $("$python" --version) ($python); the log is $log"
 step "build tools" pip install --upgrade "pip<26" "$(pinned setuptools)" wheel "cmake<4"
 [ $mpi = 1 ] ||
-    echo "  no MPI (mpicxx, or CC and cc of a Cray): Horovod gets Gloo only, so start it with horovodrun, not with srun or mpirun"
+    echo "  $without: Horovod gets Gloo only, so start it with horovodrun, not with srun or mpirun"
 if [ -n "${SYSTEM_TENSORFLOW:-}" ]; then
     python -c 'import google.protobuf, numpy
 print(f"numpy=={numpy.__version__}\nprotobuf=={google.protobuf.__version__}")' >"$venv/system.txt"

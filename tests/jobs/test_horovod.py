@@ -14,6 +14,8 @@ from tests.jobs.test_install import script
 
 CMAKE = "horovod/tensorflow/CMakeLists.txt"
 OPS = "horovod/tensorflow/mpi_ops.cc"
+SPAN = "third_party/flatbuffers/include/flatbuffers/stl_emulation.h"
+TOP = "CMakeLists.txt"
 
 
 def sources(folder: Path) -> Path:
@@ -26,6 +28,21 @@ list(APPEND TF_SOURCES "${PROJECT_SOURCE_DIR}/horovod/tensorflow/xla_mpi_ops.cc"
 #include "tensorflow/stream_executor/stream.h"
 #endif // TENSORFLOW_VERSION >= 2011000000
 #endif // HAVE_GPU
+""",
+        SPAN: """template<class T> struct span {
+#define FLATBUFFERS_CONSTEXPR_CPP14
+#define FLATBUFFERS_NOEXCEPT
+  FLATBUFFERS_CONSTEXPR_CPP14 span &operator=(const span &other)
+      FLATBUFFERS_NOEXCEPT {
+    data_ = other.data_;
+    count_ = other.count_;
+  }
+  T *data_;
+  const unsigned count_;
+};
+""",
+        TOP: """    add_subdirectory(third_party/gloo)
+    add_subdirectory(third_party/compatible17_gloo)
 """,
     }
     for name, text in files.items():
@@ -52,7 +69,9 @@ def headers(folder: Path, text: str) -> Path:
 def test_sources_are_edited_as_this_tensorflow_needs(tmp_path, version, header, without_xla, with_definition):
     folder = sources(tmp_path / "horovod-0.28.1")
     done = horovod_edits.edit(folder, version, headers(tmp_path / "include", header))
-    assert len(done) == without_xla + with_definition
+    assert len(done) == 2 + without_xla + with_definition
+    assert "count_ = other.count_" not in (folder / SPAN).read_text()
+    assert (folder / TOP).read_text().splitlines()[0].strip() == "add_subdirectory(third_party/gloo EXCLUDE_FROM_ALL)"
     assert ("xla_mpi_ops.cc" not in (folder / CMAKE).read_text()) is without_xla
     assert "tensorflow/mpi_ops.cc" in (folder / CMAKE).read_text()
     assert ("inline GpuStreamHandle AsGpuStreamValue" in (folder / OPS).read_text()) is with_definition
@@ -63,10 +82,10 @@ def test_an_edit_that_does_not_find_its_line_fails_and_changes_nothing(tmp_path,
     folder = sources(tmp_path / "horovod-0.28.1")
     ops = (folder / OPS).read_text()
     (folder / OPS).write_text(text and ops + ops)
-    before = {name: (folder / name).read_text() for name in (CMAKE, OPS)}
+    before = {name: (folder / name).read_text() for name in (CMAKE, OPS, SPAN, TOP)}
     with pytest.raises(SystemExit, match=rf"mpi_ops.cc holds the text that must be replaced {2 if text else 0} times"):
         horovod_edits.edit(folder, "2.21.0", tmp_path)
-    assert {name: (folder / name).read_text() for name in (CMAKE, OPS)} == before
+    assert {name: (folder / name).read_text() for name in before} == before
 
 
 @pytest.fixture

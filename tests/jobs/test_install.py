@@ -1,6 +1,7 @@
 """jobs/install.sh on machines that lack something (one line that says what to install, and nothing made), and which
 CUDA compiler it takes on which machine, with stand-ins for pip and nvcc; test_gpu_build.py builds in earnest."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs import horovod_edits
 from tests.helpers import ROOT
 
 TOOLS = ("bash", "cat", "cut", "dirname", "grep", "paste", "sed", "tail")
@@ -164,6 +166,21 @@ def test_horovod_is_compiled_with_tensorflow_s_nccl_and_the_headers_that_it_lack
     assert environment["HOROVOD_BUILD_CUDA_CC_LIST"] == "80,90"
 
 
+def test_zero_switches_off(tmp_path):
+    """GPU=0 is what many write for "none"; an empty list of GPUs must not reach Horovod, which reads a number in it."""
+    switches = {"SYSTEM_TENSORFLOW": "0", "CUDA_HOME": "/nowhere", "HOROVOD_BUILD_CUDA_CC_LIST": ""}
+    script(tmp_path / "fakes" / "pip", f"env >{tmp_path}/environment")
+    script(tmp_path / "fakes" / "python", TENSORFLOW)
+    script(tmp_path / "fakes" / "horovodrun", 'for name in TensorFlow Gloo; do echo "  [X] $name"; done')
+    venv = f'[ "$1" != -m ] || {{ mkdir -p "$3/bin"; cp {tmp_path}/fakes/* "$3/bin"; }}'
+    done = install(tmp_path, {"g++": "exit 0", "python3": venv}, "0", tools=ALL_TOOLS, **switches)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "venv" / ".installed-cpu").exists()
+    assert "HOROVOD_BUILD_CUDA_CC_LIST" not in (tmp_path / "environment").read_text()
+    makefile = subprocess.run(["make", "-pn", "GPU=0"], cwd=ROOT, capture_output=True, text=True)
+    assert "INSTALLED := .venv/.installed-cpu\n" in makefile.stdout
+
+
 def test_a_wrong_cuda_home_is_one_line_before_anything_is_installed(tmp_path):
     done = install(tmp_path, {"g++": "exit 0", "python3": "exit 0"}, "1", CUDA_HOME="/nowhere")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
@@ -186,7 +203,10 @@ class version: GIT_VERSION = COMPILER_VERSION = 'known'""",
         (library / name).mkdir(parents=True)
         (library / name / "__init__.py").write_text(text)
     with tarfile.open(folder / "horovod-0.28.1.tar.gz", "w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("horovod-0.28.1/setup.py"))
+        for edit in horovod_edits.EDITS:
+            member = tarfile.TarInfo(f"horovod-0.28.1/{edit.file}")
+            member.size = len(edit.old)
+            archive.addfile(member, io.BytesIO(edit.old.encode()))
     # Its virtual environment has this Python with that library, and a pip that keeps what it was asked for.
     python = f'PYTHONPATH={library} exec {sys.executable} -S "$@"'
     script(folder / "fakes" / "python", python)
