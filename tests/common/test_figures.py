@@ -1,5 +1,6 @@
 """Pictures of all benchmarks: colours for every eye, a style of our own, and files that are whole or not there."""
 
+import ast
 import itertools
 
 import matplotlib
@@ -9,6 +10,7 @@ from matplotlib.colors import to_rgb
 
 from common import figures
 from common.errors import UserError
+from tests.test_structure import sources
 
 # What eyes without the long or the middle cones see of linear sRGB: Machado, Oliveira and Fernandes, "A
 # physiologically-based model for simulation of color vision deficiency", IEEE TVCG 2009, severity 1.
@@ -96,3 +98,17 @@ def test_an_axis_of_one_value_begins_at_zero(tmp_path):
         axes[0][0].plot([3, 4])
         figures.from_zero(axes[0][0])
         assert axes[0][0].get_ylim()[0] > 2
+
+
+def test_no_program_draws_by_pyplot():
+    """It opens windows, keeps figures, and takes a notebook's own backend away."""
+    for path in sources():
+        text = path.read_text(encoding="utf-8")
+        modules = [
+            f"{node.module}.{name.name}" if isinstance(node, ast.ImportFrom) else name.name
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for name in node.names
+        ]
+        assert "matplotlib.pyplot" not in modules, path
+        assert "matplotlib.use(" not in text, path
