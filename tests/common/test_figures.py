@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import re
 
 import matplotlib
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.colors import to_rgb
 
 from common import figures
 from common.errors import UserError
+from tests.helpers import ROOT
 from tests.test_structure import sources
 
 # What eyes without the long or the middle cones see of linear sRGB: Machado, Oliveira and Fernandes, "A
@@ -48,6 +50,16 @@ def test_distances_of_colours_are_those_of_the_books():
 def test_colours_of_lines_are_told_apart_by_every_eye(eye):
     assert apart(figures.COLOURS, eye) > 10
     assert apart(figures.COLOURS[:4], eye) > 20
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_so_are_those_of_the_page_s_charts(eye):
+    light, dark = (ROOT / "common/report/assets/page.css").read_text(encoding="utf-8").split("@media", 2)[:2]
+    for scheme in (light, dark):
+        colours = [re.findall(rf"--c{number}: (#\w+);", scheme)[0] for number in range(6)]
+        assert apart(colours, eye) > 8
+        assert apart(colours[:4], eye) > 18
+    assert tuple(re.findall(r"--c[0-5]: (#\w+);", light)) == figures.COLOURS
 
 
 def test_lines_differ_in_their_marks_too():

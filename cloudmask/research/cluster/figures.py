@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from cloudmask.pictures import panels
 from common import figures
 
-_WIDTH, _TALL = 3.4, 0.9  # inches of a panel, and of title and legend
-_COLUMNS = 4
+_WIDTH, _TALL = 3.4, 0.4  # inches of a panel, and of title and legend
 
 
 def draw(
@@ -29,8 +28,9 @@ def draw(
     """
     measured = (image != 0).any(-1)
     clouds = {**masks, **({"truth": truth} if truth is not None else {})}
-    columns = min(_COLUMNS, 1 + len(clouds))
-    rows = -(-(1 + len(clouds)) // columns)
+    count = 1 + len(clouds)
+    columns = count if count < 4 else min((3, 4, 5), key=lambda columns: -count % columns)  # with few corners blank
+    rows = -(-count // columns)
     height, width = measured.shape
     size = columns * _WIDTH, rows * (_WIDTH * min(height / width, 2.0) + 0.4) + _TALL
     with figures.picture(target, size, rows, columns) as (figure, axes):
