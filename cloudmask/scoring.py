@@ -19,7 +19,7 @@ from cloudmask.sen3 import NIGHT_DEGREES
 NETWORK, BASELINE, SUMMARY, LABELS = "network", "baseline", "summary", "labels"
 BINS = 15  # of the calibration, as in Guo et al., arXiv:1706.04599
 _TWILIGHT_DEGREES = 80.0  # zenith angle of the sun where day ends, for scenes without flags; a choice of ours
-_LEAST_SHARE = 0.01  # of a scene's pixels that a kind must have to be named the worst
+LEAST_SHARE = 0.01  # of a scene's pixels that a kind must have to be named the worst
 _SCENE_MEANS = ("pixel_accuracy", "f1", "log_loss")
 
 
@@ -111,7 +111,7 @@ class Scores:
         kinds = {
             stratum: (each.false_positive + each.false_negative) / each.pixels
             for (stratum, name), each in self.strata.items()
-            if name == NETWORK and each.pixels >= _LEAST_SHARE * counts.pixels
+            if name == NETWORK and each.pixels >= LEAST_SHARE * counts.pixels
         }
         description: dict[str, object] = {
             "share": differing / counts.pixels,

@@ -78,7 +78,7 @@ def scene_record(result: Result) -> records.Scene:
     return replace(record, disagreement=result.scores.disagreement(), scores=scores)
 
 
-def most_disputed(results: list[Result], count: int) -> list[str]:
-    """Names of the `count` scenes in which network and labels differ most, the largest difference first."""
-    shares = {r.name: r.scores.disagreement().get("share", 0.0) for r in results if not r.error and r.scores}
-    return sorted(shares, key=lambda name: -shares[name])[:count]
+def most_disputed(results: list[Result], count: int) -> list[tuple[str, Scores]]:
+    """Names and scores of the `count` scenes in which network and labels differ most, the largest difference first."""
+    scored = [(each.name, each.scores) for each in results if not each.error and each.scores]
+    return sorted(scored, key=lambda each: -each[1].disagreement().get("share", 0.0))[:count]

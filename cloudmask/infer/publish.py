@@ -30,7 +30,7 @@ def publish(
         if job.forward is not None:
             _draw(job, session, scenes, results)
         if inference.calibration:
-            pictures.draw_calibration(inference.calibration, session.run / "pictures" / "calibration.png")
+            pictures.draw_calibration(inference.calibration, session.run)
 
 
 def _record(session: Session, results: list[Result], inference: records.Inference) -> None:
@@ -64,6 +64,6 @@ def _write_times(job: Job, session: Session, passes: list[timing.Measured], infe
 def _draw(job: Job, session: Session, scenes: list[DataFile], results: list[Result]) -> None:
     masked = {result.name for result in results if not result.error}
     pictures.draw_scenes(scenes, session.run, job.config, masked)
+    by_name = {scene.name: scene for scene in scenes}
     disputed = most_disputed(results, job.config.inference.pictures)
-    chosen = [scene for name in disputed for scene in scenes if scene.name == name]
-    pictures.draw_disagreements(chosen, session.run, job.config)
+    pictures.draw_disagreements([(by_name[name], scores) for name, scores in disputed], session.run, job.config)

@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen on a compute node
-import matplotlib.pyplot as plt
 import numpy as np
 import yaml
+from matplotlib.figure import Figure
 
+from common import figures
 from common.config.axes import Axis, combinations, name_of
 from common.config.settings import apply_overrides
 from common.config.yaml_files import parse
@@ -130,28 +128,37 @@ def _labels(axes: list[Axis]) -> list[str]:
     return [word.replace("max_", "").replace("_", " ") for word in short([axis.key for axis in axes])]
 
 
-def draw(cells: list[Cell], axes: list[Axis], path: Path) -> None:
-    """Draw heat maps of samples/s: the first axis down, the second across, one map per combination of the others."""
+def draw(cells: list[Cell], axes: list[Axis], target: Path) -> Figure:
+    """Draw heat maps of samples/s: the first axis down, the second across, one map per combination of the others.
+
+    Args:
+        cells: those that were measured.
+        axes: what varied.
+        target: the file to write.
+
+    Returns:
+        The figure, a panel for each map.
+    """
     names = _labels(axes)
     down = axes[0].values
     across = axes[1].values if len(axes) > 1 else [""]
     rates = {(cell.values[0], "".join(cell.values[1:2]), cell.values[2:]): cell.median for cell in cells}
     maps = list(dict.fromkeys(cell.values[2:] for cell in cells))
     highest = max(rates.values())
-    figure, panels = plt.subplots(
-        1, len(maps), figsize=(1.8 + 3.2 * len(maps), 3.4), layout="constrained", squeeze=False, sharey=True
-    )
-    for panel, others in zip(panels[0], maps):
-        grid = np.array([[rates.get((row, column, others), np.nan) for column in across] for row in down])
-        image = panel.imshow(grid, vmin=0, vmax=highest, cmap="viridis")
-        for (row, column), value in np.ndenumerate(grid):
-            text = "failed" if np.isnan(value) else f"{value:.2f}"
-            panel.text(column, row, text, ha="center", va="center", color="white" if value < 0.6 * highest else "black")
-        panel.set_xticks(range(len(across)), across)
-        panel.set_yticks(range(len(down)), down)
-        panel.set_xlabel(names[1] if len(axes) > 1 else "")
-        panel.set_title(", ".join(f"{name} {value}" for name, value in zip(names[2:], others)))
-    panels[0][0].set_ylabel(names[0])
-    figure.colorbar(image, ax=panels[0].tolist(), label="samples/s")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    width, height = len(maps) * (0.6 + 0.75 * max(len(across), 2)), 1.2 + 0.5 * len(down)
+    with figures.picture(target, (1.8 + width, max(height, 2.6)), 1, len(maps), sharey=True) as (figure, panels):
+        for panel, others in zip(panels[0], maps):
+            grid = np.array([[rates.get((row, column, others), np.nan) for column in across] for row in down])
+            figures.unknown(panel)
+            image = panel.imshow(grid, vmin=0, vmax=highest, cmap="cividis", aspect="auto")
+            for (row, column), value in np.ndenumerate(grid):
+                text = "failed" if np.isnan(value) else f"{value:.2f}"
+                colour = "white" if value < 0.6 * highest else "black"
+                panel.text(column, row, text, ha="center", va="center", color=colour)
+            panel.set_xticks(range(len(across)) if len(axes) > 1 else [], across if len(axes) > 1 else [])
+            panel.set_yticks(range(len(down)), down)
+            panel.set_xlabel(names[1] if len(axes) > 1 else "")
+            panel.set_title(", ".join(f"{name} {value}" for name, value in zip(names[2:], others)))
+        panels[0][0].set_ylabel(names[0])
+        figure.colorbar(image, ax=panels[0].tolist(), label="samples/s")
+    return figure

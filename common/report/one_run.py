@@ -5,19 +5,21 @@ of other programs, are compared by common.report.
 """
 
 from pathlib import Path
+from typing import Optional
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen on a compute node
-import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.table import Table
 
+from common import figures
 from common.cli.registry import Benchmark
 from common.errors import UserError
 from common.report.extension import Extension, Picture, extension_of
 from common.report.tables import markdown, show, table
 from common.runs.kinds import Epoch, Step, select
 from common.runs.records import evaluations_by_step, read_lines, read_records
+
+_MARKED = 30  # values of a curve that get a mark each
 
 
 def report(folder: Path, benchmark: Benchmark) -> None:
@@ -42,7 +44,7 @@ def report(folder: Path, benchmark: Benchmark) -> None:
     ]
     tables = [built for built in tables if built.row_count]
     show(*tables)
-    _draw_curves(records, folder / "pictures", benchmark.score, extension)
+    draw_curves(records, folder / "pictures", benchmark.score, extension)
     text = [f"# {environment['command']}: {folder.name}", *map(markdown, tables)]
     for picture in [Picture("training", "curves.png"), *extension.pictures(folder)]:
         if (folder / "pictures" / picture.file).is_file():
@@ -83,28 +85,48 @@ def _training_table(epochs: list[Epoch], score: str, extension: Extension) -> Ta
     return built
 
 
-def _draw_curves(records: list[dict], folder: Path, score: str, extension: Extension) -> None:
-    """Loss, score and learning rate against the update, as curves.png, if the run has trained."""
+def draw_curves(records: list[dict], folder: Path, score: str, extension: Extension) -> Optional[Figure]:
+    """Draw loss, score and learning rate by update as curves.png, if the run has trained.
+
+    Args:
+        records: of the run.
+        folder: for the picture.
+        score: the benchmark's.
+        extension: the benchmark's, for the titles of scores.
+
+    Returns:
+        The figure, a panel for each of the three that the records hold; None without updates.
+    """
     steps = select(Step, records)
     if not steps:
-        return
-    curves = {
-        name: ([step.step for step in steps if name in step.terms], [s.terms[name] for s in steps if name in s.terms])
-        for name in ("loss", score)
+        return None
+    training = {name: {step.step: step.terms[name] for step in steps if name in step.terms} for name in ("loss", score)}
+    training["learning rate"] = {step.step: step.learning_rate for step in steps}
+    held_out = {
+        name: {
+            update: scores[name] for update, scores in sorted(evaluations_by_step(records).items()) if name in scores
+        }
+        for name in training
     }
-    curves["learning rate"] = [step.step for step in steps], [step.learning_rate for step in steps]
-    curves = {name: points for name, points in curves.items() if points[0]}
-    evaluations = sorted(evaluations_by_step(records).items())
-    figure, axes = plt.subplots(1, len(curves), figsize=(4.6 * len(curves), 3.4), layout="constrained", squeeze=False)
-    for axis, (name, points) in zip(axes[0], curves.items()):
-        axis.plot(*points, label="training", linewidth=1.2)
-        held_out = {step: scores[name] for step, scores in evaluations if name in scores}
-        if held_out:
-            axis.plot(list(held_out), list(held_out.values()), "o-", label="held out")
-            axis.legend(frameon=False)
-        axis.set_xlabel("update")
-        axis.set_title(extension.title(name))
-        axis.grid(alpha=0.3)
-    folder.mkdir(exist_ok=True)
-    figure.savefig(folder / "curves.png", dpi=90)
-    plt.close(figure)
+    names = [name for name in training if training[name] or held_out[name]]
+    with figures.picture(folder / "curves.png", (1.0 + 4.2 * len(names), 3.6), 1, len(names)) as (figure, axes):
+        for axis, name in zip(axes[0], names):
+            _draw_curve(axis, training[name], held_out[name])
+            axis.set_title(extension.title(name))
+            axis.set_xlabel("update")
+        figures.legend_below(figure)
+    return figure
+
+
+def _draw_curve(axis: Axes, training: dict[int, float], held_out: dict[int, float]) -> None:
+    """Draw values by update; few of them with marks, as one alone makes no line."""
+    for number, (label, values) in enumerate({"training": training, "held out": held_out}.items()):
+        look = figures.look(number)
+        if number == 0 and len(values) > _MARKED:
+            look["marker"] = ""
+        if values:
+            axis.plot(list(values), list(values.values()), linewidth=1.2, label=label, **look)
+    figures.whole(axis.xaxis)
+    figures.from_zero(axis)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.grid(True)

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen on a compute node
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from rich.table import Table
 
-from common.errors import UserError
+from common import figures
 from common.report.tables import table
-from common.scaling.model import Job
+from common.scaling.model import Job, Prediction
 
 
 def prediction_table(predictions: list, measured: dict) -> Table:
@@ -33,29 +30,47 @@ def prediction_table(predictions: list, measured: dict) -> Table:
     return rows
 
 
-def draw(predictions: list, measured: dict, job: Job, path: Path) -> None:
-    """Draw samples/s, and the parts of a step, over the number of ranks. measured: {ranks: seconds of a step}."""
+_PARTS = {"step": "step", "exposed": "allreduce, not hidden", "stragglers": "stragglers"}
+
+
+def draw(predictions: list[Prediction], measured: dict[int, float], job: Job, target: Path) -> Figure:
+    """Draw samples/s, and the parts of a step, over the number of ranks.
+
+    Args:
+        predictions: for rising numbers of ranks.
+        measured: seconds of a step by number of ranks.
+        job: what the predictions are of.
+        target: the file to write.
+
+    Returns:
+        The figure, of two panels.
+
+    Raises:
+        UserError: if the file cannot be written.
+    """
     ranks = [prediction.ranks for prediction in predictions]
-    figure, (rates, times) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    rates.plot(ranks, [n * job.local_batch / job.step for n in ranks], "--", color="grey", label="ideal")
-    rates.plot(ranks, [prediction.samples_per_second for prediction in predictions], "-", label="predicted")
-    if measured:
-        points = [n * job.local_batch / seconds for n, seconds in measured.items()]
-        rates.plot(list(measured), points, "o", color="C3", label="measured")
-    rates.set_ylabel("samples/s")
-    rates.set_yscale("log")
-    for name in ("step", "exposed", "stragglers"):
-        values = [getattr(prediction, name) for prediction in predictions]
-        if any(values):
-            times.plot(ranks, values, label={"exposed": "allreduce, not hidden"}.get(name, name))
-    times.set_ylabel("seconds of a step")
-    for axis in (rates, times):
-        axis.set_xscale("log", base=2)
-        axis.set_xlabel("ranks")
-        axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
-    try:
-        figure.savefig(path, dpi=100)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-    plt.close(figure)
+    with figures.picture(target, (11, 4.2), 1, 2) as (figure, ((rates, times),)):
+        ideal = [n * job.local_batch / job.step for n in ranks]
+        rates.plot(ranks, ideal, "--", color=figures.QUIET, label="ideal")
+        rates.plot(ranks, [prediction.samples_per_second for prediction in predictions], label="predicted")
+        if measured:
+            points = [n * job.local_batch / seconds for n, seconds in measured.items()]
+            rates.plot(list(measured), points, linestyle="", **figures.look(1), label="measured")
+        rates.set_title("throughput")
+        rates.set_ylabel("samples/s")
+        rates.set_yscale("log")
+        for number, (name, label) in enumerate(_PARTS.items()):
+            values = [getattr(prediction, name) for prediction in predictions]
+            if any(values):
+                times.plot(ranks, values, **figures.look(number), label=label)
+        times.set_title("a training step and what of it is waiting")
+        times.set_ylabel("seconds")
+        times.set_ylim(bottom=0)
+        for axis in (rates, times):
+            axis.set_xscale("log", base=2)
+            axis.set_xticks([4**power for power in range(16) if 4**power <= ranks[-1]])
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.set_xlabel("ranks")
+            axis.grid(True)
+            axis.legend()
+    return figure

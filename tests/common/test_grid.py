@@ -22,7 +22,14 @@ def test_names_are_short_where_that_tells_them_apart():
     ],
 )
 def test_a_heat_map_of_any_number_of_axes_and_of_failed_runs(tmp_path, axes, cells):
-    grid.draw(cells, axes, tmp_path / "grid.png")
+    *maps, bar = grid.draw(cells, axes, tmp_path / "grid.png").axes
+    assert bar.get_ylabel() == "samples/s"
+    assert maps[0].get_ylabel() == "threads"
+    assert maps[0].get_xlabel() == (axes[1].key.split(".")[-1] if axes[1:] else "")
+    assert [label.get_text() for label in maps[0].get_yticklabels()] == axes[0].values
+    written = [text.get_text() for panel in maps for text in panel.texts]
+    rates = [f"{cell.median:.2f}" for cell in cells]
+    assert written == (["failed", *rates] if len(cells[0].values) == 1 else rates)
     assert (tmp_path / "grid.png").stat().st_size > 5000
 
 

@@ -27,27 +27,9 @@ from common.data import new_file
 from common.data.files import make_folder
 from common.data.random_fields import fractal
 from tf_deepcam.data import samples
+from tf_deepcam.data.channels import CAM5
 from tf_deepcam.tools import summarize
 
-# Channels in the files' order, with units.
-NAMES = {
-    "TMQ": "kg/m2",
-    "U850": "m/s",
-    "V850": "m/s",
-    "UBOT": "m/s",
-    "VBOT": "m/s",
-    "QREFHT": "kg/kg",
-    "PS": "Pa",
-    "PSL": "Pa",
-    "T200": "K",
-    "T500": "K",
-    "PRECT": "m/s",
-    "TS": "K",
-    "TREFHT": "K",
-    "Z1000": "m",
-    "Z200": "m",
-    "ZBOT": "m",
-}
 _DEGREES = 180.0 / 768.0  # a grid cell
 _CYCLONES, _RIVERS = 1.2, 5.7  # mean numbers on the whole globe, which give the real data's class shares
 
@@ -184,7 +166,7 @@ def _with_weather(rng: np.random.Generator, clean: Clean, latitude: np.ndarray) 
     shape = clean.moisture.shape
     noise = [fractal(rng, shape, 1.6) for _ in range(5)]
     smooth = [fractal(rng, shape, 2.2, coarse=4) for _ in range(3)]
-    fields = np.empty((*shape, len(NAMES)), np.float32)
+    fields = np.empty((*shape, len(CAM5)), np.float32)
     polar = (np.sin(np.radians(latitude)) ** 2)[:, np.newaxis]
     terrain = np.clip(fractal(rng, shape, 1.9) - 0.8, 0, None) * 900.0  # m
     land = np.clip(terrain / 100.0, 0, 1)
@@ -211,7 +193,7 @@ def _with_weather(rng: np.random.Generator, clean: Clean, latitude: np.ndarray) 
         "Z200": 12350.0 - 1300.0 * polar + 40.0 * smooth[2] + 8.0 * clean.warm_core,
         "ZBOT": 62.0 - 9.0 * polar + 0.5 * noise[1],
     }
-    for channel, name in enumerate(NAMES):
+    for channel, (name, _, _) in enumerate(CAM5):
         fields[..., channel] = values[name]
     return fields
 
@@ -228,8 +210,8 @@ def write_sample(path: Path, fields: np.ndarray, labels: np.ndarray) -> None:
         file.create_dataset(samples.DATA, data=fields)
         file.create_dataset(samples.LABELS, data=labels)
         names = h5py.string_dtype()
-        file["climate"].attrs.create("channels", list(NAMES), dtype=names)
-        file["climate"].attrs.create("units", list(NAMES.values()), dtype=names)
+        file["climate"].attrs.create("channels", [each.name for each in CAM5], dtype=names)
+        file["climate"].attrs.create("units", [each.unit for each in CAM5], dtype=names)
         file.attrs["source"] = "made up by tf_deepcam.synthesize; not a model output"
 
 

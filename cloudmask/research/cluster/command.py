@@ -51,7 +51,6 @@ def main(config: ResearchConfig, session: Session) -> None:
             masks["operational mask"] = beside.summary
         _count(counts, masks, scene, beside.truth)
         if number <= config.inference.pictures:
-            (session.run / "pictures").mkdir(exist_ok=True)
             target = session.run / "pictures" / f"{Path(file.name).stem}-without-labels.png"
             figures.draw(_inner(config, scene), masks, beside.truth, target)
         session.run.say(f"  {number} of {len(scenes.held_out)} scenes scored")

@@ -1,18 +1,20 @@
 """A picture of a scene and of its masks, some of which needed no labels."""
 
-from pathlib import Path
-from typing import Optional
+import os
+from typing import Optional, Union
 
-import matplotlib
-
-matplotlib.use("Agg")  # no screen on a compute node
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
-from cloudmask.pictures import composite
+from cloudmask.pictures import panels
+from common import figures
+
+_WIDTH, _TALL = 3.4, 0.4  # inches of a panel, and of title and legend
 
 
-def draw(image: np.ndarray, masks: dict[str, np.ndarray], truth: Optional[np.ndarray], target: Path) -> None:
+def draw(
+    image: np.ndarray, masks: dict[str, np.ndarray], truth: Optional[np.ndarray], target: Union[str, os.PathLike]
+) -> Figure:
     """Draw the scene and each mask, the truth last where it is known.
 
     Args:
@@ -20,22 +22,30 @@ def draw(image: np.ndarray, masks: dict[str, np.ndarray], truth: Optional[np.nda
         masks: by name, [H, W] bool.
         truth: [H, W] bool.
         target: the PNG to write.
+
+    Returns:
+        The figure. The legend stands in the last panel if that is free, otherwise below.
     """
     measured = (image != 0).any(-1)
-    panels = {**masks, **({"truth": truth} if truth is not None else {})}
-    columns = (len(panels) + 2) // 2
-    figure, axes = plt.subplots(2, columns, figsize=(3.6 * columns, 6.4), layout="constrained")
-    rgb, _ = composite(image, measured)
-    axes[0][0].imshow(rgb, interpolation="antialiased")
-    axes[0][0].set_title("scene")
-    for axis, (name, mask) in zip(axes.flat[1:], panels.items()):
-        axis.imshow(np.ma.masked_where(~measured, mask), cmap="Blues_r", vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(name)
-    for axis in axes.flat:
-        axis.set_facecolor("black")
-        axis.set_xticks([])
-        axis.set_yticks([])
-    for axis in axes.flat[1 + len(panels) :]:
-        axis.set_visible(False)
-    figure.savefig(target, dpi=80)
-    plt.close(figure)
+    clouds = {**masks, **({"truth": truth} if truth is not None else {})}
+    count = 1 + len(clouds)
+    columns = count if count < 4 else min((3, 4, 5), key=lambda columns: -count % columns)  # with few corners blank
+    rows = -(-count // columns)
+    height, width = measured.shape
+    size = columns * _WIDTH, rows * (_WIDTH * min(height / width, 2.0) + 0.4) + _TALL
+    with figures.picture(target, size, rows, columns) as (figure, axes):
+        places = list(axes.ravel())
+        colours, words = panels.composite(image, measured)
+        panels.show(places.pop(0), colours, measured, f"scene: {words}")
+        for name, cloud in clouds.items():
+            against = "" if truth is None or name == "truth" else f": {np.mean((cloud == truth)[measured]):.1%} right"
+            title = f"{name}: {cloud[measured].mean():.0%} cloud" if name == "truth" else f"{name}{against}"
+            panels.show_classes(places.pop(0), cloud, (panels.CLEAR, panels.CLOUD), measured, title)
+        legend = [figures.patch(panels.CLOUD, "cloud"), figures.patch(panels.CLEAR, "clear"), figures.unknown_patch()]
+        for place in places:
+            place.set_axis_off()
+        if places:
+            places[0].legend(handles=legend, loc="center left")
+        else:
+            figure.legend(handles=legend, loc="outside lower left", ncols=3)
+    return figure

@@ -44,6 +44,14 @@
     return [low - margin, high + margin];
   }
 
+  // Room for the longest number of the y axis, which may be 1.2345e-7; uPlot asks again with the numbers it will write.
+  function numbersWidth(u, numbers, index) {
+    const { font, ticks, gap } = u.axes[index];
+    u.ctx.font = Array.isArray(font) ? font[0] : font;
+    const widths = (numbers ?? []).map((number) => u.ctx.measureText(number).width / devicePixelRatio);
+    return Math.ceil(Math.max(30, ...widths) + ticks.size + gap + 4);
+  }
+
   function axis(label, logarithmic, ticks, size, whole) {
     const splits = (u, number, low, high) =>
       ticks.length ? ticks.filter((tick) => low <= tick && tick <= high)
@@ -124,7 +132,7 @@
     return {
       width, height: 270, legend: { show: false },
       scales: { x: scale(chart.xlog, []), y: scale(chart.ylog, chart.targets) },
-      axes: [axis(chart.x, chart.xlog, chart.ticks, 34, true), { ...axis("", chart.ylog, [], 58, false), label: null }],
+      axes: [axis(chart.x, chart.xlog, chart.ticks, 34, true), { ...axis("", chart.ylog, [], numbersWidth, false), label: null }],
       cursor: { points: { show: false }, drag: { x: true, y: true, uni: 30 } },
       series: [{}, ...chart.curves.map((curve) => ({
         stroke: () => css(name(curve.run)), width: 1.8, spanGaps: true, dash: curve.dashed ? [7, 4] : [],

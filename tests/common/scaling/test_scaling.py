@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from common.scaling import model as scaling
+from common.scaling import show
 from common.scaling.model import Job, Link
 from tests.helpers import errors, run
 
@@ -66,3 +67,19 @@ def test_the_commands(tmp_path):
     assert rows[-1][0] == "32768"
     assert "0.1100" in rows[1]
     assert (tmp_path / "s.png").stat().st_size > 10000
+
+
+def test_the_picture_names_its_curves_and_its_units(tmp_path):
+    job = scaling.Job(0.1, 2e8, LINK, spread=0.01)
+    predictions = [scaling.predict(job, ranks) for ranks in (1, 2, 64)]
+    rates, times = show.draw(predictions, {2: 0.11}, job, tmp_path / "s.png").axes
+    assert [text.get_text() for text in rates.get_legend().get_texts()] == ["ideal", "predicted", "measured"]
+    assert [text.get_text() for text in times.get_legend().get_texts()] == [
+        "step",
+        "allreduce, not hidden",
+        "stragglers",
+    ]
+    assert [axis.get_xlabel() for axis in (rates, times)] == ["ranks", "ranks"]
+    assert [axis.get_ylabel() for axis in (rates, times)] == ["samples/s", "seconds"]
+    assert [label.get_text() for label in rates.get_xticklabels()] == ["1", "4", "16", "64"]
+    assert len({line.get_marker() for line in times.lines}) == 3

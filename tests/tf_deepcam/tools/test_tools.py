@@ -8,6 +8,7 @@ from common.errors import UserError
 from tests.helpers import errors, run, write_hdf
 from tests.tf_deepcam.samples import sample_arrays, write_samples
 from tf_deepcam.data import samples as data
+from tf_deepcam.data.channels import CAM5
 from tf_deepcam.tools import split, synthesize
 
 
@@ -89,7 +90,7 @@ def test_class_shares_are_near_the_real_ones():
 
 def test_cyclones_are_warm_low_and_windy_and_rivers_are_moist():
     found = {1: [], 2: []}
-    names = list(synthesize.NAMES)
+    names = [each.name for each in CAM5]
     for number in range(6):
         fields, labels = synthesize.make_sample(1, number)
         rows = np.abs(np.linspace(-90, 90, 768)) < 50
