@@ -99,7 +99,7 @@ def _cluster(options: argparse.Namespace) -> int:
     from cloudmask.research.cluster import command
     from common.session import open_session
 
-    with open_session("cluster", BENCHMARK, config, placement) as session, session.timed():
+    with open_session("cluster", BENCHMARK, config, placement) as session, session.timed(resumable=False):
         command.main(config, session)
     return 0
 

@@ -18,6 +18,7 @@ from cloudmask.data.scenes import read_scene
 from cloudmask.masks import netcdf_name, reference_name, stored_probability
 from cloudmask.report.disagreement import PICTURE as DISAGREEMENT
 from common.data.files import DataFile
+from common.runs.files import save_figure
 from common.runs.folder import Run
 
 _ERRORS = (("right", "#f2f2f2"), ("missed cloud", "#c1272d"), ("false cloud", "#0071bc"), ("no data", "#000000"))
@@ -37,7 +38,6 @@ def draw_disagreements(scenes: list, run: Run, config: Config) -> None:
 
 
 def _draw(scene: DataFile, run: Run, config: Config, name: str) -> None:
-    (run / "pictures").mkdir(exist_ok=True)
     names = reference_name(scene.path), netcdf_name(scene.path)
     mask = next(path for path in (run / "masks" / name for name in names) if path.is_file())
     draw(scene.path, mask, run / "pictures" / name, config)
@@ -85,7 +85,7 @@ def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None
         axis.set_xticks([])
         axis.set_yticks([])
     figure.suptitle(Path(scene_path).name, x=0.01, y=0.02, ha="left", va="bottom", fontsize=8)
-    figure.savefig(target, dpi=80)
+    save_figure(figure, target, 80)
     plt.close(figure)
 
 
@@ -107,7 +107,6 @@ def draw_calibration(curve: dict, target: Path) -> None:
     """
     filled = [(p, c, n) for p, c, n in zip(curve["probability"], curve["cloud"], curve["pixels"]) if n]
     probability, cloud, pixels = map(np.array, zip(*filled))
-    target.parent.mkdir(exist_ok=True)
     figure, (above, below) = plt.subplots(
         2, 1, figsize=(4.6, 5.4), layout="constrained", sharex=True, height_ratios=[3, 1]
     )
@@ -121,7 +120,7 @@ def draw_calibration(curve: dict, target: Path) -> None:
     below.set_xlabel("network: probability of cloud")
     below.set_ylabel("pixels")
     below.yaxis.set_major_formatter(PercentFormatter(1.0))
-    figure.savefig(target, dpi=90)
+    save_figure(figure, target, 90)
     plt.close(figure)
 
 

@@ -7,10 +7,11 @@ timed part leaves no folder.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Optional, Protocol
 
 from common import distributed
+from common.cli import output
 from common.cli.registry import Benchmark
 from common.config.settings import Settings
 from common.distributed import Placement
@@ -51,21 +52,33 @@ class Session:
         self._tracking: Optional[live.Live] = None  # on rank 0 only
 
     @contextmanager
-    def timed(self) -> Iterator["Outcome"]:
-        """Time the part of the run that MLPerf counts: end `init`, and log `run` with the outcome's status."""
+    def timed(self, *, resumable: bool = True) -> Iterator["Outcome"]:
+        """Time the part of the run that MLPerf counts: end `init`, and log `run` with the outcome's status.
+
+        Args:
+            resumable: whether what the run has made is of use before this part ends; otherwise a failure in it leaves
+                no folder.
+        """
         outcome = Outcome()
         if self._wandb != "off":
             distributed.on_root(self._start_tracking)
-        self.began = True
+        if resumable:
+            self._begin()
         self.run.say(f"run folder: {self.run.path}")
         self.log.end("init")
         self.log.start("run")
         try:
             yield outcome
         except BaseException:
-            self.log.end("run", status="aborted")
+            with suppress(UserError):  # what ended the run is what the user has to know
+                self.log.end("run", status="aborted")
             raise
         self.log.end("run", status="success" if outcome.success else "aborted")
+        self._begin()
+
+    def _begin(self) -> None:
+        self.began = True
+        self.run.begin()
 
     def _start_tracking(self) -> None:
         self._tracking = live.start(self.run, self._wandb)
@@ -104,6 +117,7 @@ def open_session(
         UserError: if the run cannot be opened, or its tracker cannot be used.
     """
     assert isinstance(settings, Settings)
+    output.do_without()
     wandb = settings.output.wandb
     distributed.check_same("setting of output.wandb", wandb, "give all nodes the same file and overrides")
     if wandb != "off":

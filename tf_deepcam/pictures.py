@@ -10,6 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
 from common.data.batches import Batches
+from common.runs.files import save_figure
 from common.runs.folder import Run
 from tf_deepcam.config import Config
 from tf_deepcam.data.samples import CLASSES
@@ -31,7 +32,6 @@ def draw_samples(network: tf.keras.Model, batches: Batches, config: Config, run:
         fields, labels = (array[row : row + 1] for array in batches.load(number))
         predicted = tf.argmax(network(fields, training=False), -1).numpy()
         score = float(intersection_over_union(predicted, labels, CLASSES)[0])
-        (run / "pictures").mkdir(exist_ok=True)
         draw(fields[0], labels[0], predicted[0], score, config, run / "pictures" / f"sample-{index:02d}.png")
 
 
@@ -61,5 +61,5 @@ def draw(fields: np.ndarray, truth: np.ndarray, predicted: np.ndarray, score: fl
         axis.set_yticks([])
     handles = [Patch(facecolor=colour, label=name) for name, colour in _CLASSES[1:]]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-    figure.savefig(target, dpi=80)
+    save_figure(figure, target, 80)
     plt.close(figure)

@@ -8,8 +8,8 @@ matplotlib.use("Agg")  # no screen on a compute node
 import matplotlib.pyplot as plt
 from rich.table import Table
 
-from common.errors import UserError
 from common.report.tables import table
+from common.runs.files import save_figure
 from common.scaling.model import Job
 
 
@@ -54,8 +54,5 @@ def draw(predictions: list, measured: dict, job: Job, path: Path) -> None:
         axis.set_xlabel("ranks")
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
-    try:
-        figure.savefig(path, dpi=100)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    save_figure(figure, path, 100)
     plt.close(figure)

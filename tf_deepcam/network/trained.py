@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.keras.files import layer_settings, load_weights
+from common.runs.kinds import Epoch, Evaluation
 from common.runs.records import evaluations_by_step, read_records
 from common.training import checkpoints
 from tf_deepcam import config
@@ -75,7 +76,7 @@ def best_checkpoint(folder: Path) -> checkpoints.Checkpoint:
     steps = checkpoints.list_steps(folder / "checkpoints")
     if not steps:
         raise UserError(f"{folder}: holds no checkpoints; give its model.keras or model.npz instead")
-    evaluations = evaluations_by_step(read_records(folder / "metrics.jsonl"))
+    evaluations = evaluations_by_step(read_records(folder / "metrics.jsonl", Epoch.kind, Evaluation.kind))
     scores = {step: values.get("iou", 0.0) for step, values in evaluations.items() if step in steps}
     step = max(scores, key=lambda step: (scores[step], step)) if scores else steps[-1]
     try:

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from cloudmask.pictures import composite
+from common.runs.files import save_figure
 
 
 def draw(image: np.ndarray, masks: dict[str, np.ndarray], truth: Optional[np.ndarray], target: Path) -> None:
@@ -37,5 +38,5 @@ def draw(image: np.ndarray, masks: dict[str, np.ndarray], truth: Optional[np.nda
         axis.set_yticks([])
     for axis in axes.flat[1 + len(panels) :]:
         axis.set_visible(False)
-    figure.savefig(target, dpi=80)
+    save_figure(figure, target, 80)
     plt.close(figure)

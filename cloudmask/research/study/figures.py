@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from cloudmask.research.config import ResearchConfig
 from cloudmask.research.study.results import Result, accuracy_of, front, spread
 from cloudmask.research.study.speed import Cost
+from common.runs.files import save_figure
 
 _FILL = {"float32": "full", "tf32": "left", "mixed_bfloat16": "none", "mixed_float16": "bottom"}
 
@@ -38,7 +39,7 @@ def draw_losses(config: ResearchConfig, results: list[Result], target: Path) -> 
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("pixel accuracy against the truth")
     axes[0][0].legend(frameon=False)
-    figure.savefig(target, dpi=90)
+    save_figure(figure, target, 90)
     plt.close(figure)
 
 
@@ -76,5 +77,5 @@ def draw_networks(config: ResearchConfig, results: list[Result], costs: list[Cos
     axis.set_ylabel("pixel accuracy against the truth")
     axis.grid(alpha=0.3, which="both")
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.savefig(target, dpi=90)
+    save_figure(figure, target, 90)
     plt.close(figure)
