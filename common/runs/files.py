@@ -120,10 +120,13 @@ def move_aside(path: Path) -> Optional[Path]:
     Raises:
         UserError: if it is a run folder in which a process is running.
     """
-    if path.is_dir() and (path / locks.FILE).is_file():
-        with locks.lock(path, sure=True):
-            return _rename_to_free(path)
-    return _rename_to_free(path) if os.path.lexists(path) else None
+    try:
+        if path.is_dir() and (path / locks.FILE).is_file():
+            with locks.lock(path, sure=True):
+                return _rename_to_free(path)
+        return _rename_to_free(path) if os.path.lexists(path) else None
+    except FileNotFoundError:  # another process was faster
+        return None
 
 
 def _rename_to_free(path: Path) -> Path:

@@ -77,7 +77,7 @@ class Run:
     def begin(self) -> None:
         """Note that the folder holds something of use from now on."""
         if distributed.is_root():
-            (self / new_folder.STARTING).unlink(missing_ok=True)
+            new_folder.begin(self.path)
 
     def discard(self) -> None:
         """Remove the folder of a run that never began."""

@@ -54,6 +54,14 @@ def create(parent: Path, name: str, settings: str, start: dict) -> tuple[Path, l
         shutil.rmtree(temporary, ignore_errors=True)  # if it still has this name
 
 
+def begin(folder: Path) -> None:
+    """Note that a run's timed part begins. Raises UserError if the folder cannot be written."""
+    try:
+        (folder / STARTING).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: the run folder cannot be written ({error.strerror})") from error
+
+
 def _give_name(temporary: Path, parent: Path, name: str) -> Path:
     """Rename a new run folder to a name that is free. Raises UserError if there is none."""
     if name:

@@ -11,6 +11,8 @@ from common.distributed import status
 from common.errors import UserError
 from common.runs import new_folder
 from common.runs.folder import Run
+from common.runs.mlperf import Log
+from common.session import Session
 from tests.common.runs.test_folder import closed, open_run
 
 
@@ -72,6 +74,23 @@ def test_a_launcher_knows_the_folder_at_once_and_that_it_was_discarded(tmp_path,
     closed(run).discard()
     assert status.read_status(tmp_path).run_folder == ""
     assert names(tmp_path / "runs") == []
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_a_failure_in_the_timed_part_of_what_cannot_be_resumed_leaves_nothing_of_use(tmp_path, resumable):
+    session = Session(open_run(tmp_path, "output.run_name=mine"), Log(None), 1)
+    with pytest.raises(UserError, match="no clouds"), session.timed(resumable=resumable):
+        raise UserError("no clouds")
+    assert session.began == resumable  # otherwise open_session discards the folder
+    assert (session.run / new_folder.STARTING).exists() != resumable
+
+
+def test_what_cannot_be_resumed_is_kept_once_it_is_done(tmp_path):
+    session = Session(open_run(tmp_path, "output.run_name=mine"), Log(None), 1)
+    with session.timed(resumable=False):
+        pass
+    assert session.began
+    assert not (session.run / new_folder.STARTING).exists()
 
 
 def test_a_name_that_is_taken_at_the_last_moment_is_not_replaced(tmp_path, monkeypatch):
