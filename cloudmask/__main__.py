@@ -224,7 +224,7 @@ COMMANDS = {
     "grid": Command(_grid_arguments, _grid),
     "download": Command(_download_arguments, _download),
     "convert": Command(_convert_arguments, _convert),
-    "inspect": Command(_inspect_arguments, _inspect),
+    "inspect": Command(_inspect_arguments, _inspect, only_prints=True),
     "synthesize": Command(_synthesize_arguments, _synthesize),
     "study": Command(_config_arguments, _study),
 }

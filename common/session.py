@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from typing import Optional, Protocol
 
 from common import distributed
-from common.cli import output
 from common.cli.registry import Benchmark
 from common.config.settings import Settings
 from common.distributed import Placement
@@ -117,7 +116,6 @@ def open_session(
         UserError: if the run cannot be opened, or its tracker cannot be used.
     """
     assert isinstance(settings, Settings)
-    output.do_without()
     wandb = settings.output.wandb
     distributed.check_same("setting of output.wandb", wandb, "give all nodes the same file and overrides")
     if wandb != "off":

@@ -40,10 +40,12 @@ class Command(NamedTuple):
     Attributes:
         arguments: adds the command's arguments to a parser.
         run: runs the command and returns the exit code.
+        only_prints: whether its result is what it prints; others go on if that cannot be written.
     """
 
     arguments: Callable[[argparse.ArgumentParser], object]
     run: Callable[[argparse.Namespace], int]
+    only_prints: bool = False
 
 
 def run_commands(package: str, text: Optional[str], commands: dict[str, Command]) -> None:
@@ -69,6 +71,8 @@ def run_commands(package: str, text: Optional[str], commands: dict[str, Command]
         commands[name].arguments(parser)
         options = parser.parse_intermixed_args(words[1:])
         options.command = name
+        if not commands[name].only_prints:
+            output.do_without()
         return commands[name].run(options)
 
     run_program(main)

@@ -13,7 +13,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import yaml
 
-from common.cli import output
 from common.config.axes import Axis, combinations, name_of
 from common.config.settings import apply_overrides
 from common.config.yaml_files import parse
@@ -55,7 +54,6 @@ def main(program: Program, config: Any, axes: list[Axis], options: argparse.Name
         UserError: if every run failed.
     """
     all_overrides = combinations(axes)
-    output.do_without()
     folder = open_run(config, config.output, f"{config.benchmark} grid")
     folder.begin()
     folder.say(f"run folder: {folder.path}")

@@ -7,7 +7,6 @@ from cloudmask.research.config import ResearchConfig
 from cloudmask.research.study import figures, results, speed
 from cloudmask.research.study.runs import make_scenes, run_steps
 from common import distributed
-from common.cli import output
 from common.data.files import make_folder
 from common.errors import UserError
 from common.report.tables import markdown, show
@@ -28,7 +27,6 @@ def main(config: ResearchConfig) -> int:
         networks.find(name)
     if not config.study.scenes_folder:
         raise UserError("study.scenes_folder is not set: give the folder for the study's scenes")
-    output.do_without()
     folder = Path(config.output.folder).expanduser()
     make_folder(folder)
     with locks.lock(folder, file=".study.lock", busy="another study is running in this folder; wait for it"):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.helpers import ROOT, environment
+from tests.helpers import ROOT, TINY, environment, write_scenes
 
 GOES_ON = """
 import sys
@@ -26,7 +26,7 @@ def shell(words: str, *arguments: str, **variables: str) -> subprocess.Completed
     """Run a line of bash, in which $python is this Python; its exit code is that of the first program of a pipe."""
     line = f"python={sys.executable}; {words}; exit ${{PIPESTATUS[0]}}"
     command = ["bash", "-c", line, "-", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment(**variables), capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, cwd=ROOT, env=environment(**variables), capture_output=True, text=True, timeout=200)
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -44,6 +44,28 @@ def test_a_program_that_computes_goes_on(where, why, unbuffered):
     done = shell(f'$python -c "$1" 0 {where}', GOES_ON, PYTHONUNBUFFERED=unbuffered)
     assert done.stderr.splitlines() == [*([LOST.format(why)] if why else []), "to the end"]
     assert done.returncode == 0
+
+
+def test_a_real_command_goes_on(tmp_path):
+    words = '-m cloudmask synthesize --folder "$1" --scenes 2 --height 72 --width 104'
+    done = shell(f"$python {words} >/dev/full", str(tmp_path))
+    assert (done.stderr, done.returncode) == (LOST.format("No space left on device") + "\n", 0)
+    assert len(list(tmp_path.rglob("*.hdf"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["| head -1", ">/dev/full", ">&-"])
+def test_a_training_goes_on(tmp_path, where):
+    write_scenes(tmp_path / "scenes", 5)
+    settings = " ".join([*TINY, "training.epochs=1", "output.run_name=x", "report.saved_model=false"])
+    words = f'-m cloudmask train {settings} data.train_dir="$1"/scenes output.folder="$1"'
+    done = shell(f"$python {words} {where}", str(tmp_path))
+    assert done.returncode == 0
+    assert [line for line in done.stderr.splitlines() if line] == (
+        [] if where == ">&-" else [LOST.format("Broken pipe" if "head" in where else "No space left on device")]
+    )
+    assert (tmp_path / "x" / "model.keras").is_file()
+    assert (tmp_path / "x" / "report.md").is_file()
 
 
 def test_its_exit_code_stays_its_own():
