@@ -105,7 +105,7 @@ def _cluster(options: argparse.Namespace) -> int:
     from cloudmask.research.cluster import command
     from common.session import open_session
 
-    with open_session("cluster", BENCHMARK, config, placement) as session, session.timed():
+    with open_session("cluster", BENCHMARK, config, placement) as session, session.timed(resumable=False):
         command.main(config, session)
     return 0
 
@@ -230,7 +230,7 @@ COMMANDS = {
     "grid": Command(_grid_arguments, _grid),
     "download": Command(_download_arguments, _download),
     "convert": Command(_convert_arguments, _convert),
-    "inspect": Command(_inspect_arguments, _inspect),
+    "inspect": Command(_inspect_arguments, _inspect, only_prints=True),
     "synthesize": Command(_synthesize_arguments, _synthesize),
     "study": Command(_config_arguments, _study),
 }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cloudmask.config import Config
 from common import distributed
+from common.runs.files import append
 from common.runs.folder import Run
 
 
@@ -31,9 +32,12 @@ def _batch_size(config: Config) -> int:
 
 
 def write(run: Run, config: Config, line: str) -> None:
-    """Append a line to the run's cloudmask.log and, if it is set, to report.log_file. Rank 0 writes."""
+    """Append a line to the run's cloudmask.log and, if it is set, to report.log_file. Rank 0 writes.
+
+    Raises:
+        UserError: if one of them cannot be written.
+    """
     if not distributed.is_root():
         return
     for path in (run / "cloudmask.log", *([Path(config.report.log_file)] if config.report.log_file else [])):
-        with open(path.expanduser(), "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        append(path.expanduser(), line.encode())

@@ -12,7 +12,7 @@ from cloudmask.task import TrainingData, make_task, training_data
 from common import distributed
 from common.keras import files as keras_files
 from common.keras.precision import in_words
-from common.runs.files import deliver
+from common.runs.files import deliver, whole, write_text
 from common.runs.folder import Run
 from common.runs.kinds import Training
 from common.session import Session
@@ -81,15 +81,17 @@ def _baseline(config: Config, data: TrainingData, run: Run) -> baseline.Threshol
 
 
 def _save(network: tf.keras.Model, rule: baseline.Threshold, run: Run, config: Config) -> None:
-    (run / "baseline.json").write_text(json.dumps(rule.as_dict(), indent=1) + "\n", encoding="utf-8")
+    write_text(run / "baseline.json", json.dumps(rule.as_dict(), indent=1) + "\n")
     keras_files.save(network, run / "model.keras")
     copy = config.report.model_file
     suffix = Path(copy).suffix
     if config.report.saved_model or (copy and suffix not in (".keras", ".h5", ".hdf5")):
-        network.save(run / "saved_model", save_format="tf")
+        with whole(run / "saved_model") as folder:
+            network.save(folder, save_format="tf")
     if copy:
         source = run / ("model.keras" if suffix == ".keras" else "saved_model")
         if suffix in (".h5", ".hdf5"):
             source = run / "model.h5"
-            network.save(source, save_format="h5")
+            with whole(source) as file:
+                network.save(file, save_format="h5")
         deliver(source, Path(copy))

@@ -7,7 +7,9 @@ is a bug in this project and keeps its traceback.
 import os
 import re
 import shutil
-from typing import Union
+from typing import Optional, Union
+
+_CLOSING_FAILED = "Can't decrement id ref count"  # in h5py's error
 
 
 def printable(text: str) -> str:
@@ -69,3 +71,19 @@ def reason(error: Exception) -> str:
         .split(" [Op:")[0]
         .rsplit("; ", 1)[-1]
     )
+
+
+def storage_error(error: BaseException) -> Optional[Exception]:
+    """Return the error of the file system behind another one; None for an error of another kind.
+
+    h5py raises a RuntimeError where closing fails after writing did, TensorFlow an error of its own.
+    """
+    chain: list[BaseException] = [error]
+    while chain[-1].__context__ is not None:
+        chain.append(chain[-1].__context__)
+    of_storage = [each for each in chain if isinstance(each, OSError)]
+    if of_storage:
+        return of_storage[-1]
+    is_storage = isinstance(error, RuntimeError) and _CLOSING_FAILED in str(error)
+    is_tensorflow = hasattr(error, "error_code") and hasattr(error, "node_def")
+    return error if isinstance(error, Exception) and (is_storage or is_tensorflow) else None

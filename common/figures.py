@@ -10,7 +10,7 @@ too. Colour alone says nothing: lines have marks as well, and areas stand in a l
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Union
 
@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from common.errors import UserError, storage_problem
+from common.errors import UserError
+from common.runs.files import whole as written_whole
 
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#cc79a7"
 COLOURS = (BLUE, VERMILION, SKY, GREEN, PURPLE, ORANGE)
@@ -83,16 +84,8 @@ def _write(target: Path, figure: Figure) -> None:
         raise UserError(f"{target}: pictures cannot be written as .{form}; choose one of {', '.join(sorted(known))}")
     content = io.BytesIO()
     figure.savefig(content, format=form)
-    temporary = target.with_name(f".{target.name}.tmp{os.getpid()}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.getbuffer())
-        os.replace(temporary, target)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        problem = storage_problem(error, target.parent, content.tell())
-        raise UserError(f"{target}: the picture cannot be written ({problem})") from error
+    with written_whole(target) as file:
+        file.write_bytes(content.getbuffer())
 
 
 def look(number: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ timed part leaves no folder.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Optional, Protocol
 
 from common import distributed
@@ -51,21 +51,33 @@ class Session:
         self._tracking: Optional[live.Live] = None  # on rank 0 only
 
     @contextmanager
-    def timed(self) -> Iterator["Outcome"]:
-        """Time the part of the run that MLPerf counts: end `init`, and log `run` with the outcome's status."""
+    def timed(self, *, resumable: bool = True) -> Iterator["Outcome"]:
+        """Time the part of the run that MLPerf counts: end `init`, and log `run` with the outcome's status.
+
+        Args:
+            resumable: whether what the run has made is of use before this part ends; otherwise a failure in it leaves
+                no folder.
+        """
         outcome = Outcome()
         if self._wandb != "off":
             distributed.on_root(self._start_tracking)
-        self.began = True
+        if resumable:
+            self._begin()
         self.run.say(f"run folder: {self.run.path}")
         self.log.end("init")
         self.log.start("run")
         try:
             yield outcome
         except BaseException:
-            self.log.end("run", status="aborted")
+            with suppress(UserError):  # what ended the run is what the user has to know
+                self.log.end("run", status="aborted")
             raise
         self.log.end("run", status="success" if outcome.success else "aborted")
+        self._begin()
+
+    def _begin(self) -> None:
+        self.began = True
+        self.run.begin()
 
     def _start_tracking(self) -> None:
         self._tracking = live.start(self.run, self._wandb)

@@ -3,6 +3,9 @@
 Keras: networks, optimizers and Horovod 0.28.1 are written for Keras 2. From 2.16 on TensorFlow's own Keras is Keras 3,
 and the package tf_keras is Keras 2; TensorFlow reads TF_USE_LEGACY_KERAS once, when it is imported.
 
+Standard streams: where one is closed (`>&-`), the first file that is opened would get its number, and what libraries
+print would end up in that file. /dev/null takes its place.
+
 Messages: users need not see TensorFlow's C++ start-up messages (missing CUDA libraries, oneDNN). TF_CPP_MIN_LOG_LEVEL
 hides most; TensorFlow 2.21 writes some before it reads that variable, and 2.20 some when it makes a graph's variables
 constants. These are filtered out; error messages pass.
@@ -32,6 +35,7 @@ def prepare() -> None:
     Raises:
         UserError: if TensorFlow has already been imported with Keras 3.
     """
+    _open_streams()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     numbers = tensorflow_version()
     if numbers is None or numbers < KERAS_3_SINCE or not importlib.util.find_spec("tf_keras"):
@@ -44,6 +48,16 @@ def prepare() -> None:
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     if numbers >= NOISY_SINCE and "tensorflow" not in sys.modules and os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
         sys.meta_path.insert(0, _Finder())
+
+
+def _open_streams() -> None:
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free, this one
+            stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115 - kept open
+            setattr(sys, name, stream)
 
 
 def tensorflow_version() -> Optional[tuple]:

@@ -13,6 +13,24 @@ set -euo pipefail
 [[ $# -gt 1 && $1 =~ ^[1-9][0-9]*$ ]] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 2; }
 instances=$1 name=${NAME:-models-$(date +%Y%m%d-%H%M%S)} first=$(date +%s) pids=() failed=()
 shift
+claim() { # create all output files of a name; leave those of other instances as they are, and fail
+    local number file made=()
+    for ((number = 0; number < instances; number++)); do
+        file=$1-$number.out
+        if ! (set -o noclobber && : >"$file") 2>/dev/null; then
+            [ ${#made[@]} = 0 ] || rm -f "${made[@]}"
+            [ -e "$file" ] || { echo "error: $file: cannot be written in $PWD" >&2; exit 1; }
+            return 1
+        fi
+        made+=("$file")
+    done
+}
+if [ -n "${NAME:-}" ]; then
+    claim "$name" || { echo "error: $name-*.out: there are such files already, of other instances; choose another NAME" >&2; exit 1; }
+else
+    date=$name count=1
+    until claim "$name"; do name=$date-$((++count)); done
+fi
 trap 'kill "${pids[@]}" 2>/dev/null || true; wait; exit 130' INT TERM
 for ((number = 0; number < instances; number++)); do
     RUN_NAME=$name-$number "${@//\{\}/$number}" "training.seed=$((first + number))" "submission.instance=$number" \

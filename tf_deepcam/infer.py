@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from common import distributed
-from common.errors import UserError, storage_problem
+from common.errors import UserError
 from common.keras import inference, precision
 from common.keras.names import keras_policy
 from common.measuring import timing
 from common.report.tables import show
+from common.runs.files import whole
 from common.runs.folder import Run
 from common.session import Session
 from tf_deepcam import records
@@ -193,10 +194,8 @@ def _score(config: Config, run: Run, batches, forward, labelled: bool):
 
 
 def _save(path: Path, array: np.ndarray) -> None:
-    try:
-        np.save(path, array)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({storage_problem(error, path.parent, array.nbytes)})") from error
+    with whole(path) as file:
+        np.save(file, array)
 
 
 def _write(

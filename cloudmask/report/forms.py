@@ -22,10 +22,9 @@ class Figures(NamedTuple):
     @classmethod
     def of(cls, run: RunLog) -> "Figures":
         """Read the run's last record of an inference, which is untrusted and may be damaged."""
-        records = [record for record in run.records if record["kind"] == Inference.kind]
-        if not records:
+        record, score = run.last_record(Inference.kind), ("scores", "network", "pixel_accuracy")
+        if record is None:
             return cls()
-        record, score = records[-1], ("scores", "network", "pixel_accuracy")
         return cls(finite(record.get("time_per_inference")), _number(record, *score), _number(record, "truth", *score))
 
 

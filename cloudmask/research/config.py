@@ -2,12 +2,17 @@
 
 from typing import ClassVar, Literal, Optional
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cloudmask.config import Config, LabelError, LossName, translate_reference
 from common.config import settings as config
 from common.config.settings import Settings
 from common.keras.names import Precision
+
+
+def percent(share: float) -> str:
+    """A share in percent, as names of runs and folders have it."""
+    return f"{100 * share + 0.0:g}"  # -0.0 is 0
 
 
 class StudySettings(Settings):
@@ -32,6 +37,17 @@ class StudySettings(Settings):
     timings: int = Field(
         0, ge=0, description="timed passes of each network over a scene of 1200 x 1500 pixels; 0: no timing"
     )
+
+    @field_validator("networks", "losses", "label_errors", "seeds", "precisions")
+    @classmethod
+    def _each_once(cls, values: tuple) -> tuple:
+        """Refuse values that are equal, or that names of runs and folders, which round them, do not tell apart."""
+        names = [percent(value) if isinstance(value, float) else str(value) for value in values]
+        twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+        if twice is not None:
+            pair = [str(value) for name, value in zip(names, values) if name == twice]
+            raise ValueError(f"names {pair[0]} and {pair[1]}, which would be the same runs: give each value once")
+        return values
 
 
 class ClusterSettings(Settings):

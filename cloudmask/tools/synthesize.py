@@ -8,11 +8,12 @@ from typing import Callable, NamedTuple
 import numpy as np
 from rich.progress import track
 
-from cloudmask.sen3 import NIGHT_DEGREES
+from cloudmask.sen3 import NIGHT_DEGREES, names
 from cloudmask.sen3.writer import CONFIDENCE_ATTRIBUTES, IRRADIANCE, Frame, bits, sun_cosine, write_product
 from cloudmask.tools.made_scenes import Scene, make_scene
 from common.data import new_file
 from common.data.files import make_folder
+from common.runs.collection import filling
 
 
 def _stamp(number: int, minutes: int = 0) -> str:
@@ -104,16 +105,34 @@ class Collection(NamedTuple):
     width: int = 1500
 
 
-def main(collection: Collection) -> int:
+def main(collection: Collection, *, exactly: bool = False) -> int:
     """Write the scenes; those that are there are kept, so that an interrupted call can be repeated.
+
+    Args:
+        collection: what to make.
+        exactly: whether the folder may hold no other number of scenes.
 
     Returns:
         The exit code.
 
     Raises:
-        UserError: if a folder or a file cannot be written.
+        UserError: if the folder holds scenes that were made otherwise, or a folder or a file cannot be written.
     """
-    folder, form = Path(collection.folder).expanduser(), FORMS[collection.form]
+    folder = Path(collection.folder).expanduser()
+    recipe = {name: value for name, value in collection._asdict().items() if name not in ("folder", "scenes")}
+    with filling(folder, recipe, collection.scenes, filled=_holds_scenes(folder), exactly=exactly):
+        _make(collection, folder)
+    return 0
+
+
+def _holds_scenes(folder: Path) -> bool:
+    places = (folder, folder / "day", folder / "night")
+    patterns = (*names.SCENES, *names.FOLDERS, *names.ARCHIVES)
+    return any(True for place in places for pattern in patterns for _ in place.glob(pattern))
+
+
+def _make(collection: Collection, folder: Path) -> None:
+    form = FORMS[collection.form]
     for place in (folder / "day", folder / "night") if form.folders else (folder,):
         make_folder(place)
     started, made = time.perf_counter(), 0
@@ -129,4 +148,3 @@ def main(collection: Collection) -> int:
     seconds = time.perf_counter() - started
     kept = f", {collection.scenes - made} were there already" if made < collection.scenes else ""
     print(f"{made} scenes of {collection.height} x {collection.width} written to {folder} in {seconds:.1f} s{kept}")
-    return 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple, NoReturn, Optional
 
 from common import distributed
+from common.cli import output
 from common.distributed import status
 from common.errors import InterruptedTrainingError, UserError, storage_problem
 
@@ -39,10 +40,12 @@ class Command(NamedTuple):
     Attributes:
         arguments: adds the command's arguments to a parser.
         run: runs the command and returns the exit code.
+        only_prints: whether its result is what it prints; others go on if that cannot be written.
     """
 
     arguments: Callable[[argparse.ArgumentParser], object]
     run: Callable[[argparse.Namespace], int]
+    only_prints: bool = False
 
 
 def run_commands(package: str, text: Optional[str], commands: dict[str, Command]) -> None:
@@ -68,6 +71,8 @@ def run_commands(package: str, text: Optional[str], commands: dict[str, Command]
         commands[name].arguments(parser)
         options = parser.parse_intermixed_args(words[1:])
         options.command = name
+        if not commands[name].only_prints:
+            output.do_without()
         return commands[name].run(options)
 
     run_program(main)
@@ -169,6 +174,7 @@ def run_program(main: Callable[[], int]) -> None:
     After an error the process exits at once: Horovod's orderly shutdown waits for the other ranks, which may be waiting
     for this one in a collective operation. A launcher that sees a rank exit with a code other than 0 stops the others.
     """
+    output.install()
     try:
         code = main()
     except UserError as error:
@@ -187,15 +193,12 @@ def run_program(main: Callable[[], int]) -> None:
 
 def _flush(code: int) -> int:
     """Flush what was printed; return the exit code, that of SIGPIPE if nothing reads the output any more."""
-    if sys.stdout is None:  # it was closed before the program started
-        return code
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        output.flush()
     except BrokenPipeError:
-        # Python flushes again when it exits, and would print an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return code or _PIPE_CLOSED
+    except OSError as error:
+        return code or _end_with_exception(error)
     return code
 
 
@@ -219,6 +222,8 @@ def _end_with_error(error: UserError) -> int:
 
 
 def _end_with_exception(error: Exception) -> int:
+    if isinstance(error, output.OutputError):
+        return _end("error", f"error: standard output cannot be written ({error.strerror})", 1)
     disk_full = _full_disk(error)
     if disk_full:
         return _end("error", f"error: {disk_full}", 1)

@@ -4,13 +4,11 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Union
 
 import h5py
 
-from common.errors import UserError, storage_problem
-
-_CLOSING_FAILED = "Can't decrement id ref count"  # in h5py's error
+from common.errors import UserError, storage_error, storage_problem
 
 
 @contextlib.contextmanager
@@ -35,22 +33,10 @@ def write_file(path: Union[str, Path], opener: Callable[..., Any] = h5py.File) -
             yield file
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        cause = _storage_error(error)
+        cause = storage_error(error)
         if cause is None:
             raise
         raise UserError(f"{path}: cannot be written ({storage_problem(cause, path.parent)})") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def _storage_error(error: BaseException) -> Optional[Exception]:
-    """The error of the file system behind what h5py raises, which is a RuntimeError where closing fails after writing
-    did; None for an error of another kind."""
-    chain: list[BaseException] = [error]
-    while chain[-1].__context__ is not None:
-        chain.append(chain[-1].__context__)
-    of_storage = [each for each in chain if isinstance(each, OSError)]
-    if of_storage:
-        return of_storage[-1]
-    return error if isinstance(error, RuntimeError) and _CLOSING_FAILED in str(error) else None

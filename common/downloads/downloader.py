@@ -5,6 +5,7 @@ it is complete: a download that was stopped is resumed where it ended, unless th
 server sends is limited: by the size that it announced, by the free space, in time and in redirects.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -12,7 +13,7 @@ import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import BinaryIO, Optional
 from urllib.parse import quote, urljoin, urlsplit
 
 import requests
@@ -237,6 +238,7 @@ class Downloader:
                 start = 0  # the server ignores the range and sends the whole file
             self._progress.update(task, completed=start)
             with open(part, "ab") as file:
+                _claim(file, start)
                 file.truncate(start)
                 try:
                     for block in reply.iter_content(_BLOCK):
@@ -254,6 +256,18 @@ class Downloader:
                     raise _TemporaryError("the connection broke") from error
         if _size(part) < remote.bytes and not self._stopped.is_set():
             raise _TemporaryError("the connection ended early")
+
+
+def _claim(file: BinaryIO, start: int) -> None:
+    """Lock a file that is being fetched: what two programs append would be mixed. Raises UserError, _TemporaryError."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{file.name}: another program is fetching this file; wait for it, or stop it") from None
+    except OSError:
+        pass  # a file system without locks
+    if os.fstat(file.fileno()).st_size < start:  # it has just been completed by another, and this is a new one
+        raise _TemporaryError("the file was replaced")
 
 
 def _size(path: Path) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from common.errors import UserError
+from common.runs.files import whole
 
 # What Keras, h5py, zipfile and json raise for files that are not what they should be.
 _UNREADABLE = (
@@ -29,10 +30,11 @@ _DESCRIPTION_BYTES = 16 << 20  # limit on a .keras file's config.json, which is 
 
 
 def save(network: tf.keras.Model, path: Path) -> None:
-    """Write a .keras file."""
-    network.save(path, save_format="keras_v3")  # TensorFlow 2.12 would otherwise write HDF5 under this name
-    if tf.keras.Model.__module__.startswith("tf_keras."):
-        _name_modules_as_keras_does(path)
+    """Write a .keras file, in place of one that exists. Raises UserError."""
+    with whole(path) as file:
+        network.save(file, save_format="keras_v3")  # TensorFlow 2.12 would otherwise write HDF5 under this name
+        if tf.keras.Model.__module__.startswith("tf_keras."):
+            _name_modules_as_keras_does(file)
 
 
 def check_saving(network: tf.keras.Model) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple
 
 from common import resources
-from common.errors import UserError
+from common.errors import UserError, storage_problem
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1  # for Linux's prctl; elsewhere the call fails, and children outlive a parent that was killed
@@ -77,7 +77,11 @@ def run(job: Job) -> str:
 
 
 def _start(job: Job) -> subprocess.Popen:
-    with open(job.log, "wb") as log:
+    try:
+        log = open(job.log, "wb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise UserError(f"{job.log}: cannot be written ({storage_problem(error, job.log.parent)})") from error
+    with log:
         return subprocess.Popen(job.command, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent)
 
 

@@ -24,7 +24,7 @@ import psutil
 
 from common.distributed import status
 from common.errors import InterruptedTrainingError, UserError
-from common.runs.records import read_records
+from common.runs.records import iterate
 from common.training.checkpoints import list_steps
 from common.training.settings import most_ranks
 
@@ -119,8 +119,7 @@ def position(folder: Path) -> Position:
     """Return how far the run in a folder has come."""
     steps = list_steps(folder / "checkpoints")
     newest = steps[-1] if steps else None
-    records = read_records(folder / "metrics.jsonl")
-    recorded = [record.get("step") for record in records if record["kind"] == "step"]
+    recorded = (record.get("step") for record in iterate(folder / "metrics.jsonl", "step"))
     last = max((step for step in recorded if isinstance(step, int)), default=0)
     began = folder / "checkpoints" / f"step-{newest:08d}" if newest is not None else folder / "config.yaml"
     seconds = time.time() - began.stat().st_mtime if began.exists() else 0.0

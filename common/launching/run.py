@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
+from common.cli import output as standard_output
 from common.cli.program import Parser
 from common.distributed import status
 from common.errors import UserError
@@ -141,6 +142,7 @@ def main() -> int:
     """Run the command `common.run`. Returns the exit code."""
     options = parse(sys.argv[1:])
     launcher = horovodrun()
+    standard_output.do_without()
     with _status_folder() as folder:
         return _run_with_restarts(options, launcher, folder)
 
@@ -190,7 +192,7 @@ def _run_with_restarts(options: argparse.Namespace, launcher: Path, folder: Path
             )
             return 1
         start = recovery.again(loss, state.run_folder, state.global_batch)
-        if state.run_folder:
+        if state.run_folder and (Path(state.run_folder) / "config.yaml").is_file():
             program = [*options.program, "--resume", state.run_folder]
             wait_until_free(Path(state.run_folder))
 

@@ -17,6 +17,7 @@ from common.config.yaml_files import parse
 from common.errors import UserError
 from common.launching.processes import Job, horovodrun, run
 from common.report.tables import markdown, show, table
+from common.runs.files import whole, write_text
 from common.runs.folder import Run, open_run
 
 
@@ -52,6 +53,7 @@ def main(program: Program, config: Any, axes: list[Axis], options: argparse.Name
     """
     all_overrides = combinations(axes)
     folder = open_run(config, config.output, f"{config.benchmark} grid")
+    folder.begin()
     folder.say(f"run folder: {folder.path}")
     cells = []
     for number, chosen in enumerate(all_overrides, 1):
@@ -95,9 +97,10 @@ def _report(folder: Run, cells: list[Cell], axes: list[Axis]) -> None:
         share = f"{100 * cell.median / best.median:.0f} %"
         summary.add_row(*cell.values, f"{cell.median:.2f}", f"{cell.deviation:.2f}", share)
     show(summary)
-    (folder / "grid.md").write_text(markdown(summary) + "\n", encoding="utf-8")
-    (folder / "grid.json").write_text(json.dumps(_as_json(cells, axes), indent=1) + "\n", encoding="utf-8")
-    draw(cells, axes, folder / "grid.png")
+    write_text(folder / "grid.md", markdown(summary) + "\n")
+    write_text(folder / "grid.json", json.dumps(_as_json(cells, axes), indent=1) + "\n")
+    with whole(folder / "grid.png") as picture:
+        draw(cells, axes, picture)
     print(f"written: {folder / 'grid.png'}, grid.md, grid.json")
     settings = yaml.safe_dump(_tree(axes, best.values), sort_keys=False)
     print(f"the best, {best.median:.2f} samples/s, to paste into a config:\n{settings}")

@@ -15,8 +15,9 @@ import numpy as np
 from rich.table import Table
 
 from common import distributed
-from common.errors import UserError, storage_problem
+from common.errors import UserError
 from common.report.tables import table
+from common.runs.files import whole, write_text
 
 
 def summary(seconds: list) -> dict:
@@ -170,15 +171,12 @@ def write(path: str, runs: list, about: dict) -> None:
     """
     target = Path(path).expanduser()
     content = {**about, "statistics": statistics(runs), "runs": [asdict(run) for run in runs]}
-    try:
-        target.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        with open(target.with_suffix(".csv"), "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            rates = ("samples_per_second", "gigabytes_per_second")
-            writer.writerow(["run", "rank", "seconds", "samples", "bytes", *rates])
-            for number, run in enumerate(runs, 1):
-                for rank, row in enumerate(zip(run.rank_seconds, run.rank_samples, run.rank_bytes)):
-                    seconds, samples, size = row
-                    writer.writerow([number, rank, *row, samples / seconds, size / seconds / 1e9])
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written ({storage_problem(error, target.parent)})") from error
+    write_text(target.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
+    with whole(target.with_suffix(".csv")) as csv_path, open(csv_path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        rates = ("samples_per_second", "gigabytes_per_second")
+        writer.writerow(["run", "rank", "seconds", "samples", "bytes", *rates])
+        for number, run in enumerate(runs, 1):
+            for rank, row in enumerate(zip(run.rank_seconds, run.rank_samples, run.rank_bytes)):
+                seconds, samples, size = row
+                writer.writerow([number, rank, *row, samples / seconds, size / seconds / 1e9])

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from common.cli.program import Parser, run_program
 from common.cli.registry import benchmarks
-from common.errors import UserError, printable, storage_problem
+from common.errors import UserError, printable
 from common.report import compliance, log_files, published, scaling
 from common.report import package as packages
 from common.report.extension import extension_of
@@ -29,9 +29,10 @@ from common.report.generic import problems_table, runs_table
 from common.report.logs import PRUNED, RUN_LOG, RunLog
 from common.report.olympic import olympic_table
 from common.report.options import Options
-from common.report.page import is_page, page
+from common.report.page import check_page, page
 from common.report.tables import markdown, show
 from common.report.throughput import throughput_table
+from common.runs.files import write_text
 
 
 def load(paths: list) -> list[RunLog]:
@@ -111,8 +112,10 @@ def parse(arguments: list) -> argparse.Namespace:
 def main() -> int:
     arguments = parse(sys.argv[1:])
     target = Path(arguments.html) if arguments.html else None
-    if target and target.exists() and not is_page(target):
-        raise UserError(f"{target}: exists and is no report; choose another --html")
+    if target:
+        check_page(target)
+    if arguments.package:
+        packages.check_target(Path(arguments.package))
     runs, options = load(arguments.paths), Options(arguments.target, arguments.epochs)
     verdicts = compliance.verdicts(runs)
     checked = compliance.compliance_table(verdicts)
@@ -125,11 +128,7 @@ def main() -> int:
             print("\n".join(map(printable, packages.verdicts(package))))
             print(f"written: {package.folder}; to be filled in by hand in systems/: {', '.join(package.asked)}")
     if target:
-        text = page(runs, options, verdicts)
-        try:
-            target.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{target}: cannot be written ({storage_problem(error, target.parent)})") from error
+        write_text(target, page(runs, options, verdicts))
         print(f"written: {target}", file=sys.stderr)
     return 0
 

@@ -6,11 +6,13 @@ passed over.
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from common.errors import UserError
-from common.report.logs import RUN_LOG, Event, RunLog, finite
+from common.report.logs import RECORDS, RUN_LOG, Event, RunLog, finite
+from common.runs import records
 
 _MARK = ":::MLLOG"
 
@@ -26,19 +28,19 @@ def is_log(path: Path) -> bool:
 
 def read(path: Path) -> list:
     """The runs (RunLog) of a log file. Raises UserError if it cannot be read or holds no event."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     events: list[Event] = []
     bad: dict[int, str] = {}
-    for number, line in enumerate(lines, 1):
+    end = 0
+    for number, line in _lines(path):
+        end = number
         if _MARK not in line:
             continue
         try:
             events.append(_event(number, json.loads(line.split(_MARK, 1)[1])))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             bad[number] = f"line {number}: is not an MLPerf event: {line.strip()[:60]}"
+    if path.name == RUN_LOG:
+        records.check(path.with_name(RECORDS))
     if not events:
         raise UserError(f"{path}: holds no line with {_MARK}: neither a run folder nor an MLPerf log")
     runs = _split(events)
@@ -46,13 +48,22 @@ def read(path: Path) -> list:
     logs = []
     for number, part in enumerate(runs, 1):
         # Up to the next run's first line; what comes before the first run is the first one's.
-        last = runs[number][0].line if number < len(runs) else len(lines) + 1
+        last = runs[number][0].line if number < len(runs) else end + 1
         first = part[0].line if number > 1 else 0
         problems = [text for line, text in bad.items() if first <= line < last]
         if len(runs) > 1:
             problems.append(f"the file holds {len(runs)} runs; this is the one that begins in line {part[0].line}")
         logs.append(RunLog(f"{name} #{number}" if len(runs) > 1 else name, path, part, problems))
     return logs
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file, numbered from 1. Raises UserError."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            yield from enumerate(file, 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _event(line: int, entry: Any) -> Event:

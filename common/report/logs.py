@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from common.cli.registry import Benchmark, benchmarks
-from common.runs.records import read_records
+from common.runs import records
 
-RUN_LOG = "mlperf.log"  # of a run folder
+RUN_LOG, RECORDS = "mlperf.log", "metrics.jsonl"  # of a run folder
 PRUNED = "pruned_results"  # MLPerf's folder of instances that a throughput result leaves out
 
 
@@ -164,10 +164,9 @@ class RunLog:
         local = self.global_batch / self.ranks
         return int(local) if local == int(local) else local
 
-    @cached_property
-    def records(self) -> list[dict]:
-        """Of the run folder that the log lies in; empty for a log alone."""
-        return read_records(self.path.with_name("metrics.jsonl")) if self.path.name == RUN_LOG else []
+    def last_record(self, kind: str) -> Optional[dict]:
+        """The last of this kind in the run folder that the log lies in; None for a log alone. Raises UserError."""
+        return records.last(self.path.with_name(RECORDS), kind) if self.path.name == RUN_LOG else None
 
     # What came of it.
 

@@ -16,8 +16,11 @@ from common.cli.registry import Benchmark
 from common.errors import UserError
 from common.report.extension import Extension, Picture, extension_of
 from common.report.tables import markdown, show, table
-from common.runs.kinds import Epoch, Step, select
-from common.runs.records import evaluations_by_step, read_lines, read_records
+from common.runs.files import write_text
+from common.runs.kinds import Epoch, Step, parse, select
+from common.runs.records import evaluations_by_step, iterate, read_lines
+
+_STEPS = 4000  # in a picture
 
 _MARKED = 30  # values of a curve that get a mark each
 
@@ -35,7 +38,8 @@ def report(folder: Path, benchmark: Benchmark) -> None:
     starts = read_lines(folder / "environment.jsonl")
     if not starts:
         raise UserError(f"{folder}: is not a run folder (it has no environment.jsonl)")
-    environment, records, extension = starts[-1], read_records(folder / "metrics.jsonl"), extension_of(benchmark)
+    environment, extension = starts[-1], extension_of(benchmark)
+    records, steps = _read(folder / "metrics.jsonl")
     epochs = list({epoch.epoch: epoch for epoch in select(Epoch, records)}.values())
     tables = [
         _run_table(environment),
@@ -44,13 +48,31 @@ def report(folder: Path, benchmark: Benchmark) -> None:
     ]
     tables = [built for built in tables if built.row_count]
     show(*tables)
-    draw_curves(records, folder / "pictures", benchmark.score, extension)
+    draw_curves(steps, records, folder / "pictures", benchmark.score, extension)
     text = [f"# {environment['command']}: {folder.name}", *map(markdown, tables)]
     for picture in [Picture("training", "curves.png"), *extension.pictures(folder)]:
         if (folder / "pictures" / picture.file).is_file():
             text.append(f"![{picture.title}](pictures/{picture.file})")
-    (folder / "report.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    write_text(folder / "report.md", "\n\n".join(text) + "\n")
     print(f"report: {folder / 'report.md'}, pictures: {folder / 'pictures'}")
+
+
+def _read(path: Path) -> tuple[list[dict], list[Step]]:
+    """Return all records but the steps, and as many of the steps, evenly chosen, as a picture has room for."""
+    records: list[dict] = []
+    steps: list[Step] = []
+    seen, stride = 0, 1
+    for record in iterate(path):
+        if record["kind"] != Step.kind:
+            records.append(record)
+            continue
+        step = parse(Step, record) if seen % stride == 0 else None
+        seen += 1
+        if step is not None:
+            steps.append(step)
+        if len(steps) > _STEPS:
+            steps, stride = steps[::2], 2 * stride
+    return records, steps
 
 
 def _run_table(environment: dict) -> Table:
@@ -85,10 +107,13 @@ def _training_table(epochs: list[Epoch], score: str, extension: Extension) -> Ta
     return built
 
 
-def draw_curves(records: list[dict], folder: Path, score: str, extension: Extension) -> Optional[Figure]:
+def draw_curves(
+    steps: list[Step], records: list[dict], folder: Path, score: str, extension: Extension
+) -> Optional[Figure]:
     """Draw loss, score and learning rate by update as curves.png, if the run has trained.
 
     Args:
+        steps: the updates to draw, of which a long run's are a part.
         records: of the run.
         folder: for the picture.
         score: the benchmark's.
@@ -97,7 +122,6 @@ def draw_curves(records: list[dict], folder: Path, score: str, extension: Extens
     Returns:
         The figure, a panel for each of the three that the records hold; None without updates.
     """
-    steps = select(Step, records)
     if not steps:
         return None
     training = {name: {step.step: step.terms[name] for step in steps if name in step.terms} for name in ("loss", score)}

@@ -8,6 +8,7 @@ Source: MLPerf's submission rules, as mlperf_logging's package_checker, rcp_chec
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,10 +18,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from common.errors import UserError, storage_problem
+from common.errors import UserError
 from common.report.compliance import ruleset_of
 from common.report.logs import RunLog
 from common.report.throughput import is_instance
+from common.runs.files import check_writable, whole
 from common.runs.records import read_lines
 
 _NO_FAULTS = "PACKAGE CHECKER FOUND NO ERRORS"  # its own words
@@ -57,6 +59,11 @@ class Package(NamedTuple):
     results: list[Path]
     ruleset: str
 
+    def moved(self, old: Path, new: Path) -> "Package":
+        """The same after the folder `old` above it became `new`."""
+        results = [new / path.relative_to(old) for path in self.results]
+        return self._replace(folder=new / self.folder.relative_to(old), results=results)
+
 
 def lay_out(runs: list[RunLog], target: Path) -> list[Package]:
     """A package for each organisation. Raises UserError if MLPerf has no rules for a run, a file holds several runs, or
@@ -69,13 +76,17 @@ def lay_out(runs: list[RunLog], target: Path) -> list[Package]:
     systems = defaultdict(list)
     for run in runs:
         systems[_name(run, "submission_org"), _name(run, "submission_platform")].append(run)
-    try:
-        target.mkdir(parents=True)
-        return [_lay_out_system(target / name[0], name[1], own) for name, own in systems.items()]
-    except FileExistsError:
-        raise UserError(f"{target}: exists; choose another --package") from None
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written ({storage_problem(error, target.parent)})") from error
+    check_target(target)
+    with whole(target) as folder:
+        packages = [_lay_out_system(folder / name[0], name[1], own) for name, own in systems.items()]
+    return [package.moved(folder, target) for package in packages]
+
+
+def check_target(target: Path) -> None:
+    """Raise UserError unless a package can be laid out in a new folder."""
+    if os.path.lexists(target):
+        raise UserError(f"{target}: exists; choose another --package")
+    check_writable(target)
 
 
 def _name(run: RunLog, key: str) -> str:

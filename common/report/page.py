@@ -17,7 +17,7 @@ from typing import NamedTuple, Optional
 from rich.table import Table
 
 from common.cli.registry import Benchmark, benchmarks
-from common.errors import printable
+from common.errors import UserError, printable
 from common.report import curves, scaling
 from common.report.compliance import compliance_table
 from common.report.extension import extension_of
@@ -28,6 +28,7 @@ from common.report.options import Options
 from common.report.tables import as_html, as_html_by_row
 from common.report.throughput import throughput_table
 from common.report.verdict import verdict_table
+from common.runs.files import check_writable
 
 TITLE = "<title>Benchmark runs</title>"
 _ASSETS = Path(__file__).with_name("assets")
@@ -51,9 +52,21 @@ class Section(NamedTuple):
         return self.benchmark.title if self.benchmark else "Other logs"
 
 
-def is_page(path: Path) -> bool:
-    """Whether a path is a page of ours, which may be written over."""
-    return path.is_file() and TITLE in path.read_text("utf-8", "replace")[:500]
+def check_page(path: Path) -> None:
+    """Raise UserError unless a page can be written to a path: where nothing is, or over a page of ours."""
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: its folder does not exist; make it, or choose another --html")
+    if path.exists() and not (path.is_file() and TITLE in _head(path)):
+        raise UserError(f"{path}: exists and is no report; choose another --html")
+    check_writable(path)
+
+
+def _head(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(500).decode("utf-8", "replace")
+    except OSError as error:
+        raise UserError(f"{path}: exists and cannot be read ({error.strerror}); choose another --html") from error
 
 
 def page(runs: list[RunLog], options: Options, verdicts: dict[str, list[str]]) -> str:

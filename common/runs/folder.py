@@ -7,7 +7,6 @@ tensorboard/       event files                       pictures/      curves and e
 wandb/             Weights & Biases (output.wandb)
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -21,9 +20,10 @@ from common import distributed
 from common.config.render import dump
 from common.config.settings import Settings, changeable
 from common.distributed import status
-from common.errors import UserError, storage_problem
-from common.runs import kinds
+from common.errors import UserError
+from common.runs import kinds, locks, new_folder
 from common.runs.environment import code_checksum, environment
+from common.runs.locks import Lock
 from common.runs.records import append
 from common.runs.settings import OutputSettings
 
@@ -38,13 +38,13 @@ class Run:
         listener: function that rank 0 calls with every record after it is written.
     """
 
-    def __init__(self, path: Path, resumed: bool, lock: Optional[int] = None, began_on: int = 0):
+    def __init__(self, path: Path, resumed: bool, lock: Optional[Lock] = None, began_on: int = 0):
         """Wrap a folder that `open_run` has created or found.
 
         Args:
             path: the folder's path.
             resumed: whether it existed before this start.
-            lock: descriptor of the folder's lock, on rank 0.
+            lock: the folder's, on rank 0.
             began_on: number of ranks of its first start; 0 for the present number.
         """
         self.path, self.resumed, self._lock = path, resumed, lock
@@ -56,8 +56,7 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            self._lock.release()
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -75,9 +74,15 @@ class Run:
         if distributed.is_root():
             print(text, flush=True)
 
+    def begin(self) -> None:
+        """Note that the folder holds something of use from now on."""
+        if distributed.is_root():
+            new_folder.begin(self.path)
+
     def discard(self) -> None:
         """Remove the folder of a run that never began."""
         if distributed.is_root() and not self.resumed:
+            status.update(run_folder="")
             shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -88,6 +93,9 @@ class NoRun(Run):
         super().__init__(Path(os.devnull), resumed=False)
 
     def record(self, record: kinds.Record) -> None:
+        pass
+
+    def begin(self) -> None:
         pass
 
 
@@ -119,27 +127,24 @@ def open_run(settings: Settings, output: OutputSettings, command: str, resume: O
         code_checksum(),
         "run the same checkout and environment on all nodes",
     )
-    locks: list[int] = []
+    held: list[Lock] = []
 
     def open_folder() -> _Opened:
         parent = Path(output.folder).expanduser()
-        folder = _folder_to_resume(parent, output.run_name, command, resume)
-        if folder is not None:
-            locks.append(_lock(folder))
-            check_settings(folder / "config.yaml", settings, changeable(type(settings)))
-        path = folder or _new_folder(parent, output.run_name)
-        try:
-            if folder is None:
-                locks.append(_lock(path))
-                (path / "config.yaml").write_text(dump(settings), encoding="utf-8")
-            append(path / "environment.jsonl", {**environment(command), "resumed": folder is not None})
-        except OSError as error:
-            raise UserError(f"{path}: the run folder cannot be written ({storage_problem(error, path)})") from error
-        return _Opened(str(path), folder is not None, _ranks_of(path))
+        path = _folder_to_resume(parent, output.run_name, command, resume)
+        start = {**environment(command), "resumed": path is not None}
+        if path is None:
+            path, lock = new_folder.create(parent, output.run_name, dump(settings), start)
+            held.append(lock)
+        else:
+            held.append(locks.lock(path))
+            check_settings(path / "config.yaml", settings, changeable(type(settings)))
+            append(path / "environment.jsonl", start)
+        status.update(run_folder=str(path), ranks=distributed.size())
+        return _Opened(str(path), bool(start["resumed"]), _ranks_of(path))
 
     opened = distributed.on_root(open_folder)
-    status.update(run_folder=opened.path, ranks=distributed.size())
-    return Run(Path(opened.path), opened.resumed, locks[0] if locks else None, opened.began_on)
+    return Run(Path(opened.path), opened.resumed, held[0] if held else None, opened.began_on)
 
 
 def command_of(folder: Path) -> str:
@@ -185,53 +190,6 @@ def _folder_to_resume(parent: Path, name: str, command: str, resume: Optional[st
         if any(folder.glob("checkpoints/step-*")) and command_of(folder) == command:
             return folder
     return None
-
-
-def _lock(folder: Path) -> int:
-    """Lock the folder; return the descriptor that holds the lock, which the system releases however the process ends.
-
-    Raises:
-        UserError: if another process holds it, or the folder cannot be written.
-    """
-    try:
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UserError(f"{folder}: the run folder cannot be written ({error.strerror})") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UserError(f"{folder}: another process is running in this folder; wait for it, or stop it") from None
-    except OSError:
-        pass  # a file system without locks, as parallel ones may be
-    return descriptor
-
-
-def _new_folder(parent: Path, name: str) -> Path:
-    """Create a run folder, named by date and time if `name` is empty. Raises UserError."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        if name:
-            (parent / name).mkdir()
-            return parent / name
-        stem, number = time.strftime("%Y%m%d-%H%M%S"), 1
-        while True:
-            path = parent / (stem if number == 1 else f"{stem}-{number}")
-            try:
-                path.mkdir()
-                return path
-            except FileExistsError:
-                number += 1
-    except FileExistsError:
-        taken = parent / name if name and parent.is_dir() else parent
-        raise UserError(
-            f"{taken}: exists already and is left as it is; choose another output.run_name, "
-            "or resume that run with --resume"
-            if taken != parent
-            else f"{parent}: is a file, so no run folder can be created in it; choose another output.folder"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{error.filename}: the run folder cannot be created ({error.strerror})") from error
 
 
 def check_settings(path: Path, settings: Settings, free: tuple[str, ...] = ()) -> None:

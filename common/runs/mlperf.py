@@ -11,18 +11,30 @@ from mlperf_logging.mllog import constants
 from mlperf_logging.mllog.mllog import MLLogger
 
 from common import distributed, resources
+from common.runs import files
 from common.runs.settings import SubmissionSettings
 
 
-class _LogFile(logging.FileHandler):
-    """Raises the errors of writing; Python's own handler would print them and lose the line."""
+class _LogFile(logging.Handler):
+    """Writes each line whole, and raises the errors of writing; Python's own handler would print them."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is Python's
-        raise
+    def __init__(self, path: Path):
+        super().__init__()
+        self._lines = files.Lines(path)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record).encode())
+
+    def close(self) -> None:
+        self._lines.close()
+        super().close()
 
 
 class Log:
-    """Writes events to `path`; without a path, or on a rank other than 0, it does nothing."""
+    """Writes events to `path`; without a path, or on a rank other than 0, it does nothing.
+
+    All methods raise UserError if the file cannot be written.
+    """
 
     def __init__(self, path: Optional[Path]):
         self._logger = None
@@ -32,7 +44,7 @@ class Log:
         sink.propagate = False
         sink.setLevel(logging.INFO)
         if not sink.handlers:
-            sink.addHandler(_LogFile(path, mode="a", encoding="utf-8"))
+            sink.addHandler(_LogFile(path))
         self._logger = MLLogger(sink, default_stack_offset=2, root_dir=str(resources.PACKAGE.parent))
 
     def start(self, key: str, **metadata: Any) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from common import distributed
 from common.errors import UserError
 from common.report.tables import show, table
+from common.runs.files import write_text
 from common.scaling.model import fit
 
 _BYTES = tuple(4**n * 1024 for n in range(10))  # 1 KB to 256 MB
@@ -56,13 +57,7 @@ def bench(output: Optional[str]) -> int:
             print(f"{name}: latency {1e6 * link.latency:.0f} us, bandwidth {link.bandwidth / 1e9:.3f} GB/s per rank")
         if output:
             content = {"ranks": distributed.size(), "nodes": distributed.nodes(), "rows": rows}
-            _write(Path(output), {**content, "float32": vars(links[0]), "float16": vars(links[1])})
+            content |= {"float32": vars(links[0]), "float16": vars(links[1])}
+            write_text(Path(output), json.dumps(content, indent=1) + "\n")
     distributed.barrier()
     return 0
-
-
-def _write(path: Path, content: dict) -> None:
-    try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error

@@ -8,17 +8,21 @@ settings, environment, scores, report and pictures are included. No network is u
 """
 
 import argparse
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 from common.cli.program import Parser
 from common.errors import UserError
-from common.runs.files import check_writable
-from common.runs.records import read_records
+from common.runs import records
+from common.runs.files import check_writable, whole
 from common.tracking import points
 from common.tracking.mlflow_store import FILE, MlflowStore
 from common.tracking.tracker import Tracker
 from common.tracking.weights_biases import WeightsAndBiases, directory
+
+RECORDS = "metrics.jsonl"
 
 
 def export(run: Path, to: str, folder: Path) -> str:
@@ -36,35 +40,46 @@ def export(run: Path, to: str, folder: Path) -> str:
         UserError: if it is not a run folder, was exported to `folder` before, or cannot be written.
     """
     about = points.describe(run)
+    if not (run / RECORDS).exists():
+        raise UserError(f"{run}: has no {RECORDS}, so there is nothing to export")
+    records.check(run / RECORDS)
     check_writable(folder / "file")
-    tracker: Tracker
     if to == "mlflow":
-        tracker = MlflowStore(about, folder)
-    else:
-        old = directory(folder, about.identity)
-        if old is not None:
-            raise UserError(f"{old}: already contains the run {about.name}; remove it, or give another --folder")
-        tracker = WeightsAndBiases(about, folder, "offline")
+        _fill(MlflowStore(about, folder), run, about)
+        return f"mlflow ui --backend-store-uri sqlite:///{folder.resolve() / FILE}"
+    old = directory(folder, about.identity)
+    if old is not None:
+        raise UserError(f"{old}: already contains the run {about.name}; remove it, or give another --folder")
+    with tempfile.TemporaryDirectory(prefix=".export-", suffix=".tmp", dir=folder) as temporary:
+        _fill(WeightsAndBiases(about, Path(temporary), "offline"), run, about)
+        made = directory(Path(temporary), about.identity)
+        assert made is not None
+        with whole(folder / "wandb" / made.name) as complete:
+            os.replace(made, complete)
+    return f"wandb sync {directory(folder, about.identity)}"
+
+
+def _fill(tracker: Tracker, run: Path, about: points.Description) -> None:
+    """Write a run to a tracker, and close it. Raises UserError."""
     failed = True
     try:
         _write(run, tracker, points.kinds_of_figures(about.project))
         failed = False
     except tracker.failures as error:
         cause = " ".join(str(error).split())[:300]
-        raise UserError(f"{run}: could not be exported to {folder} ({cause})") from error
+        raise UserError(f"{run}: could not be exported ({cause})") from error
     finally:
         tracker.finish(failed=failed)
-    if to == "mlflow":
-        return f"mlflow ui --backend-store-uri sqlite:///{folder.resolve() / FILE}"
-    return f"wandb sync {directory(folder, about.identity)}"
 
 
 def _write(run: Path, tracker: Tracker, of_whole_run: frozenset[str]) -> None:
-    records = read_records(run / "metrics.jsonl")
-    curves = points.points(records)
-    tracker.log(curves)
-    last = curves[-1] if curves else points.Point(0, 0.0, {})
-    figures = {name: value for record in records for name, value in points.figures(record, of_whole_run).items()}
+    path, last = run / RECORDS, points.Point(0, 0.0, {})
+    for chunk in points.in_chunks(lambda: records.iterate(path)):
+        tracker.log(chunk)
+        last = chunk[-1]
+    figures: dict[str, float] = {}
+    for record in records.iterate(path, *of_whole_run):
+        figures.update(points.figures(record, of_whole_run))
     if figures:
         tracker.summarise(last._replace(values=figures))
     files = [run / "report.md", *sorted((run / "pictures").glob("*.png"))]

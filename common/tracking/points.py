@@ -7,11 +7,12 @@ values that are not valid counts, times, numbers or names are left out.
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from common.cli.registry import benchmarks
 from common.config.yaml_files import read_yaml
@@ -22,6 +23,7 @@ from common.runs.records import read_lines
 _NAME = re.compile(r"\w[\w. -]{0,63}")  # part of a name; MLflow's names may have 250 characters
 _LATEST = 2**40  # seconds since 1970
 _MOST_STEPS = 2**53
+_CHUNK = 1000  # points that are passed on together
 _DEEPEST = 3  # levels below a record's kind: inference / scores / NAME / SCORE
 
 
@@ -90,10 +92,31 @@ def _curve_values(record: dict) -> dict[str, float]:
     return {}
 
 
-def points(records: list[dict]) -> list[Point]:
-    """Return all points of a run in the order of their steps, because trackers refuse a step lower than the last."""
-    all_points = (point(record) for record in records)
-    return sorted((each for each in all_points if each is not None), key=lambda each: each.step)
+def in_chunks(records: Callable[[], Iterable[dict]]) -> Iterator[list[Point]]:
+    """Give all points of a run, some at a time, in the order of their steps: trackers refuse one lower than the last.
+
+    Args:
+        records: reads the run's records; called twice. Memory holds all of them only if they are not in order.
+    """
+    ordered: Iterable[Point] = _points(records())
+    if not _in_order(each.step for each in _points(records())):
+        ordered = sorted(ordered, key=lambda each: each.step)
+    iterator = iter(ordered)
+    while chunk := list(islice(iterator, _CHUNK)):
+        yield chunk
+
+
+def _points(records: Iterable[dict]) -> Iterator[Point]:
+    return (each for each in map(point, records) if each is not None)
+
+
+def _in_order(steps: Iterable[int]) -> bool:
+    last = 0
+    for step in steps:
+        if step < last:
+            return False
+        last = step
+    return True
 
 
 def kinds_of_figures(project: str) -> frozenset[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from common.errors import UserError
+from common.runs.kinds import Epoch, Evaluation
 from common.runs.records import evaluations_by_step, read_records
 from common.training import checkpoints
 
@@ -22,7 +23,7 @@ def best_checkpoint(folder: Path, score: str) -> checkpoints.Checkpoint:
     steps = checkpoints.list_steps(folder / "checkpoints")
     if not steps:
         raise UserError(f"{folder}: holds no checkpoints and no saved network; give a file of weights instead")
-    evaluations = evaluations_by_step(read_records(folder / "metrics.jsonl"))
+    evaluations = evaluations_by_step(read_records(folder / "metrics.jsonl", Epoch.kind, Evaluation.kind))
     scores = {step: values.get(score, 0.0) for step, values in evaluations.items() if step in steps}
     step = max(scores, key=lambda step: (scores[step], step)) if scores else steps[-1]
     try:

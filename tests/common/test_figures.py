@@ -88,7 +88,7 @@ def test_a_picture_that_cannot_be_written_is_one_line_and_leaves_the_old_one(tmp
         _ = 1 / 0
     assert old.read_bytes() == b"old"
     with (
-        pytest.raises(UserError, match=r"a\.png: the picture cannot be written \("),
+        pytest.raises(UserError, match=r"a\.png: cannot be written \("),
         figures.picture(old / "a.png", (2, 1)),
     ):
         pass

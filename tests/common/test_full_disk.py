@@ -55,7 +55,7 @@ def test_the_disk_cache(small_disk, tmp_path):
 def test_the_mlperf_log_does_not_lose_a_line_silently(small_disk):
     log = Log(small_disk / "mlperf.log")
     fill(small_disk, 0)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(UserError, match=r"mlperf\.log: cannot be written \(No space left on device"):
         log.events({f"key {number}": 1 for number in range(200)})
 
 

@@ -44,6 +44,31 @@ def test_instances_run_at_once_and_a_failed_one_is_named(tmp_path):
     assert "key=value at its end" in script("throughput.sh", "two", "x", cwd=tmp_path).stderr
 
 
+def test_a_second_result_of_one_name_leaves_the_first_s_output(tmp_path):
+    """Nor does it start anything."""
+    (tmp_path / "models-1.out").write_text("of the first")
+    done = script("throughput.sh", 2, "touch", "started", cwd=tmp_path, NAME="models")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: models-*.out: there are such files already")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"models-1.out": "of the first"}
+
+
+def test_two_results_in_one_second_get_different_names(tmp_path):
+    """The clock stands still; five are started at once."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "date").write_text('#!/bin/sh\n[ "$1" = +%s ] && echo 7 || echo 20261122-101530\n')
+    (tmp_path / "bin" / "date").chmod(0o755)
+    variables = environment()
+    variables["PATH"] = f"{tmp_path}/bin:{variables['PATH']}"
+    words = ["bash", str(ROOT / "jobs" / "throughput.sh"), "1", "echo"]
+    processes = [subprocess.Popen(words, cwd=tmp_path, env=variables, stdout=subprocess.DEVNULL) for _ in range(5)]
+    assert [process.wait() for process in processes] == [0] * 5
+    stems = ["models-20261122-101530", *(f"models-20261122-101530-{number}" for number in range(2, 6))]
+    assert sorted(path.name for path in tmp_path.glob("*.out")) == sorted(f"{stem}-0.out" for stem in stems)
+    for stem in stems:
+        assert f"output.run_name={stem}-0" in (tmp_path / f"{stem}-0.out").read_text()
+
+
 @pytest.mark.slow
 def test_two_models_trained_at_once_are_one_throughput_result(tmp_path):
     write_samples(tmp_path / "data", 4, 2)

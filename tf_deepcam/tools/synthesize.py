@@ -26,6 +26,7 @@ from rich.progress import track
 from common.data import new_file
 from common.data.files import make_folder
 from common.data.random_fields import fractal
+from common.runs.collection import filling
 from tf_deepcam.data import samples
 from tf_deepcam.data.channels import CAM5
 from tf_deepcam.tools import summarize
@@ -234,9 +235,18 @@ def main(collection: Collection) -> int:
         The exit code.
 
     Raises:
-        UserError: if a folder or a file cannot be written.
+        UserError: if the folder holds samples that were made otherwise, or a folder or a file cannot be written.
     """
-    root = Path(collection.folder).expanduser()
+    root, count = Path(collection.folder).expanduser(), collection.train + collection.validation
+    # With more training samples, those of validation would be among them.
+    recipe = {name: value for name, value in collection._asdict().items() if name not in ("folder", "validation")}
+    filled = any(True for part in ("train", "validation") for _ in (root / part).glob(samples.PATTERN))
+    with filling(root, recipe, count, filled=filled):
+        _make(collection, root)
+    return 0
+
+
+def _make(collection: Collection, root: Path) -> None:
     started, written, total = time.perf_counter(), 0, collection.train + collection.validation
     shares = np.zeros(samples.CLASSES)
     show = sys.stdout.isatty()
@@ -257,4 +267,3 @@ def main(collection: Collection) -> int:
         print(f"class shares: background {shares[0]:.2%}, tropical cyclone {shares[1]:.3%}, river {shares[2]:.2%}")
     if not (root / "stats.h5").exists():
         summarize.main(str(root))
-    return 0

@@ -23,6 +23,7 @@ from common.data.files import DataFile
 from common.errors import UserError
 from common.keras.inference import frozen
 from common.report.tables import markdown, show, table
+from common.runs.files import write_text
 from common.session import Session
 
 _MOST_SCENES = 16  # to learn from: their patches are held in memory, 47 MB for a scene of full size
@@ -56,7 +57,7 @@ def main(config: ResearchConfig, session: Session) -> None:
         session.run.say(f"  {number} of {len(scenes.held_out)} scenes scored")
     scores_table = _table(counts, len(scenes.held_out))
     show(scores_table)
-    (session.run / "cluster.md").write_text(markdown(scores_table) + "\n", encoding="utf-8")
+    write_text(session.run / "cluster.md", markdown(scores_table) + "\n")
     scores: dict[str, dict] = defaultdict(dict)
     for (name, judge), count in counts.items():
         scores[name][judge] = count.scores()

@@ -7,8 +7,11 @@ from cloudmask.research.config import ResearchConfig
 from cloudmask.research.study import figures, results, speed
 from cloudmask.research.study.runs import make_scenes, run_steps
 from common import distributed
+from common.data.files import make_folder
 from common.errors import UserError
 from common.report.tables import markdown, show
+from common.runs import locks
+from common.runs.files import write_text
 
 
 def main(config: ResearchConfig) -> int:
@@ -25,7 +28,12 @@ def main(config: ResearchConfig) -> int:
     if not config.study.scenes_folder:
         raise UserError("study.scenes_folder is not set: give the folder for the study's scenes")
     folder = Path(config.output.folder).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    with locks.lock(folder, file=".study.lock", busy="another study is running in this folder; wait for it"):
+        return _study(config, folder)
+
+
+def _study(config: ResearchConfig, folder: Path) -> int:
     make_scenes(config)
     failed = run_steps(config)
     outcomes = results.gather(config)
@@ -49,7 +57,7 @@ def main(config: ResearchConfig) -> int:
         pictures.append(folder / "networks.png")
         figures.draw_networks(config, outcomes, costs, pictures[-1])
     show(*tables)
-    (folder / "study.md").write_text("\n\n".join(map(markdown, tables)) + "\n", encoding="utf-8")
+    write_text(folder / "study.md", "\n\n".join(map(markdown, tables)) + "\n")
     print(f"written: {', '.join(map(str, [folder / 'study.md', *pictures]))}; the runs: {folder}")
     if failed:
         raise UserError(

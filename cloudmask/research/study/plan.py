@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cloudmask.config import Config
-from cloudmask.research.config import ResearchConfig
+from cloudmask.research.config import ResearchConfig, percent
 
 
 class Trial(NamedTuple):
@@ -18,7 +18,7 @@ class Trial(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.network}-{self.loss}-error{100 * self.label_error:g}-seed{self.seed}"
+        return f"{self.network}-{self.loss}-error{percent(self.label_error)}-seed{self.seed}"
 
 
 class Step(NamedTuple):
@@ -53,7 +53,7 @@ def steps(config: ResearchConfig) -> list[Step]:
 
 def scenes_folder(config: ResearchConfig, label_error: float) -> Path:
     """The folder of the scenes with this label error."""
-    return Path(config.study.scenes_folder).expanduser() / f"error{100 * label_error:g}"
+    return Path(config.study.scenes_folder).expanduser() / f"error{percent(label_error)}"
 
 
 def overrides(config: ResearchConfig, step: Step, threads: int) -> dict[str, object]:

@@ -8,13 +8,17 @@ from rich.table import Table
 
 from cloudmask.research.config import ResearchConfig
 from cloudmask.research.study.plan import Trial, steps
-from cloudmask.research.study.runs import inference_of
+from cloudmask.research.study.runs import accuracy, inference_of, truth_of
 from cloudmask.research.study.speed import Cost
+from cloudmask.scoring import NETWORK
 from common.report.tables import table
 
 
 class Result(NamedTuple):
-    """Pixel accuracy of one trained network in one precision on held-out scenes, against labels and truth."""
+    """Pixel accuracy of one trained network in one precision on held-out scenes, against labels and truth.
+
+    NaN where a run's record does not tell it.
+    """
 
     trial: Trial
     precision: str
@@ -51,9 +55,10 @@ def gather(config: ResearchConfig) -> list[Result]:
     for step in steps(config):
         record = inference_of(folder / step.name)
         if record is not None:
-            truth = {name: values["pixel_accuracy"] for name, values in record["truth"]["scores"].items()}
-            against_labels = record["scores"]["network"]["pixel_accuracy"]
-            results.append(Result(step.trial, step.precision, against_labels, truth["network"], truth["labels"]))
+            truth = truth_of(record)
+            against_truth, of_labels = accuracy(truth, NETWORK), accuracy(truth, "labels")
+            against_labels = accuracy(record.scores, NETWORK)
+            results.append(Result(step.trial, step.precision, against_labels, against_truth, of_labels))
     return results
 
 
@@ -70,7 +75,8 @@ def spread(results: list[Result], value: str, **which: object) -> Spread:
         known = {**result.trial._asdict(), "precision": result.precision}
         return all(known[name] == expected for name, expected in which.items())
 
-    return Spread.of([getattr(result, value) for result in results if fits(result)])
+    values = [getattr(result, value) for result in results if fits(result)]
+    return Spread.of([value for value in values if not np.isnan(value)])
 
 
 def losses_table(config: ResearchConfig, results: list[Result], value: str, title: str) -> Table:

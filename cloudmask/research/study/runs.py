@@ -4,35 +4,43 @@ Runs that are done are not repeated: however a study was stopped, the same comma
 """
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
 from typing import Optional
 
+from cloudmask.records import Inference, Masks
 from cloudmask.research.config import ResearchConfig
 from cloudmask.research.study.plan import Step, overrides, scenes_folder, settings_of, steps
+from cloudmask.scoring import NETWORK
 from cloudmask.tools import synthesize
-from common.errors import UserError
+from common.data.files import make_folder
 from common.launching.processes import Job, run_all
-from common.runs.files import move_aside
+from common.runs.files import move_aside, write_text
 from common.runs.folder import check_settings
-from common.runs.records import read_records
+from common.runs.kinds import latest
+from common.runs.records import iterate
 
 
 def make_scenes(config: ResearchConfig) -> None:
-    """Make the scenes of each label error, which differ only in their labels; existing scenes are kept."""
+    """Make the scenes of each label error, which differ only in their labels; existing scenes are kept.
+
+    Raises:
+        UserError: if a folder holds other scenes, more of them too: the study would train on all of them.
+    """
     for error in config.study.label_errors:
         study, size = config.study, (config.data.image_h, config.data.image_w)
         folder = str(scenes_folder(config, error))
-        synthesize.main(synthesize.Collection(folder, study.scenes, study.form, study.scenes_seed, error, *size))
+        collection = synthesize.Collection(folder, study.scenes, study.form, study.scenes_seed, error, *size)
+        synthesize.main(collection, exactly=True)
 
 
-def inference_of(folder: Path) -> Optional[dict]:
+def inference_of(folder: Path) -> Optional[Inference]:
     """Read the record of a run's inference; None if the run has not finished, which writing its report marks."""
     if not (folder / "report.md").is_file():
         return None
-    inferences = [record for record in read_records(folder / "metrics.jsonl") if record["kind"] == "inference"]
-    return inferences[-1] if inferences else None
+    return latest(Inference, iterate(folder / "metrics.jsonl", Inference.kind))
 
 
 def run_steps(config: ResearchConfig) -> list[str]:
@@ -50,13 +58,15 @@ def run_steps(config: ResearchConfig) -> list[str]:
     todo = [step for step in every if not _done(config, step, threads)]
     if len(todo) < len(every):
         print(f"{len(every) - len(todo)} of {len(every)} runs are done already", flush=True)
-    logs.mkdir(parents=True, exist_ok=True)
+    make_folder(logs)
     failed: list[str] = []
     number = len(every) - len(todo)
 
     def done(job: Job, problem: str) -> None:
         nonlocal number
         number += 1
+        if not problem and inference_of(folder / job.name) is None:
+            problem = f"ended without a valid record of its inference; see {job.log}"
         if problem:
             failed.append(job.name)
         print(f"{number} of {len(every)}: {job.name}: {problem or _summary(folder / job.name)}", flush=True)
@@ -80,11 +90,14 @@ def _job(config: ResearchConfig, step: Step, threads: int) -> Job:
     """Make the process of a step, with its settings in a file beside its log.
 
     A run that was interrupted is resumed if it has a checkpoint; otherwise its folder is moved aside.
+
+    Raises:
+        UserError: if a process is running in it.
     """
     folder = Path(config.output.folder).expanduser()
     values = overrides(config, step, threads)
     file = folder / "logs" / f"{step.name}.json"
-    file.write_text(json.dumps(settings_of(config, values).model_dump(mode="json")), encoding="utf-8")
+    write_text(file, json.dumps(settings_of(config, values).model_dump(mode="json")))
     command = [sys.executable, "-m", "cloudmask", step.command, "--config", str(file)]
     run_folder = folder / step.name
     if step.command == "run" and any(run_folder.glob("checkpoints/step-*")):
@@ -97,8 +110,19 @@ def _job(config: ResearchConfig, step: Step, threads: int) -> Job:
 def _summary(folder: Path) -> str:
     """A run's accuracies in a line."""
     record = inference_of(folder)
-    if record is None:
-        raise UserError(f"{folder}: the run ended without an inference; see the logs beside this folder")
-    labels = record["scores"]["network"]["pixel_accuracy"]
-    truth = record["truth"]["scores"]["network"]["pixel_accuracy"]
-    return f"accuracy {labels:.4f} against the labels, {truth:.4f} against the truth"
+    assert record is not None
+    accuracies = {"labels": accuracy(record.scores, NETWORK), "truth": accuracy(truth_of(record), NETWORK)}
+    known = [f"{value:.4f} against the {judge}" for judge, value in accuracies.items() if not math.isnan(value)]
+    return f"accuracy {', '.join(known) or 'not known'}"
+
+
+def accuracy(scores: Masks, mask: str) -> float:
+    """The pixel accuracy of a mask in a record's scores, which may be damaged; NaN if it is not there."""
+    value = scores.get(mask, {}).get("pixel_accuracy", math.nan)
+    return value if 0 <= value <= 1 else math.nan
+
+
+def truth_of(inference: Inference) -> Masks:
+    """An inference's scores against the truth; empty if it is not known."""
+    truth = inference.against_truth()
+    return truth.scores if truth else {}

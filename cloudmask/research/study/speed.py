@@ -6,7 +6,7 @@ The networks are timed in turn, pass by pass, so that a slower machine slows all
 import json
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +18,7 @@ from cloudmask.network.tiling import Tiling
 from common.keras.flops import forward_gflop
 from common.keras.inference import frozen
 from common.keras.names import keras_policy
+from common.runs.files import write_text
 
 
 class Cost(NamedTuple):
@@ -40,13 +41,26 @@ def measure(names: tuple[str, ...], precisions: tuple[str, ...], passes: int, st
         stored: file of an earlier measurement, used if it is of the same networks; otherwise written.
     """
     requested = [[name, precision, passes] for name in names for precision in precisions]
-    if stored.is_file():
-        earlier = json.loads(stored.read_text(encoding="utf-8"))
-        if earlier["asked"] == requested:
-            return [Cost(*values) for values in earlier["costs"]]
+    earlier = _stored(stored, requested)
+    if earlier is not None:
+        return earlier
     costs = _measure(names, precisions, passes)
-    stored.write_text(json.dumps({"asked": requested, "costs": costs}, indent=1) + "\n", encoding="utf-8")
+    write_text(stored, json.dumps({"asked": requested, "costs": costs}, indent=1) + "\n")
     return costs
+
+
+def _stored(path: Path, requested: list) -> Optional[list[Cost]]:
+    """Read an earlier measurement; None if it is of other networks, damaged or not there."""
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        if earlier["asked"] != requested:
+            return None
+        costs = [Cost(*values) for values in earlier["costs"]]
+        same = [[cost.network, cost.precision] for cost in costs] == [names[:2] for names in requested]
+        numbers = [float(number) for cost in costs for number in cost[2:]]
+        return costs if same and all(0 < number < float("inf") for number in numbers) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _measure(names: tuple[str, ...], precisions: tuple[str, ...], passes: int) -> list[Cost]:

@@ -65,7 +65,7 @@ def test_reflectances_grow_without_bound_at_the_terminator():
 
 def test_the_small_form_is_what_was_measured(tmp_path):
     assert synthesize.main(synthesize.Collection(str(tmp_path), 1, "small", seed=3, height=300, width=375)) == 0
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.glob("*.hdf")
     with h5py.File(path) as file:
         kinds = {name: item.dtype.str for name, item in file.items()}
         assert kinds == {"refs": "<f4", "bts": "<f4", "bayes": "|u1", "truth": "|u1", "confidence": "<u2"}
@@ -78,8 +78,9 @@ def test_products_are_opened_by_xarray(tmp_path, engine):
     """And hold what the same scene's file holds, but for the packing's steps."""
     xarray = pytest.importorskip("xarray")
     for form in ("sen3", "dataset"):
-        assert synthesize.main(synthesize.Collection(str(tmp_path), 1, form, seed=1, height=96, width=120)) == 0
-    (product,) = tmp_path.glob("*.SEN3")
+        folder = str(tmp_path / form)
+        assert synthesize.main(synthesize.Collection(folder, 1, form, seed=1, height=96, width=120)) == 0
+    (product,) = tmp_path.rglob("*.SEN3")
     (scene,) = tmp_path.rglob("*.hdf")
     with h5py.File(scene) as file:
         kelvin, flags = file["bts"][..., 1], file["bayes"][..., 0]

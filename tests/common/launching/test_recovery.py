@@ -264,3 +264,51 @@ def test_a_rank_that_is_killed_in_the_middle_of_an_epoch_does_not_end_the_run(tm
     (resumed,) = records(folder, "resume")
     reached = max(record["step"] for record in records(folder, "step") if record["time"] < resumed["time"])
     assert reached - resumed["step"] <= 4, "more was lost than the updates between two checkpoints"
+
+
+FAULTY = """
+import os, signal, sys
+from pathlib import Path
+import common
+from cloudmask import config
+from common import distributed
+from common.cli.program import run_program
+from common.distributed import status
+from common.runs import folder
+from common.session import Session
+from common.runs.mlperf import Log
+
+def killed(**values):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def main():
+    distributed.init(uses_gpu=False)
+    settings = config.load(None, ["output.folder=runs", "output.run_name=mine", "output.tensorboard=false"])
+    first = distributed.on_root(lambda: not Path("first").exists())
+    distributed.on_root(Path("first").touch)
+    if first and sys.argv[2] == "before" and distributed.is_root():
+        folder.status.update = killed  # the folder has its name, and the launcher does not know it yet
+    resume = sys.argv[sys.argv.index("--resume") + 1] if "--resume" in sys.argv else None
+    run = folder.open_run(settings, settings.output, "faulty train", resume)
+    if first and distributed.rank() == 1:
+        killed()
+    distributed.barrier()
+    with Session(run, Log(None), 1).timed():
+        run.say("done, resumed" if run.resumed else "done, new")
+    return 0
+run_program(main)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("when", "last"), [("before", "done, new"), ("after", "done, resumed")])
+def test_a_rank_that_is_killed_as_the_run_s_folder_appears_does_not_end_the_run(tmp_path, when, last):
+    """Not with "exists already", and not with "is not a run folder"."""
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    words = ["-m", "common.run", "-np", 2, "--restarts", 1, "--", "faulty", "train", when]
+    output = run(*words, cwd=tmp_path)
+    assert output.returncode == 0, output.stdout
+    assert "restart 1 of 1: " in output.stdout
+    assert output.stdout.splitlines()[-1] == last
+    names = {path.name for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")}
+    assert names == ({"mine", "mine.1"} if when == "before" else {"mine"})

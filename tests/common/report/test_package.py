@@ -5,6 +5,7 @@ import json
 import pytest
 
 from common.errors import UserError
+from common.report import __main__ as report
 from common.report import package
 from tests.common.report.test_report import read, write_log
 
@@ -77,6 +78,41 @@ def test_equal_seeds_and_a_missing_run_are_found_by_them(tmp_path):
     said = "\n".join(package.verdicts(made))
     assert "found 4, expected 5" in said
     assert "Seed checker failed" in said
+
+
+def test_a_package_that_fails_leaves_nothing_that_refuses_the_repeat(tmp_path, monkeypatch):
+    runs, whole = five(tmp_path), package._say_how
+
+    def fail(folder, run) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(package, "_say_how", fail)
+    with pytest.raises(UserError, match=r"out: cannot be written \(No space left on device"):
+        package.lay_out(runs, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"run{number}" for number in range(5)]
+    monkeypatch.setattr(package, "_say_how", whole)
+    (made,) = package.lay_out(runs, tmp_path / "out")
+    assert (made.folder / "benchmarks").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--package", "{}/file"], "file: exists; choose another --package"),
+        (["--package", "{}/file/below"], "below: cannot be written (File exists): choose another path"),
+        (["--html", "{}/none/x.html"], "none/x.html: its folder does not exist; make it, or choose another --html"),
+        (["--html", "{}/file"], "file: exists and is no report; choose another --html"),
+        (["--html", "{}"], "exists and is no report; choose another --html"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_answered_before_the_report(tmp_path, capsys, monkeypatch, words, message):
+    (tmp_path / "file").touch()
+    log = write_log(tmp_path / "run" / "mlperf.log")
+    monkeypatch.setattr(report.sys, "argv", ["x", str(log), *(word.format(tmp_path) for word in words)])
+    with pytest.raises(UserError) as error:
+        report.main()
+    assert str(error.value).endswith(message)
+    assert capsys.readouterr().out == ""
 
 
 def test_what_cannot_be_handed_in_is_refused_and_nothing_is_written_over(tmp_path):

@@ -1,7 +1,6 @@
 """Run folders: never shared, never overwritten, resumed only with the run's own settings."""
 
 import json
-import os
 
 import pytest
 import tensorflow as tf
@@ -36,7 +35,8 @@ def test_runs_without_a_name_never_meet(tmp_path):
 
 
 def test_a_taken_name_is_refused_and_left(tmp_path):
-    first = open_run(tmp_path, "output.run_name=mine")
+    first = closed(open_run(tmp_path, "output.run_name=mine"))
+    first.begin()
     before = (first / "config.yaml").read_bytes()
     with pytest.raises(UserError, match="mine: exists already and is left as it is"):
         open_run(tmp_path, "output.run_name=mine", "training.epochs=9")
@@ -45,7 +45,7 @@ def test_a_taken_name_is_refused_and_left(tmp_path):
 
 def closed(run: Run) -> Run:
     """As if its process had ended: the lock is let go of."""
-    os.close(run._lock)
+    run.__exit__()
     return run
 
 
@@ -97,6 +97,7 @@ def test_auto_takes_the_newest_run_of_the_same_command_with_checkpoints(tmp_path
 
 def test_a_job_that_was_requeued_before_its_first_checkpoint_begins_again_in_its_folder(tmp_path):
     first = closed(open_run(tmp_path, "output.run_name=job-7", resume="auto"))
+    first.begin()
     again = open_run(tmp_path, "output.run_name=job-7", resume="auto")
     assert (again.path, again.resumed) == (first.path, True)
     with pytest.raises(UserError, match="job-7: exists already"):

@@ -219,7 +219,7 @@ def tracked(tmp_path: Path, epochs: int, resume: Optional[str] = None, scores=la
         failed = False
     finally:
         session.finish_tracking(failed=failed)
-        os.close(opened._lock)
+        opened.__exit__()
 
 
 def recorded_curves(folder: Path) -> dict:

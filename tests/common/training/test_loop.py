@@ -1,6 +1,5 @@
 """The loop on a small network: exact resume, what a continuation must not differ in, bad gradients that ReLUs hide."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def train(
     try:
         return loop.train(made, built, TrainingSettings(**settings), session, tensorboard=False)
     finally:
-        os.close(run._lock)  # as if the process had ended
+        run.__exit__()  # as if the process had ended
 
 
 EVERY = {"checkpoints": "steps", "save_frequency": 1}

@@ -1,5 +1,6 @@
 """Fetching from a real web server, one that breaks connections, forgets ranges, is busy, or lies."""
 
+import fcntl
 import http.server
 import re
 import threading
@@ -161,6 +162,24 @@ def test_giving_up_keeps_what_is_there_and_the_next_time_goes_on(server, tmp_pat
     fetch(server.url, str(tmp_path), num_files=1)
     ((_, wanted),) = (request for request in server.requests[before:] if request[0] == name)
     assert wanted.startswith("bytes=9")
+    check(tmp_path, ["stats.h5", name])
+
+
+def test_what_another_program_is_fetching_is_not_mixed_with_this(server, tmp_path):
+    """Without a checksum, bytes from two programs would have the right number; the other one is not disturbed."""
+    name = "data-2000-01-01-00-1.h5"
+    server.faults = {name: ["break", *["busy"] * 20]}
+    with pytest.raises(UserError):
+        fetch(server.url, str(tmp_path), num_files=1)
+    server.faults = {}
+    (part,) = tmp_path.glob(".*.part")
+    before = part.read_bytes()
+    with open(part, "ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"\.part: another program is fetching this file"):
+            fetch(server.url, str(tmp_path), num_files=1)
+    assert part.read_bytes() == before
+    fetch(server.url, str(tmp_path), num_files=1)
     check(tmp_path, ["stats.h5", name])
 
 

@@ -89,6 +89,8 @@ def test_too_few_scenes_is_one_line(clustered):
         f"data.train_dir={clustered[0]}/scenes",
         "data.max_scenes=1",
         f"output.folder={clustered[0]}",
+        "output.run_name=few",
     )
     assert "leave one side empty" in errors(output.stdout)[0]
     assert output.returncode == 1
+    assert not (clustered[0] / "few").exists()  # which would refuse the repeat
