@@ -46,6 +46,12 @@ class Layout(NamedTuple):
     grid: dict
 
 
+def not_whole(entry: Entry) -> str:
+    """How a message on a file that is missing ends."""
+    other = ", or take data.stripe: a" if entry.grid == "bn" else ""
+    return f"the product is not whole; download it again{other}"
+
+
 class Reader(Protocol):
     """A product in one of its two forms. Every error is a UserError that names file and variable."""
 

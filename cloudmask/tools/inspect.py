@@ -13,6 +13,7 @@ from cloudmask import config
 from cloudmask.config import DataSettings
 from cloudmask.data.listing import list_all, newest, twins_of
 from cloudmask.sen3 import names
+from cloudmask.tools import words
 from cloudmask.tools.facts import Facts, gather
 from common.errors import UserError
 from common.report.tables import show, table
@@ -36,8 +37,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Returns 1 if anything would be refused. Raises UserError where there is nothing to look at."""
-    folders = [word for word in options.words if "=" not in word]
-    settings = config.load(options.config, [word for word in options.words if "=" in word]).data
+    folders, overrides = words.sort(options.words)
+    settings = config.load(options.config, overrides).data
     if not folders:
         raise UserError("say which folder to inspect")
     files = [file for folder in folders for file in list_all(folder, print)]

@@ -71,13 +71,13 @@ def test_a_scene_that_is_cloud_all_over_is_remarked(tmp_path):
 @pytest.mark.parametrize("like", ["dataset", "dataset_last_row", "physical"])
 def test_the_converter_is_told_by_the_sun_of_a_column_s_rows(tmp_path, like):
     folder = product(tmp_path / "in", zenith=55.0)
-    convert.main([str(folder)], str(tmp_path / "out"), like)
+    convert.main([str(folder)], str(tmp_path / "out"), DataSettings(sen3=like))
     assert converter_of(str(tmp_path / "out" / f"{stem(str(folder))}.hdf")) == (like if like != "physical" else "")
 
 
 def test_by_night_the_converter_cannot_be_told(tmp_path):
     folder = product(tmp_path / "in", zenith=100.0)
-    convert.main([str(folder)], str(tmp_path / "out"), "dataset")
+    convert.main([str(folder)], str(tmp_path / "out"), DataSettings())
     assert converter_of(str(tmp_path / "out" / f"{stem(str(folder))}.hdf")) == ""
 
 
