@@ -31,8 +31,8 @@ def list_all(folder: str, tell: Callable[[str], object] = on_root) -> list[DataF
         raise UserError("data.train_dir is not set: the folder of scenes S3A*.hdf", on_all_ranks=True)
     return list_files(
         names.product_of(folder),
-        *names.SCENES,
-        *names.ARCHIVES,
+        *names.SCENE.patterns,
+        *names.ARCHIVE.patterns,
         folders=names.FOLDERS,
         related=names.RELATED,
         tell=tell,
@@ -45,7 +45,7 @@ def list_products(sources: list[str], tell: Callable[[str], object] = on_root) -
         file
         for source in sources
         for file in list_files(
-            names.product_of(source), *names.ARCHIVES, folders=names.FOLDERS, related=names.RELATED, tell=tell
+            names.product_of(source), *names.ARCHIVE.patterns, folders=names.FOLDERS, related=names.RELATED, tell=tell
         )
     ]
     return newest({file.path: file for file in files}.values(), tell)

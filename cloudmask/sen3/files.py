@@ -139,7 +139,7 @@ class Archive:
         roots = set()
         for name in self._entries:
             parts = name.split("/")
-            depths = [depth for depth, part in enumerate(parts[:-1], 1) if part.endswith((".SEN3", ".zarr"))]
+            depths = [depth for depth, part in enumerate(parts[:-1], 1) if names.is_product_folder(part)]
             if depths:
                 roots.add("/".join(parts[: depths[-1]]))
         inner = [root for root in roots if not any(other.startswith(f"{root}/") for other in roots)]

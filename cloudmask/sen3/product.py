@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from cloudmask.sen3 import Stripe, coordinates
+from cloudmask.sen3 import Stripe, coordinates, names
 from cloudmask.sen3.eopf import Eopf
 from cloudmask.sen3.files import Archive, Array, Container, Folder, Reader
 from cloudmask.sen3.netcdf import Sen3
@@ -63,15 +63,14 @@ class Product:
         """path: a folder X.SEN3 or X.zarr, or a zip archive of one. stripe: of S4 to S6."""
         place = Path(path)
         container: Container
-        if place.suffix == ".zip" and place.is_file():
+        if names.form(path) is names.ARCHIVE and place.is_file():
             container = Archive(place)
         elif place.is_dir():
             container = Folder(place)
         else:
             raise UserError(f"{path}: is not a product's folder; unpack it first")
         self.where = container.where
-        is_zarr = self.where.rstrip("/").endswith(".zarr")
-        self._reader: Reader = Eopf(container) if is_zarr else Sen3(container)
+        self._reader: Reader = Eopf(container) if names.form(self.where) is names.ZARR else Sen3(container)
         self._stripe = stripe
 
     def entry(self, name: str) -> Entry:

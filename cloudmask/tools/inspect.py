@@ -93,8 +93,8 @@ def _percent(share: Optional[float]) -> str:
 def _totals(facts: list[Facts]) -> list[Table]:
     """How many there are of each kind."""
     platforms = Counter(
-        f"Sentinel-3{acquisition.platform}" if acquisition else "platform not in the name"
-        for acquisition in (names.acquisition(each.path) for each in facts)
+        f"Sentinel-3{platform}" if platform else "platform not in the name"
+        for platform in (names.platform(each.path) for each in facts)
     )
     kinds = {
         "platform": platforms,

@@ -1,5 +1,6 @@
 """`inspect`: what it says of a folder, what would be refused, and that it needs no TensorFlow."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,8 @@ def test_a_folder_in_order_is_a_table_and_exit_code_0(tmp_path):
     write_hdf(tmp_path / "S3A_1.hdf", scene_arrays(1))
     done = inspect(tmp_path, *SIZE)
     assert done.returncode == 0, done.stdout
+    assert re.search(r"platform .*Sentinel-3A +.*1\b", done.stdout)  # by the little that the name of a scene tells
+    assert "platform not in the name" not in done.stdout
     assert "S3B 20200101T101500" in done.stdout
     assert "2 scenes: 0 would be refused, and 0 more in training alone" in done.stdout
 
