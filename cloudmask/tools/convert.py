@@ -33,10 +33,11 @@ def main(sources: list[str], target_folder: str, settings: DataSettings) -> int:
     """
     if not sources:
         raise UserError("say which products to convert", on_all_ranks=True)
-    products, target = list_products(sources), Path(target_folder).expanduser()
+    failed: list[str] = []
+    products, target = list_products(sources, refuse=failed.append), Path(target_folder).expanduser()
     distributed.on_root(lambda: make_folder(target))
     first, last = share(len(products), distributed.rank(), distributed.size())
-    started, done, kept, failed = time.perf_counter(), 0, 0, []
+    started, done, kept = time.perf_counter(), 0, 0
     for number, product in enumerate(products[first:last], 1):
         path = target / f"{names.stem(product.path)}.hdf"
         try:
@@ -51,18 +52,17 @@ def main(sources: list[str], target_folder: str, settings: DataSettings) -> int:
             failed.append(str(error))
     totals = distributed.gather_objects((done, kept, failed))
     done, kept, failures = sum(t[0] for t in totals), sum(t[1] for t in totals), [each for t in totals for each in t[2]]
+    count = done + kept + len(failures)
     if distributed.is_root():
         for failure in failures:
             print(f"failed: {failure}", flush=True)
         print(
-            f"{target}: {done} of {len(products)} products converted like {settings.sen3} in "
+            f"{target}: {done} of {count} products converted like {settings.sen3} in "
             f"{time.perf_counter() - started:.1f} s, {kept} were there already, {len(failures)} failed",
             flush=True,
         )
     if failures:
-        raise UserError(
-            f"{len(failures)} of {len(products)} products could not be converted, as said above", on_all_ranks=True
-        )
+        raise UserError(f"{len(failures)} of {count} products could not be converted, as said above", on_all_ranks=True)
     return 0
 
 

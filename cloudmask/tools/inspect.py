@@ -41,13 +41,14 @@ def main(options: argparse.Namespace) -> int:
     settings = config.load(options.config, overrides).data
     if not folders:
         raise UserError("say which folder to inspect")
-    files = [file for folder in folders for file in list_all(folder, print)]
+    strays: list[str] = []
+    files = [file for folder in folders for file in list_all(folder, print, strays.append)]
     for group in twins_of(files):
         for older in group[:-1]:
             print(f"{older.path}: left out: of the same acquisition as {group[-1].name}, which is newer")
     facts = _gather(newest(files, lambda line: None), settings)
     show(_table(facts), *_totals(facts))
-    return _verdict(facts, only_masking=options.masking)
+    return _verdict(facts, strays, only_masking=options.masking)
 
 
 def _gather(files: list, settings: DataSettings) -> list[Facts]:
@@ -108,15 +109,17 @@ def _totals(facts: list[Facts]) -> list[Table]:
     return [built]
 
 
-def _verdict(facts: list[Facts], *, only_masking: bool) -> int:
+def _verdict(facts: list[Facts], strays: list[str], *, only_masking: bool) -> int:
+    """strays: why what is named like a scene is none."""
     for each in facts:
         if each.remark:
             print(f"{each.path}: {each.remark}")
-    refused = [each.refused for each in facts if each.refused]
+    refused = strays + [each.refused for each in facts if each.refused]
     unlearnable = [] if only_masking else [each.unlearnable for each in facts if each.unlearnable]
     for line in refused:
         print(f"refused: {line}")
     for line in unlearnable:
         print(f"refused in training: {line}")
-    print(f"{len(facts)} scenes: {len(refused)} would be refused, and {len(unlearnable)} more in training alone")
+    scenes = len(facts) + len(strays)
+    print(f"{scenes} scenes: {len(refused)} would be refused, and {len(unlearnable)} more in training alone")
     return 1 if refused or unlearnable else 0

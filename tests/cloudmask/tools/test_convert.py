@@ -2,11 +2,13 @@
 
 import h5py
 import numpy as np
+import pytest
 
 from cloudmask import config
 from cloudmask.sen3.conversion import convert as converted
 from cloudmask.tools import convert, words
-from tests.cloudmask.sen3.products import add_stripe_b, product
+from common.errors import UserError
+from tests.cloudmask.sen3.products import NAME, add_stripe_b, product
 from tests.helpers import HEIGHT, PATCH, WIDTH
 
 SIZE = [f"data.image_h={HEIGHT}", f"data.image_w={WIDTH}", f"data.patch_size={PATCH}"]
@@ -22,6 +24,17 @@ def test_a_path_may_have_an_equals_sign():
         ["/data/year=2026", "./month=1/X.SEN3"],
         ["data.stripe=b", "data.calibration=[1, 2]"],
     )
+
+
+def test_what_is_only_named_like_a_product_does_not_keep_the_others_from_being_converted(tmp_path, capsys):
+    folder, target = product(tmp_path / "in"), tmp_path / "out"
+    (tmp_path / "in" / NAME.replace("S3B", "S3A")).write_text("no folder")
+    with pytest.raises(UserError, match="1 of 2 products could not be converted"):
+        convert.main([str(folder.parent)], str(target), settings())
+    assert [path.name for path in target.iterdir()] == [f"{folder.stem}.hdf"]
+    assert "NT_005.SEN3: is named like a product but is not a folder; unpack it, or" in capsys.readouterr().out
+    with pytest.raises(UserError, match="1 of 1 products could not be converted"):
+        convert.main([str(tmp_path / "in" / NAME.replace("S3B", "S3A"))], str(target), settings())
 
 
 def test_settings_say_which_stripe_and_factors(tmp_path):

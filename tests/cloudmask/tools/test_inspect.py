@@ -105,6 +105,25 @@ def test_what_would_be_refused_is_said_with_the_reason(tmp_path):
     assert "3 scenes: 2 would be refused" in done.stdout
 
 
+def test_what_is_only_named_like_a_scene_is_refused_and_the_others_are_looked_at(tmp_path):
+    product(tmp_path)
+    (tmp_path / NAME.replace("S3B", "S3A")).write_text("no folder")
+    (tmp_path / "S3A_2.hdf").mkdir()
+    (tmp_path / "S3A_3.hdf").symlink_to(tmp_path / "nowhere")
+    write_hdf(tmp_path / "again" / "S3A_4.hdf", scene_arrays(1))
+    write_hdf(tmp_path / "S3A_4.hdf", scene_arrays(1))
+    done = inspect(tmp_path, *SIZE)
+    assert done.returncode == 1
+    for line in (
+        f"refused: {tmp_path}/{NAME.replace('S3B', 'S3A')}: is named like a product but is not a folder; unpack it",
+        f"refused: {tmp_path}/S3A_2.hdf: is named like a sample but is not a regular file",
+        f"refused: {tmp_path}/S3A_3.hdf: cannot be examined",
+        f"refused: {tmp_path}/again/S3A_4.hdf: has the same name as {tmp_path}/S3A_4.hdf",
+        "6 scenes: 4 would be refused, and 0 more in training alone",
+    ):
+        assert line in done.stdout
+
+
 def test_without_labels_it_is_refused_in_training_alone(tmp_path):
     with h5py.File(product(tmp_path) / "flags_in.nc", "r+") as file:
         del file["bayes_in"]
