@@ -144,22 +144,29 @@ def _download(options: argparse.Namespace) -> int:
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("products", nargs="+", metavar="PRODUCT", help="*.SEN3, or a folder of them, at any depth")
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="PRODUCT | key=value",
+        help="*.SEN3, or a folder of them, at any depth; settings by which they are converted, such as data.stripe=b",
+    )
     parser.add_argument("--target", required=True, metavar="DIR", help="where the scenes go; existing scenes are kept")
     parser.add_argument(
         "--like",
         choices=get_args(Conversion),
-        default="dataset",
-        help="dataset: as the benchmark's files were made; dataset_last_row: as an earlier version of the converter "
+        help="short for data.sen3=LIKE. dataset, the default: as the benchmark's files were made; dataset_last_row: as "
+        "an earlier version of the converter "
         "made them, with the last row's sun in every row; physical: the measurements themselves",
     )
 
 
 def _convert(options: argparse.Namespace) -> int:
     distributed.init(uses_gpu=False)
-    from cloudmask.tools import convert
+    from cloudmask.tools import convert, words
 
-    return convert.main(options.products, options.target, options.like)
+    sources, overrides = words.sort(options.words)
+    like = [f"data.sen3={options.like}"] if options.like else []
+    return convert.main(sources, options.target, settings.load(None, [*overrides, *like]).data)
 
 
 def _synthesize_arguments(parser: argparse.ArgumentParser) -> None:

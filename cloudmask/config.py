@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
-from cloudmask.sen3 import Calibration, Conversion
+from cloudmask.sen3 import Calibration, Conversion, Stripe
 from common.config import settings as config
 from common.config.settings import MAY_CHANGE, Recipe, Settings, refusal
 from common.data.cache import CacheSettings
@@ -70,6 +70,11 @@ class DataSettings(CacheSettings):
         "notice",
         description="sen3: physical: notice = EUMETSAT's factors for baselines before 005 (S3.PN-SLSTR-L1.08, .10) | "
         "none | six factors on the radiances S1 to S6",
+    )
+    stripe: Stripe = Field(
+        "a",
+        description="which detectors' S4 to S6 are taken of a product: a, as the benchmark's data were made | b. Both "
+        "rows of detectors measure these channels; S1 to S3 have stripe a alone",
     )
     sen3: Conversion = Field(
         "dataset",

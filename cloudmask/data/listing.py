@@ -1,7 +1,7 @@
 """Which scenes and products a folder holds, each acquisition once."""
 
 from collections.abc import Iterable
-from typing import Callable
+from typing import Callable, Optional
 
 from cloudmask.sen3 import names
 from common import distributed
@@ -25,27 +25,40 @@ def list_scenes(folder: str, max_scenes: int = 0, tell: Callable[[str], object] 
     return scenes[:max_scenes] if max_scenes else scenes
 
 
-def list_all(folder: str, tell: Callable[[str], object] = on_root) -> list[DataFile]:
-    """The same with acquisitions as often as they are there."""
+def list_all(
+    folder: str, tell: Callable[[str], object] = on_root, refuse: Optional[Callable[[str], object]] = None
+) -> list[DataFile]:
+    """The same with acquisitions as often as they are there. refuse: told what is named like a scene and is none, and
+    why; without it that is an error."""
     if not folder:
         raise UserError("data.train_dir is not set: the folder of scenes S3A*.hdf", on_all_ranks=True)
     return list_files(
         names.product_of(folder),
-        *names.SCENES,
-        *names.ARCHIVES,
+        *names.SCENE.patterns,
+        *names.ARCHIVE.patterns,
         folders=names.FOLDERS,
         related=names.RELATED,
         tell=tell,
+        refuse=refuse,
     )
 
 
-def list_products(sources: list[str], tell: Callable[[str], object] = on_root) -> list[DataFile]:
-    """The products, without scenes, of several folders; the rest as `list_scenes`."""
+def list_products(
+    sources: list[str],
+    tell: Callable[[str], object] = on_root,
+    refuse: Optional[Callable[[str], object]] = None,
+) -> list[DataFile]:
+    """The products, without scenes, of several folders; the rest as `list_scenes` and `list_all`."""
     files = [
         file
         for source in sources
         for file in list_files(
-            names.product_of(source), *names.ARCHIVES, folders=names.FOLDERS, related=names.RELATED, tell=tell
+            names.product_of(source),
+            *names.ARCHIVE.patterns,
+            folders=names.FOLDERS,
+            related=names.RELATED,
+            tell=tell,
+            refuse=refuse,
         )
     ]
     return newest({file.path: file for file in files}.values(), tell)

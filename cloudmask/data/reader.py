@@ -42,9 +42,16 @@ def open_scene(path: str, settings: DataSettings) -> Iterator["SceneReader"]:
     """A scene's file, or a Sentinel-3 product converted on the way (data.sen3). Raises UserError."""
     if is_product(path):
         shape = settings.image_h, settings.image_w
-        tests, factors = settings.cloud_tests, settings.calibration
-        masks = (settings.labels,)
-        made = convert(path, settings.sen3, shape, np.float32, calibration=factors, cloud_tests=tests, masks=masks)
+        made = convert(
+            path,
+            settings.sen3,
+            shape,
+            np.float32,
+            stripe=settings.stripe,
+            calibration=settings.calibration,
+            cloud_tests=settings.cloud_tests,
+            masks=(settings.labels,),
+        )
         refs, bts = hdf5.ArrayRows(f"{path}: refs", made.refs), hdf5.ArrayRows(f"{path}: bts", made.bts)
         labels = getattr(made, settings.labels)
         flags = None if labels is None else hdf5.ArrayRows(f"{path}: {settings.labels}", labels)

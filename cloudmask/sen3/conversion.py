@@ -24,7 +24,7 @@ from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
-from cloudmask.sen3 import NIGHT_DEGREES, Calibration, Conversion
+from cloudmask.sen3 import NIGHT_DEGREES, Calibration, Conversion, Stripe
 from cloudmask.sen3.dataset import Dataset, DatasetLastRow
 from cloudmask.sen3.physical import Physical
 from cloudmask.sen3.product import Flags, Packed, Product, unpack
@@ -55,6 +55,7 @@ def convert(
     dtype=np.float64,
     *,
     radiances: bool = False,
+    stripe: Stripe = "a",
     calibration: Calibration = "notice",
     cloud_tests: tuple[str, ...] = (),
     masks: tuple[str, ...] = ("bayes", "summary", "cloud"),
@@ -62,10 +63,10 @@ def convert(
     """Convert one product. Raises UserError naming the file.
 
     shape: of the 1 km grid that `dataset` resizes to; `physical` keeps the product's own. dtype: of the arithmetic.
-    calibration: of `physical`: notice, none, or factors on the radiances S1 to S6. cloud_tests: names of cloud_in's
-    flags of which any says cloud; none given, all. masks: which of Converted's are wanted.
+    stripe: of S4 to S6. calibration: of `physical`: notice, none, or factors on the radiances S1 to S6. cloud_tests:
+    names of cloud_in's flags of which any says cloud; none given, all. masks: which of Converted's are wanted.
     """
-    product = Product(path)
+    product = Product(path, stripe)
     # Threads unpack files while this one computes the sun; the compiled passes over bands do not hold Python's lock.
     with ThreadPoolExecutor(_THREADS, "product") as pool:
         reading = {band: pool.submit(product.packed, f"{band}_BT") for band in THERMAL}

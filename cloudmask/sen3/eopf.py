@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from cloudmask.sen3 import names
-from cloudmask.sen3.files import Array, Container, Layout
+from cloudmask.sen3.files import Array, Container, Layout, not_whole
 from cloudmask.sen3.table import GRIDS, Entry
 from common.data.hdf5 import MOST_BYTES
 from common.errors import UserError
@@ -54,7 +54,7 @@ class Eopf:
     def missing(self, entry: Entry) -> str:
         if not entry.array:
             return f"{self._files.where}: has no {entry.variable}, which products in Zarr do not hold"
-        return f"{self._files.where}: {entry.array} is missing: the product is not whole; download it again"
+        return f"{self._files.where}: {entry.array} is missing: {not_whole(entry)}"
 
     def layout(self, entry: Entry) -> Layout:
         description = self._describe(entry)

@@ -3,6 +3,8 @@
 import lzma
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Optional, Protocol
 
@@ -44,6 +46,12 @@ class Layout(NamedTuple):
     where: str
     shape: tuple[int, ...]
     grid: dict
+
+
+def not_whole(entry: Entry) -> str:
+    """How a message on a file that is missing ends."""
+    other = ", or take data.stripe: a" if entry.grid == "bn" else ""
+    return f"the product is not whole; download it again{other}"
 
 
 class Reader(Protocol):
@@ -112,15 +120,17 @@ class Folder:
 
 
 class Archive:
-    """A zip archive of one product, read in place."""
+    """A zip archive of one product, read in place, by any number of threads.
+
+    No two threads read from one ZipFile at a time: Python 3.12 before 3.12.9 and 3.13 before 3.13.2 (CPython issue
+    127847) then lose their place in the archive, which looks like damage.
+    """
 
     def __init__(self, path: Path):
         self._path = path
-        try:
-            self._zip = zipfile.ZipFile(path)
-            self._entries = {each.filename: each for each in self._zip.infolist()[:_MOST_ENTRIES]}
-        except _DAMAGED as error:
-            raise UserError(f"{path}: cannot be read as a zip archive ({error}): copy it again") from error
+        self._idle: list[zipfile.ZipFile] = []
+        with self._opened() as archive:
+            self._entries = {each.filename: each for each in archive.infolist()[:_MOST_ENTRIES]}
         self.product = self._only_product()
         self.where = f"{path}/{self.product}"
 
@@ -129,13 +139,26 @@ class Archive:
         roots = set()
         for name in self._entries:
             parts = name.split("/")
-            depths = [depth for depth, part in enumerate(parts[:-1], 1) if part.endswith((".SEN3", ".zarr"))]
+            depths = [depth for depth, part in enumerate(parts[:-1], 1) if names.is_product_folder(part)]
             if depths:
                 roots.add("/".join(parts[: depths[-1]]))
         inner = [root for root in roots if not any(other.startswith(f"{root}/") for other in roots)]
         if len(inner) != 1 or not names.is_product(inner[0]):
             raise UserError(f"{self._path}: holds {len(inner)} folders *.SEN3 or *.zarr, one expected: unpack it")
         return inner[0]
+
+    @contextmanager
+    def _opened(self) -> Iterator[zipfile.ZipFile]:
+        """The archive for this thread alone."""
+        try:
+            archive = self._idle.pop()
+        except IndexError:
+            try:
+                archive = zipfile.ZipFile(self._path)
+            except _DAMAGED as error:
+                raise UserError(f"{self._path}: cannot be read as a zip archive ({error}): copy it again") from error
+        yield archive
+        self._idle.append(archive)
 
     def has(self, file: str) -> bool:
         return f"{self.product}/{file}" in self._entries
@@ -148,6 +171,7 @@ class Archive:
         if entry.file_size > most:
             raise UserError(f"{self.where}/{file}: unpacks to {entry.file_size} bytes, {most} at most expected")
         try:
-            return self._zip.read(entry)
+            with self._opened() as archive:
+                return archive.read(entry)
         except _DAMAGED as error:
             raise UserError(f"{self.where}/{file}: cannot be unpacked ({error}): copy the archive again") from error

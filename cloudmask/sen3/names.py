@@ -13,19 +13,34 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-PRODUCTS = "S3[A-D]_SL_1_*.SEN3"
-ZARR_PRODUCTS = ("S03SLSRBT_*.zarr", "S3[A-D]_SL_1_*.zarr")
-ARCHIVES = ("S3[A-D]_SL_1_*.zip", "S03SLSRBT_*.zip")
-SCENES = ("S3[A-D]*.hdf", "S03SLSRBT_*.hdf")
-FOLDERS = (PRODUCTS, *ZARR_PRODUCTS)
+
+class Form(NamedTuple):
+    """In which scenes come. ending: of the name; starts: shell patterns of what stands before it."""
+
+    title: str
+    ending: str
+    starts: tuple[str, ...]
+    is_folder: bool = False
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        return tuple(f"{start}{self.ending}" for start in self.starts)
+
+
+_OF_SEN3, _OF_EOPF = "S3[A-D]_SL_1_*", "S03SLSRBT_*"
+SEN3 = Form("SEN3", ".SEN3", (_OF_SEN3,), is_folder=True)
+ZARR = Form("Zarr", ".zarr", (_OF_EOPF, _OF_SEN3), is_folder=True)
+ARCHIVE = Form("zip", ".zip", (_OF_SEN3, _OF_EOPF))
+SCENE = Form("data set", ".hdf", ("S3[A-D]*", _OF_EOPF))
+FORMS = (ZARR, ARCHIVE, SCENE, SEN3)  # of one acquisition made at one time, the last goes first
+FOLDERS = (*SEN3.patterns, *ZARR.patterns)
 # What is named like a product of some satellite: it is said if it is passed over.
 RELATED = ("*.SEN3", "*.SEN3.zip", "*.zarr", "*.SAFE", "S0*.zip", "S[0-9][A-Z]*.zip", "*.hdf", "*.h5", "*.nc")
 
 _SEN3 = re.compile(r"S3([A-D])_SL_1_RBT____(\d{8}T\d{6})_\d{8}T\d{6}_(\d{8}T\d{6})_")
 _EOPF = re.compile(r"S03SLSRBT_(\d{8}T\d{6})_\d+_([A-D])\d+_")
-_BASELINE = re.compile(r"_(\d{3})(?:\.SEN3|\.zarr|\.zip|\.hdf)*$")
-_ENDINGS = (".zip", ".SEN3", ".zarr", ".hdf")
-_KINDS = (".zarr", ".zip", ".hdf", ".SEN3")  # of one acquisition made at one time, the last goes first
+_PLATFORM = re.compile(r"S3([A-D])")
+_BASELINE = re.compile(r"_(\d{3})$")
 
 
 class Acquisition(NamedTuple):
@@ -35,16 +50,26 @@ class Acquisition(NamedTuple):
     start: str
 
 
+def form(path: str) -> Optional[Form]:
+    """By the name's ending, None for any other."""
+    return next((each for each in FORMS if path.rstrip("/").endswith(each.ending)), None)
+
+
 def is_product(path: str) -> bool:
     """Whether it is a Sentinel-3 product rather than one of the data set's files."""
-    return path.rstrip("/").endswith((".SEN3", ".zarr", ".zip"))
+    return form(path) not in (None, SCENE)
+
+
+def is_product_folder(name: str) -> bool:
+    """Whether a folder of this name holds a product's files."""
+    return name.endswith(tuple(each.ending for each in FORMS if each.is_folder))
 
 
 def stem(path: str) -> str:
     """A product's or scene's name without its endings."""
     name = Path(path).name
-    for ending in _ENDINGS:
-        name = name.removesuffix(ending)
+    while (ending := form(name)) is not None:
+        name = name.removesuffix(ending.ending)
     return name
 
 
@@ -58,9 +83,15 @@ def acquisition(path: str) -> Optional[Acquisition]:
     return None
 
 
+def platform(path: str) -> Optional[str]:
+    """A to D, None for a name that does not tell. Names of converted and made-up scenes may tell it and not more."""
+    known, match = acquisition(path), _PLATFORM.match(Path(path).name)
+    return known.platform if known else match.group(1) if match else None
+
+
 def baseline(path: str) -> Optional[int]:
     """The processing baseline, None for a name that does not end in one."""
-    match = _BASELINE.search(Path(path).name)
+    match = _BASELINE.search(stem(path))
     return int(match.group(1)) if match else None
 
 
@@ -68,8 +99,9 @@ def age(path: str) -> tuple:
     """What sorts the products of one acquisition, the newest last: by when they were made, then by baseline. EOPF's own
     names tell neither: such a product comes before all others, which hold the Bayesian mask besides."""
     match = _SEN3.match(Path(path).name)
-    kind = next((number for number, ending in enumerate(_KINDS) if path.endswith(ending)), -1)
-    return match.group(3) if match else "", baseline(path) or 0, kind, Path(path).name
+    kind = form(path)
+    rank = -1 if kind is None else FORMS.index(kind)
+    return match.group(3) if match else "", baseline(path) or 0, rank, Path(path).name
 
 
 def product_of(path: str) -> str:

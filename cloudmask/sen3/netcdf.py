@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Optional
 
 from cloudmask.sen3 import names
-from cloudmask.sen3.files import Array, Container, Layout
+from cloudmask.sen3.files import Array, Container, Layout, not_whole
 from cloudmask.sen3.table import Entry
 from common.data import hdf5
 from common.errors import UserError
@@ -28,7 +28,7 @@ class Sen3:
     def missing(self, entry: Entry) -> str:
         where = self._files.where
         if not self._files.has(entry.file):
-            return f"{where}: {entry.file} is missing: the product is not whole; download it again"
+            return f"{where}: {entry.file} is missing: {not_whole(entry)}"
         return f"{where}/{entry.file}: dataset '{entry.variable}' is missing: the product is not whole"
 
     def layout(self, entry: Entry) -> Layout:

@@ -1,7 +1,6 @@
 """The conversion for work with the measurements themselves."""
 
 from threading import Lock
-from typing import Optional
 
 import numpy as np
 
@@ -9,10 +8,11 @@ from cloudmask.sen3 import Calibration
 from cloudmask.sen3.kernels import average
 from cloudmask.sen3.product import Flags, Packed, Product, Variable
 from cloudmask.sen3.sun import Convention, Grid, check_inside
-from cloudmask.sen3.table import REFLECTIVE, TABLE
+from cloudmask.sen3.table import REFLECTIVE, Entry
 from common.errors import UserError
 
-# Factors on the nadir radiances S1 to S6 of processing baselines before 005 (product notices S3.PN-SLSTR-L1.08, .10).
+# Factors on the nadir radiances S1 to S6 of processing baselines before 005 (product notices S3.PN-SLSTR-L1.08, .10),
+# which tell views apart, not stripes.
 NOTICE = (0.97, 0.98, 0.98, 1.0, 1.11, 1.13)
 _CALIBRATED_BASELINE = 5
 # Exceptions by which a pixel's number is no measurement of it. The others say that it was not sent down: there stands
@@ -31,7 +31,7 @@ class Physical:
         """shape, grid: of the temperatures."""
         self.product, self.shape, self.grid, self.dtype = product, shape, grid, dtype
         self._lock = Lock()
-        self._seen_by: Optional[np.ndarray] = None
+        self._seen_by: dict[Entry, np.ndarray] = {}
         self._factors = dict(zip(REFLECTIVE, _factors(product, calibration)))
 
     def rows(self, tie: Variable, shape: tuple[int, ...], grid: Grid) -> np.ndarray:
@@ -47,7 +47,7 @@ class Physical:
         by_detector = self.product.irradiances(band)
         gains = np.full(256, np.nan)  # what is no detector is a pixel that was not measured
         gains[: len(by_detector)] = np.pi / by_detector
-        detectors = self._detectors(packed.values.shape)
+        detectors = self._detectors(band, packed.values.shape)
         exceptions, refused = self._exceptions(band, packed.values.shape)
         packing = (*packed.packing, self._factors[band])
         average(packed.values, packing, gains, detectors, exceptions, refused, inverse_sun, corner, refs, rads)
@@ -72,18 +72,21 @@ class Physical:
         if flags is None:
             return np.empty((0, 0), np.uint8), 0
         if flags.values.shape != shape:
-            variable = TABLE[f"{band}_exception"].variable
+            variable = self.product.entry(f"{band}_exception").variable
             raise UserError(f"{self.product.where}: '{variable}' has shape {flags.values.shape}, {shape} expected")
         return flags.values, sum(flags.meanings.get(name, 0) for name in _EXCEPTIONS)
 
-    def _detectors(self, shape: tuple) -> np.ndarray:
+    def _detectors(self, band: str, shape: tuple) -> np.ndarray:
+        """Those of the band's stripe."""
+        name = f"{band}_detector"
+        entry = self.product.entry(name)
         with self._lock:
-            if self._seen_by is None:
-                array = self.product.numbers("detector")
+            if entry not in self._seen_by:
+                array = self.product.numbers(name)
                 if array.values.shape != shape:
                     raise UserError(f"{array.where} has shape {array.values.shape}, {shape} expected")
-                self._seen_by = array.values.astype(np.uint8)
-            return self._seen_by
+                self._seen_by[entry] = array.values.astype(np.uint8)
+            return self._seen_by[entry]
 
     def _corner(self, packed: Packed) -> tuple[int, int]:
         """Row and column of the 0.5 km pixel over the first 1 km pixel, -1, 0 or 1: its first row may lie one before or

@@ -5,15 +5,16 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from cloudmask.sen3 import coordinates
+from cloudmask.sen3 import Stripe, coordinates, names
 from cloudmask.sen3.eopf import Eopf
 from cloudmask.sen3.files import Archive, Array, Container, Folder, Reader
 from cloudmask.sen3.netcdf import Sen3
 from cloudmask.sen3.sun import Grid, Spline, check_inside, grid_of
-from cloudmask.sen3.table import TABLE
+from cloudmask.sen3.table import STRIPED, TABLE, TABLE_B, Entry
 from common.errors import UserError
 
 _NOWHERE = Grid(1.0, 1.0, 0.0, 0.0)  # of what is not placed by its file
+_DETECTORS = 4  # of a stripe
 NO_LABEL = 255  # in every pixel of bayes_in where the Bayesian module did not run; real bits end at 8
 
 
@@ -58,22 +59,26 @@ class Product:
     """One product. Everything is read when it is asked for, by the names of cloudmask.sen3.table; every error is a
     UserError that names file and variable."""
 
-    def __init__(self, path: str):
-        """path: a folder X.SEN3 or X.zarr, or a zip archive of one."""
+    def __init__(self, path: str, stripe: Stripe = "a"):
+        """path: a folder X.SEN3 or X.zarr, or a zip archive of one. stripe: of S4 to S6."""
         place = Path(path)
         container: Container
-        if place.suffix == ".zip" and place.is_file():
+        if names.form(path) is names.ARCHIVE and place.is_file():
             container = Archive(place)
         elif place.is_dir():
             container = Folder(place)
         else:
             raise UserError(f"{path}: is not a product's folder; unpack it first")
         self.where = container.where
-        is_zarr = self.where.rstrip("/").endswith(".zarr")
-        self._reader: Reader = Eopf(container) if is_zarr else Sen3(container)
+        self._reader: Reader = Eopf(container) if names.form(self.where) is names.ZARR else Sen3(container)
+        self._stripe = stripe
+
+    def entry(self, name: str) -> Entry:
+        """Where a variable lies."""
+        return (TABLE if self._stripe == "a" else TABLE_B)[name]
 
     def has(self, name: str) -> bool:
-        return self._reader.has(TABLE[name])
+        return self._reader.has(self.entry(name))
 
     def variable(self, name: str, dtype=np.float64) -> Variable:
         """Packed integers or floats as numbers of their unit."""
@@ -82,21 +87,21 @@ class Product:
 
     def packed(self, name: str) -> Packed:
         """The same as it is packed."""
-        array = self._reader.read(TABLE[name], "fiu")
+        array = self._reader.read(self.entry(name), "fiu")
         return Packed(array.where, array.values, _packing(array), grid_of(array.grid, _file_of(array.where)))
 
     def layout(self, name: str) -> Layout:
         """What is known of it before it is read."""
-        layout = self._reader.layout(TABLE[name])
+        layout = self._reader.layout(self.entry(name))
         return Layout(layout.where, layout.shape, grid_of(layout.grid, _file_of(layout.where)))
 
     def numbers(self, name: str) -> Array:
         """Integers as they are stored, those that stand for no data with them."""
-        return self._reader.read(TABLE[name], "iu")
+        return self._reader.read(self.entry(name), "iu")
 
     def coordinate(self, name: str) -> np.ndarray:
         """latitude or longitude, [H, W] int32 in microdegrees."""
-        array = self._reader.read(TABLE[name], "fiu")
+        array = self._reader.read(self.entry(name), "fiu")
         scale, offset = (array.attributes.get(each) for each in ("scale_factor", "add_offset"))
         packed = array.values.dtype == np.int32 and scale == coordinates.SCALE and not offset
         if packed and array.fill in (None, coordinates.UNKNOWN):
@@ -126,12 +131,21 @@ class Product:
             if self.has(f"{band}_irradiance") or not self.has(f"{band}_viscal")
             else f"{band}_viscal"
         )
-        array = self._reader.read(TABLE[name], "fiu")
+        array = self._reader.read(self.entry(name), "fiu")
         values = unpack(Packed(array.where, array.values, _packing(array), _NOWHERE), np.float64)
-        values = (values[:, 0] if values.ndim == 2 and name.endswith("viscal") else values).reshape(-1)
+        if name.endswith("viscal"):
+            values = self._of_nadir(values, band, array.where)
+        values = values.reshape(-1)
         if not (np.isfinite(values).all() and (values > 0).all() and 0 < len(values) < 256):
             raise UserError(f"{array.where} holds {values[:8]}: positive numbers expected")
         return values
+
+    def _of_nadir(self, values: np.ndarray, band: str, where: str) -> np.ndarray:
+        """Those of viscal.nc, [detector, view], that belong to the nadir view and the stripe."""
+        both = 2 * _DETECTORS if band in STRIPED else _DETECTORS
+        if values.ndim != 2 or len(values) != both:
+            raise UserError(f"{where} has shape {values.shape}: irradiances of {both} detectors by view expected")
+        return values[-_DETECTORS:, 0] if self._stripe == "b" else values[:_DETECTORS, 0]
 
     def tie_points(self) -> Variable:
         """Zenith angle of the sun in degrees, every 16 km across the track and every kilometre along it. Raises

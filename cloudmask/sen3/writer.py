@@ -10,8 +10,7 @@ from typing import NamedTuple, Optional
 import h5netcdf
 import numpy as np
 
-from cloudmask.sen3 import NIGHT_DEGREES
-from cloudmask.sen3.names import PRODUCTS
+from cloudmask.sen3 import NIGHT_DEGREES, names
 from common.data import new_file
 from common.errors import UserError, storage_problem
 
@@ -86,8 +85,8 @@ def bits(**where: np.ndarray) -> np.ndarray:
 
 def write_product(folder: Path, frame: Frame) -> None:
     """Write the product as the folder, which must have a product's name. Raises UserError if it is there already."""
-    if not folder.match(PRODUCTS):
-        raise UserError(f"{folder}: is not named like a product ({PRODUCTS})")
+    if not any(folder.match(pattern) for pattern in names.SEN3.patterns):
+        raise UserError(f"{folder}: is not named like a product ({' or '.join(names.SEN3.patterns)})")
     try:
         temporary = folder.with_name(f".{folder.name}.tmp")
         temporary.mkdir(parents=True, exist_ok=True)

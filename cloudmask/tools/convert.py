@@ -15,7 +15,7 @@ import numpy as np
 from cloudmask.config import DataSettings
 from cloudmask.data import ancillary
 from cloudmask.data.listing import list_products
-from cloudmask.sen3 import Conversion, coordinates, names
+from cloudmask.sen3 import coordinates, names
 from cloudmask.sen3.conversion import Converted, convert
 from cloudmask.sen3.product import Flags
 from common import distributed
@@ -25,22 +25,26 @@ from common.data.order import share
 from common.errors import UserError
 
 
-def main(sources: list[str], target_folder: str, like: Conversion) -> int:
+def main(sources: list[str], target_folder: str, settings: DataSettings) -> int:
     """Convert all products that are not converted yet; collective.
 
-    sources: products, or folders of them at any depth. Raises UserError if one could not be converted, the others done.
+    sources: products, or folders of them at any depth. settings: sen3, stripe, calibration and the scene's size.
+    Raises UserError if one could not be converted, the others done.
     """
-    products, target = list_products(sources), Path(target_folder).expanduser()
+    if not sources:
+        raise UserError("say which products to convert", on_all_ranks=True)
+    failed: list[str] = []
+    products, target = list_products(sources, refuse=failed.append), Path(target_folder).expanduser()
     distributed.on_root(lambda: make_folder(target))
     first, last = share(len(products), distributed.rank(), distributed.size())
-    started, done, kept, failed = time.perf_counter(), 0, 0, []
+    started, done, kept = time.perf_counter(), 0, 0
     for number, product in enumerate(products[first:last], 1):
         path = target / f"{names.stem(product.path)}.hdf"
         try:
             if path.exists():
                 kept += 1
                 continue
-            _convert(product, path, like)
+            _convert(product, path, settings)
             done += 1
             if distributed.is_root():
                 print(f"  {number} of {last - first} products of rank 0 done: {path.name}", flush=True)
@@ -48,34 +52,38 @@ def main(sources: list[str], target_folder: str, like: Conversion) -> int:
             failed.append(str(error))
     totals = distributed.gather_objects((done, kept, failed))
     done, kept, failures = sum(t[0] for t in totals), sum(t[1] for t in totals), [each for t in totals for each in t[2]]
+    count = done + kept + len(failures)
     if distributed.is_root():
         for failure in failures:
             print(f"failed: {failure}", flush=True)
         print(
-            f"{target}: {done} of {len(products)} products converted like {like} in "
+            f"{target}: {done} of {count} products converted like {settings.sen3} in "
             f"{time.perf_counter() - started:.1f} s, {kept} were there already, {len(failures)} failed",
             flush=True,
         )
     if failures:
-        raise UserError(
-            f"{len(failures)} of {len(products)} products could not be converted, as said above", on_all_ranks=True
-        )
+        raise UserError(f"{len(failures)} of {count} products could not be converted, as said above", on_all_ranks=True)
     return 0
 
 
-def _convert(product: DataFile, path: Path, like: Conversion) -> None:
+def _convert(product: DataFile, path: Path, settings: DataSettings) -> None:
     product.check()
-    standard = DataSettings()
-    shape = standard.image_h, standard.image_w
+    physical = settings.sen3 == "physical"
     attributes: dict[str, dict] = {}
-    if like != "physical":
-        arrays = _as_the_data_set(
-            convert(product.path, like, shape, np.float64, radiances=True, masks=("bayes", "summary"))
-        )
+    made = convert(
+        product.path,
+        settings.sen3,
+        (settings.image_h, settings.image_w),
+        np.float32 if physical else np.float64,
+        radiances=not physical,
+        stripe=settings.stripe,
+        calibration=settings.calibration,
+        masks=("bayes", "summary"),
+    )
+    if physical:
+        arrays, attributes = _with_what_lies_beside(made, product.path)
     else:
-        arrays, attributes = _with_what_lies_beside(
-            convert(product.path, like, shape, np.float32, masks=("bayes", "summary")), product.path
-        )
+        arrays = _as_the_data_set(made)
     truth = ancillary.truth(product.path, arrays["bts"].shape[:2])
     if truth is not None:  # of a made-up product
         arrays["truth"] = truth[..., np.newaxis].astype(np.uint8)
@@ -83,7 +91,9 @@ def _convert(product: DataFile, path: Path, like: Conversion) -> None:
         for name, array in arrays.items():
             dataset = file.create_dataset(name, data=array)
             dataset.attrs.update(attributes.get(name, {}))
-        file.attrs["source"], file.attrs["like"] = Path(product.path).name, like
+        file.attrs.update({"source": Path(product.path).name, "like": settings.sen3, "stripe": settings.stripe})
+        if physical:
+            file.attrs["calibration"] = settings.calibration
 
 
 def _as_the_data_set(made: Converted) -> dict[str, np.ndarray]:

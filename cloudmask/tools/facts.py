@@ -1,7 +1,6 @@
 """What is asked of one scene or product before it is trained on or masked."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Optional
 
 import numpy as np
@@ -45,7 +44,8 @@ class Facts:
 
 def gather(file: DataFile, settings: DataSettings) -> Facts:
     """Reads the scene as training and inference do. Never raises for what is wrong with it: that is a fact."""
-    facts = Facts(file.path, _form(file.path), baseline=names.baseline(file.path))
+    form = names.form(file.path)
+    facts = Facts(file.path, form.title if form else "", baseline=names.baseline(file.path))
     try:
         with open_scene(file.path, settings) as scene:
             _of_scene(facts, scene, settings)
@@ -62,11 +62,6 @@ def gather(file: DataFile, settings: DataSettings) -> Facts:
     except UserError as error:
         facts.refused = str(error)
     return facts
-
-
-def _form(path: str) -> str:
-    form = Path(path).suffix.lstrip(".")
-    return {"hdf": "data set", "zarr": "Zarr"}.get(form, form)
 
 
 def _of_scene(facts: Facts, scene: SceneReader, settings: DataSettings) -> None:

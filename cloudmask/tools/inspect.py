@@ -13,6 +13,7 @@ from cloudmask import config
 from cloudmask.config import DataSettings
 from cloudmask.data.listing import list_all, newest, twins_of
 from cloudmask.sen3 import names
+from cloudmask.tools import words
 from cloudmask.tools.facts import Facts, gather
 from common.errors import UserError
 from common.report.tables import show, table
@@ -36,17 +37,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Returns 1 if anything would be refused. Raises UserError where there is nothing to look at."""
-    folders = [word for word in options.words if "=" not in word]
-    settings = config.load(options.config, [word for word in options.words if "=" in word]).data
+    folders, overrides = words.sort(options.words)
+    settings = config.load(options.config, overrides).data
     if not folders:
         raise UserError("say which folder to inspect")
-    files = [file for folder in folders for file in list_all(folder, print)]
+    strays: list[str] = []
+    files = [file for folder in folders for file in list_all(folder, print, strays.append)]
     for group in twins_of(files):
         for older in group[:-1]:
             print(f"{older.path}: left out: of the same acquisition as {group[-1].name}, which is newer")
     facts = _gather(newest(files, lambda line: None), settings)
     show(_table(facts), *_totals(facts))
-    return _verdict(facts, only_masking=options.masking)
+    return _verdict(facts, strays, only_masking=options.masking)
 
 
 def _gather(files: list, settings: DataSettings) -> list[Facts]:
@@ -92,8 +94,8 @@ def _percent(share: Optional[float]) -> str:
 def _totals(facts: list[Facts]) -> list[Table]:
     """How many there are of each kind."""
     platforms = Counter(
-        f"Sentinel-3{acquisition.platform}" if acquisition else "platform not in the name"
-        for acquisition in (names.acquisition(each.path) for each in facts)
+        f"Sentinel-3{platform}" if platform else "platform not in the name"
+        for platform in (names.platform(each.path) for each in facts)
     )
     kinds = {
         "platform": platforms,
@@ -107,15 +109,17 @@ def _totals(facts: list[Facts]) -> list[Table]:
     return [built]
 
 
-def _verdict(facts: list[Facts], *, only_masking: bool) -> int:
+def _verdict(facts: list[Facts], strays: list[str], *, only_masking: bool) -> int:
+    """strays: why what is named like a scene is none."""
     for each in facts:
         if each.remark:
             print(f"{each.path}: {each.remark}")
-    refused = [each.refused for each in facts if each.refused]
+    refused = strays + [each.refused for each in facts if each.refused]
     unlearnable = [] if only_masking else [each.unlearnable for each in facts if each.unlearnable]
     for line in refused:
         print(f"refused: {line}")
     for line in unlearnable:
         print(f"refused in training: {line}")
-    print(f"{len(facts)} scenes: {len(refused)} would be refused, and {len(unlearnable)} more in training alone")
+    scenes = len(facts) + len(strays)
+    print(f"{scenes} scenes: {len(refused)} would be refused, and {len(unlearnable)} more in training alone")
     return 1 if refused or unlearnable else 0

@@ -63,6 +63,7 @@ def list_files(
     folders: Sequence[str] = (),
     related: Sequence[str] = (),
     tell: Callable[[str], object] = print,
+    refuse: Optional[Callable[[str], object]] = None,
 ) -> list[DataFile]:
     """List a data set's samples, at any depth below a folder. A collective call: rank 0 searches, all receive.
 
@@ -73,6 +74,8 @@ def list_files(
         related: patterns of names that are not samples but that a user might take for some; if there are any, one line
             says that they were passed over.
         tell: function that prints this line, called on rank 0.
+        refuse: function that is told, on rank 0, in one line why a match is no sample; it is left out. Without it such
+            a match is an error.
 
     Returns:
         The samples, sorted by name.
@@ -97,13 +100,10 @@ def list_files(
             )
         if passed_over:
             tell(f"{root}: {passed_over}")
-        for earlier, later in zip(paths, paths[1:]):
-            if earlier.name == later.name:
-                raise UserError(f"{later}: has the same name as {earlier}: names of samples must differ")
-        return [_examine(path, folder_expected=_matches(path.name, folders)) for path in paths]
+        return _examined(paths, folders, refuse)
 
     files = distributed.on_root(search)
-    distributed.raise_together(_difference_to_rank_0(files))
+    distributed.raise_together(_difference_to_rank_0(files) if files else None)
     return files
 
 
@@ -118,7 +118,9 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 def _matching(root: Path, patterns: Sequence[str], folders: Sequence[str], related: Sequence[str]) -> _Listing:
     """Find the samples at or below `root`. A sample that is a folder is not searched for further samples."""
-    if (root.is_file() and _matches(root.name, patterns)) or (root.is_dir() and _matches(root.name, folders)):
+    if (root.is_file() and _matches(root.name, (*patterns, *folders))) or (
+        root.is_dir() and _matches(root.name, folders)
+    ):
         return _Listing([root], [])
     if root.is_file():
         raise UserError(f"{root}: is a file of another name than {' or '.join((*patterns, *folders))}")
@@ -142,6 +144,21 @@ def _in_words(root: Path, passed_over: list[Path]) -> str:
     more = f" and {len(passed_over) - 1} more" if len(passed_over) > 1 else ""
     verb = "are" if more else "is"
     return f"passed over {passed_over[0].relative_to(root)}{more}, which {verb} not of this kind"
+
+
+def _examined(paths: list[Path], folders: Sequence[str], refuse: Optional[Callable[[str], object]]) -> list[DataFile]:
+    """Return the samples at these paths, which are sorted by name. Raises UserError if there is none to `refuse`."""
+    samples: list[DataFile] = []
+    for path in paths:
+        try:
+            if samples and samples[-1].name == path.name:
+                raise UserError(f"{path}: has the same name as {samples[-1].path}: names of samples must differ")
+            samples.append(_examine(path, folder_expected=_matches(path.name, folders)))
+        except UserError as error:
+            if refuse is None:
+                raise
+            refuse(str(error))
+    return samples
 
 
 def _examine(path: Path, folder_expected: bool) -> DataFile:

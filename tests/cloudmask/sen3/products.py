@@ -1,5 +1,6 @@
 """Products for tests: the golden one, by the rule behind tests/golden/sen3_seed2018.npz, and small ones."""
 
+import shutil
 import zlib
 from pathlib import Path
 
@@ -107,6 +108,31 @@ def product(parent: Path, name: str = NAME, **changes: object) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     write_product(parent / name, frame(**changes))
     return parent / name
+
+
+def add_stripe_b(folder: Path, factor: float = 0.5) -> None:
+    """S4 to S6 of stripe b: those of stripe a times `factor`, seen by detectors whose order is the other way round, of
+    twice the irradiance."""
+    for band in ("S4", "S5", "S6"):
+        _renamed(folder, f"{band}_radiance_an", f"{band}_radiance_bn", factor)
+        _renamed(folder, f"{band}_quality_an", f"{band}_quality_bn", 2.0, f"{band}_solar_irradiance_an")
+    _renamed(folder, "indices_an", "indices_bn", 1.0, "detector_an")
+    with h5py.File(folder / "indices_bn.nc", "r+") as file:
+        file["detector_bn"][...] = 3 - file["detector_bn"][()]
+
+
+def _renamed(folder: Path, old: str, new: str, factor: float, variable: str = "") -> None:
+    shutil.copy(folder / f"{old}.nc", folder / f"{new}.nc")
+    with h5py.File(folder / f"{new}.nc", "r+") as file:
+        name = variable or old
+        values, attributes = file[name][()], dict(file[name].attrs)
+        kept = {key: value for key, value in attributes.items() if key not in ("DIMENSION_LIST", "_Netcdf4Coordinates")}
+        if values.dtype == np.int16:
+            kept["scale_factor"] = kept["scale_factor"] * factor
+        elif values.dtype.kind == "f":
+            values = values * factor
+        del file[name]
+        file.create_dataset(name.replace("_an", "_bn"), data=values).attrs.update(kept)
 
 
 def change(path: Path, variable: str, values: np.ndarray, **attributes: object) -> None:

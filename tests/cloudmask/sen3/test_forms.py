@@ -2,7 +2,9 @@
 some have, of other lengths."""
 
 import shutil
+import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -14,6 +16,7 @@ from cloudmask.data import ancillary
 from cloudmask.data.patches import read_patches
 from cloudmask.data.scenes import read_scene
 from cloudmask.sen3.conversion import convert
+from cloudmask.sen3.files import Archive
 from cloudmask.sen3.writer import IRRADIANCE
 from common.errors import UserError
 from tests.cloudmask.sen3.products import NAME, change, frame, product
@@ -79,6 +82,25 @@ def test_archives_that_are_no_product_are_one_line(tmp_path, content, message):
         convert(str(path), "dataset", SHAPE)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_read_an_archive_at_once(tmp_path):
+    """With an extra field before each file, as zip and archives of data centres write it, Python 3.13.0's ZipFile loses
+    its place."""
+    path = tmp_path / f"{NAME}.zip"
+    with zipfile.ZipFile(path, "w") as opened:
+        for number in range(40):
+            entry = zipfile.ZipInfo(f"{NAME}/{number}")
+            entry.extra = b"UT\x05\x00\x01\x00\x00\x00\x00"
+            opened.writestr(entry, bytes([number]) * 1000)
+    archive, interval = Archive(path), sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            contents = list(pool.map(lambda number: archive.read(str(number % 40)), range(4000)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert contents == [bytes([number % 40]) * 1000 for number in range(4000)]
 
 
 def test_an_archive_with_a_wrong_checksum_is_named(tmp_path):

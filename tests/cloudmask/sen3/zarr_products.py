@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cloudmask.sen3.table import GRIDS, TABLE
+from cloudmask.sen3.table import GRIDS, TABLE, TABLE_B
 
 NAME = "S03SLSRBT_20200101T101500_00180_B0179_S83A.zarr"
 
@@ -78,7 +78,7 @@ def write_array(folder: Path, values: np.ndarray, attributes: dict, form: int, p
 def to_zarr(product: Path, parent: Path, form: int, packing: str = "", baseline: str = "005") -> Path:
     """The product's arrays by the table, and the root's attributes that say where grids lie."""
     folder, grids = parent / NAME, {}
-    for entry in TABLE.values():
+    for entry in dict.fromkeys((*TABLE.values(), *TABLE_B.values())):
         if not entry.array or not (product / entry.file).is_file():
             continue
         with h5py.File(product / entry.file) as file:

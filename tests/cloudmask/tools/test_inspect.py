@@ -1,5 +1,6 @@
 """`inspect`: what it says of a folder, what would be refused, and that it needs no TensorFlow."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -71,13 +72,13 @@ def test_a_scene_that_is_cloud_all_over_is_remarked(tmp_path):
 @pytest.mark.parametrize("like", ["dataset", "dataset_last_row", "physical"])
 def test_the_converter_is_told_by_the_sun_of_a_column_s_rows(tmp_path, like):
     folder = product(tmp_path / "in", zenith=55.0)
-    convert.main([str(folder)], str(tmp_path / "out"), like)
+    convert.main([str(folder)], str(tmp_path / "out"), DataSettings(sen3=like))
     assert converter_of(str(tmp_path / "out" / f"{stem(str(folder))}.hdf")) == (like if like != "physical" else "")
 
 
 def test_by_night_the_converter_cannot_be_told(tmp_path):
     folder = product(tmp_path / "in", zenith=100.0)
-    convert.main([str(folder)], str(tmp_path / "out"), "dataset")
+    convert.main([str(folder)], str(tmp_path / "out"), DataSettings())
     assert converter_of(str(tmp_path / "out" / f"{stem(str(folder))}.hdf")) == ""
 
 
@@ -86,6 +87,8 @@ def test_a_folder_in_order_is_a_table_and_exit_code_0(tmp_path):
     write_hdf(tmp_path / "S3A_1.hdf", scene_arrays(1))
     done = inspect(tmp_path, *SIZE)
     assert done.returncode == 0, done.stdout
+    assert re.search(r"platform .*Sentinel-3A +.*1\b", done.stdout)  # by the little that the name of a scene tells
+    assert "platform not in the name" not in done.stdout
     assert "S3B 20200101T101500" in done.stdout
     assert "2 scenes: 0 would be refused, and 0 more in training alone" in done.stdout
 
@@ -100,6 +103,25 @@ def test_what_would_be_refused_is_said_with_the_reason(tmp_path):
     assert "S8_BT_in.nc: cannot be read as HDF5" in done.stdout
     assert "S3A_1.hdf: dataset 'refs' has shape (3, 4, 6)" in done.stdout
     assert "3 scenes: 2 would be refused" in done.stdout
+
+
+def test_what_is_only_named_like_a_scene_is_refused_and_the_others_are_looked_at(tmp_path):
+    product(tmp_path)
+    (tmp_path / NAME.replace("S3B", "S3A")).write_text("no folder")
+    (tmp_path / "S3A_2.hdf").mkdir()
+    (tmp_path / "S3A_3.hdf").symlink_to(tmp_path / "nowhere")
+    write_hdf(tmp_path / "again" / "S3A_4.hdf", scene_arrays(1))
+    write_hdf(tmp_path / "S3A_4.hdf", scene_arrays(1))
+    done = inspect(tmp_path, *SIZE)
+    assert done.returncode == 1
+    for line in (
+        f"refused: {tmp_path}/{NAME.replace('S3B', 'S3A')}: is named like a product but is not a folder; unpack it",
+        f"refused: {tmp_path}/S3A_2.hdf: is named like a sample but is not a regular file",
+        f"refused: {tmp_path}/S3A_3.hdf: cannot be examined",
+        f"refused: {tmp_path}/again/S3A_4.hdf: has the same name as {tmp_path}/S3A_4.hdf",
+        "6 scenes: 4 would be refused, and 0 more in training alone",
+    ):
+        assert line in done.stdout
 
 
 def test_without_labels_it_is_refused_in_training_alone(tmp_path):

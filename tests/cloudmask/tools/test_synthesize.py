@@ -8,7 +8,7 @@ from cloudmask import baseline
 from cloudmask.config import DataSettings
 from cloudmask.data import scenes as data
 from cloudmask.data.listing import list_scenes
-from cloudmask.sen3.names import SCENES
+from cloudmask.sen3.names import SCENE
 from cloudmask.tools import made_scenes, synthesize
 from common.errors import UserError
 from tests.helpers import errors, run
@@ -26,7 +26,7 @@ def test_files_have_the_archive_s_names_and_datasets(folder):
     assert len(paths) == 6
     assert {path.parent.name for path in paths} <= {"day", "night"}
     for path in paths:
-        assert path.match(SCENES[0])
+        assert path.match(SCENE.patterns[0])
         with h5py.File(path) as file:
             assert {name: (item.shape, item.dtype.str) for name, item in file.items()} == {
                 "refs": ((300, 375, 6), "<f8"),
