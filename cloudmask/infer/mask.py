@@ -100,7 +100,7 @@ def _read(job: Job, file: DataFile) -> _Loaded:
     settings = job.config.data
     scene = read_scene(file.path, settings, lambda shape: job.tiling.fitting(shape).padding)
     needs_ancillary = job.forward is not None and (
-        scene.cloud is not None or job.config.inference.output != "reference"
+        scene.cloud is not None or job.config.inference.output != ("reference",)
     )
     beside = ancillary.read(file.path, scene.measured.shape) if needs_ancillary else ancillary.Ancillary()
     if settings.labels == "summary":
@@ -123,16 +123,22 @@ def _finish(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded, 
 def _write(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded) -> None:
     settings, scene = job.config.inference, loaded.scene
     attributes = {**job.attributes, "source": file.path}
-    if settings.output in ("reference", "both"):
-        path = job.folder / masks.reference_name(file.path)
-        path.unlink(missing_ok=True)  # of an earlier pass
+    product = {**attributes, "product": Path(file.path).name}
+    of_scene = probability, scene.measured, loaded.beside, settings.threshold
+    if "reference" in settings.output:
         shown = np.where(scene.counted(job.config.data) > 0, probability, np.float32(np.nan))
-        masks.write_reference(path, shown, attributes)
-    if settings.output in ("netcdf", "both"):
-        path = job.folder / masks.netcdf_name(file.path)
-        path.unlink(missing_ok=True)
-        product = {**attributes, "product": Path(file.path).name}
-        masks.write_netcdf(path, probability, scene.measured, loaded.beside, settings.threshold, product)
+        masks.write_reference(_anew(job, masks.reference_name(file.path)), shown, attributes)
+    if "netcdf" in settings.output:
+        masks.write_netcdf(_anew(job, masks.netcdf_name(file.path)), *of_scene, product)
+    if "geotiff" in settings.output:
+        masks.write_geotiff(_anew(job, masks.geotiff_name(file.path)), *of_scene, settings.epsg, product)
+
+
+def _anew(job: Job, name: str) -> Path:
+    """Where a file goes; that of an earlier pass is removed."""
+    path = job.folder / name
+    path.unlink(missing_ok=True)
+    return path
 
 
 def _score(job: Job, probability: np.ndarray, loaded: _Loaded) -> Scores:

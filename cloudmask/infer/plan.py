@@ -65,7 +65,7 @@ def scenes_to_mask(config: Config) -> list[DataFile]:
         raise UserError(
             f"{len(scenes)} scenes in {folder} for {distributed.size()} ranks: use fewer ranks", on_all_ranks=True
         )
-    if config.inference.output != "reference":
+    if config.inference.output != ("reference",):
         _check_names(scenes)
     return scenes
 
@@ -100,6 +100,8 @@ def make_job(config: Config, session: Session, model_file: Optional[str]) -> Job
         raise UserError(
             "inference.model_file is not set: give the trained network (.keras, .h5 or a SavedModel)", on_all_ranks=True
         )
+    if "geotiff" in settings.output:
+        masks.crs_of(settings.epsg)
     path = Path(model_file or settings.model_file).expanduser()
     forward = inference.frozen(networks.load(config.model, str(path)), xla=settings.xla)
     rule = _baseline(config, path, session)

@@ -1,6 +1,16 @@
-"""Files of masks: the reference program's HDF5, and netCDF for other programs."""
+"""Files of masks: the reference program's HDF5, netCDF for other programs, and GeoTIFF for maps."""
 
 from cloudmask.masks.files import reference_name, stored_probability, write_reference
+from cloudmask.masks.geotiff import crs_of, geotiff_name, write_geotiff
 from cloudmask.masks.netcdf import netcdf_name, write_netcdf
 
-__all__ = ["netcdf_name", "reference_name", "stored_probability", "write_netcdf", "write_reference"]
+__all__ = [
+    "crs_of",
+    "geotiff_name",
+    "netcdf_name",
+    "reference_name",
+    "stored_probability",
+    "write_geotiff",
+    "write_netcdf",
+    "write_reference",
+]
