@@ -125,7 +125,13 @@ class InferenceSettings(Settings):
         ("reference",),
         min_length=1,
         description="forms of the masks, one or a list: reference = as the reference writes them (HDF5) | netcdf = "
-        "CF-1.9 netCDF | geotiff = on a map (inference.epsg), needs rasterio; both means [reference, netcdf]",
+        "CF-1.9 netCDF | geotiff = on a map (inference.epsg), needs rasterio; both "
+        "means [reference, netcdf]",
+    )
+    other_masks: tuple[str, ...] = Field(
+        (),
+        description="folders of masks that others made, NAME.nc or NAME.h5 for a scene NAME: each is a row in the "
+        "tables of scores (docs/reference/cloudmask.md)",
     )
     epsg: int = Field(
         4326,
@@ -163,6 +169,11 @@ class InferenceSettings(Settings):
         both: tuple[object, ...] = ("reference", "netcdf")
         each = [form for word in words for form in (both if word == "both" else (word,))]
         return tuple(form for number, form in enumerate(each) if form not in each[:number])
+
+    @field_validator("other_masks", mode="before")
+    @classmethod
+    def _one_folder(cls, folders: object) -> object:
+        return ((folders,) if folders else ()) if isinstance(folders, str) else folders
 
 
 class ReportSettings(Settings):

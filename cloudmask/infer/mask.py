@@ -114,7 +114,7 @@ def _finish(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded, 
     try:
         _write(job, file, probability, loaded)
         if loaded.scene.cloud is not None:
-            result.scores = _score(job, probability, loaded)
+            result.scores = _score(job, file, probability, loaded)
     except UserError as error:
         result.error = str(error)
     result.write = time.perf_counter() - started
@@ -141,15 +141,19 @@ def _anew(job: Job, name: str) -> Path:
     return path
 
 
-def _score(job: Job, probability: np.ndarray, loaded: _Loaded) -> Scores:
+def _inner(job: Job, scene: Scene) -> np.ndarray:
+    """The scene without its padding, [H, W, 9]."""
+    height, width = scene.measured.shape
+    above, _, left, _ = job.tiling.fitting((height, width)).padding
+    return scene.image[0, above : above + height, left : left + width]
+
+
+def _score(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded) -> Scores:
     scene = loaded.scene
     assert scene.cloud is not None
-    above, _, left, _ = job.tiling.fitting(scene.cloud.shape).padding
-    others = {}
+    others, known = _of_others(job, file, scene.cloud.shape)
     if job.rule is not None:
-        height, width = scene.cloud.shape
-        inner = scene.image[0, above : above + height, left : left + width]
-        others[scoring.BASELINE] = job.rule.is_cloud(inner)
+        others[scoring.BASELINE] = job.rule.is_cloud(_inner(job, scene))
     return scoring.score(
         probability,
         job.config.inference.threshold,
@@ -158,4 +162,15 @@ def _score(job: Job, probability: np.ndarray, loaded: _Loaded) -> Scores:
         scene.counted(job.config.data),
         scene.measured,
         loaded.beside,
+        known,
     )
+
+
+def _of_others(job: Job, file: DataFile, shape: tuple[int, ...]) -> tuple[dict, dict]:
+    """The masks that others made of a scene, and of those that lack some pixels, the pixels that they have; by name."""
+    paths = {name: masks.others.find(folder, file.path) for name, folder in job.other_masks.items()}
+    found = {
+        name: masks.others.read(path, shape, job.config.inference.threshold) for name, path in paths.items() if path
+    }
+    known = {name: mask.known for name, mask in found.items() if mask.known is not None}
+    return {name: mask.cloud for name, mask in found.items()}, known
