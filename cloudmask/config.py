@@ -18,7 +18,7 @@ from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
 from common.training.settings import TrainingSettings
 
-MaskForm = Literal["reference", "netcdf", "geotiff"]
+MaskForm = Literal["reference", "netcdf", "geotiff", "quicklook"]
 LossName = Literal["bce", "symmetric"]
 LabelError = Annotated[float, Field(ge=0, lt=0.5)]  # share of labels that are wrong
 
@@ -125,7 +125,7 @@ class InferenceSettings(Settings):
         ("reference",),
         min_length=1,
         description="forms of the masks, one or a list: reference = as the reference writes them (HDF5) | netcdf = "
-        "CF-1.9 netCDF | geotiff = on a map (inference.epsg), needs rasterio; both "
+        "CF-1.9 netCDF | geotiff = on a map (inference.epsg), needs rasterio | quicklook = a picture of each; both "
         "means [reference, netcdf]",
     )
     other_masks: tuple[str, ...] = Field(

@@ -14,6 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from cloudmask.config import Config
 from cloudmask.data import ancillary
+from cloudmask.data.normalize import kelvin_of
 from cloudmask.data.scenes import read_scene
 from cloudmask.masks import netcdf_name, reference_name, stored_probability
 from cloudmask.report.disagreement import PICTURE as DISAGREEMENT
@@ -137,10 +138,20 @@ def composite(image: np.ndarray, weight: np.ndarray) -> tuple:
     """
     day = (image[..., 0] != 0) & (weight > 0)
     if day.sum() > 0.5 * (weight > 0).sum():
-        # Snow and ice clouds turn cyan, low clouds white, vegetation green, desert brown.
-        rgb, title = np.clip((image[..., [4, 2, 1]] + 0.5) / 0.8, 0, 1) ** 0.7, "scene: S5, S3, S2 as red, green, blue"
+        rgb, title = false_colours(image), "scene: S5, S3, S2 as red, green, blue"
     else:
-        kelvin: np.ndarray = image[..., 7] * 22 + 270
-        grey = np.clip((300 - kelvin) / 80, 0, 1)
-        rgb, title = np.repeat(grey[..., np.newaxis], 3, axis=-1), "scene: S8, cold is bright (night)"
+        rgb, title = thermal(image), "scene: S8, cold is bright (night)"
     return np.where((weight > 0)[..., np.newaxis], rgb, 0.0), title
+
+
+def false_colours(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] from 0 to 1 of [H, W, 9], normalised: snow and ice clouds turn cyan, low clouds white, vegetation
+    green, desert brown."""
+    rgb: np.ndarray = np.clip((image[..., [4, 2, 1]] + 0.5) / 0.8, 0, 1) ** 0.7
+    return rgb
+
+
+def thermal(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] from 0 to 1 of [H, W, 9], normalised: grey by S8, cold is bright."""
+    grey = np.clip((300 - kelvin_of(image[..., 7])) / 80, 0, 1)
+    return np.repeat(grey[..., np.newaxis], 3, axis=-1)

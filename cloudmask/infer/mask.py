@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 
-from cloudmask import masks, scoring
+from cloudmask import masks, quicklook, scoring
 from cloudmask.data import ancillary
 from cloudmask.data.scenes import Scene, read_scene
 from cloudmask.infer.plan import Job
@@ -132,6 +132,10 @@ def _write(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded) -
         masks.write_netcdf(_anew(job, masks.netcdf_name(file.path)), *of_scene, product)
     if "geotiff" in settings.output:
         masks.write_geotiff(_anew(job, masks.geotiff_name(file.path)), *of_scene, settings.epsg, product)
+    if "quicklook" in settings.output:
+        cloud = probability > settings.threshold
+        target = _anew(job, quicklook.name_of(file.path))
+        quicklook.write(target, file.path, _inner(job, scene), scene.measured, cloud, loaded.beside)
 
 
 def _anew(job: Job, name: str) -> Path:
