@@ -1,25 +1,24 @@
-"""Settings of the CloudMask benchmark, and the reference program's flat YAML translated into them.
+"""Settings of the CloudMask benchmark.
 
-Settings carry the reference's names, in lower case, where it has one (MLCommons Science,
-benchmarks/cloudmask/cloudMaskConfig.yaml). Its own file is accepted unchanged, and recognised by its keys PATCH_SIZE,
-IMAGE_H, train_dir ... at the top level.
+They carry the reference's names, in lower case, where it has one (MLCommons Science,
+benchmarks/cloudmask/cloudMaskConfig.yaml). Its own file is accepted unchanged (cloudmask.reference_settings).
 """
 
-import difflib
 from typing import Annotated, ClassVar, Literal, Optional
 
 from pydantic import Field, field_validator, model_validator
 
+from cloudmask import reference_settings
 from cloudmask.sen3 import Calibration, Conversion, Stripe
 from common.config import settings as config
 from common.config.settings import MAY_CHANGE, Recipe, Settings, refusal
 from common.data.cache import CacheSettings
-from common.errors import UserError
 from common.keras.names import TF32_IS_A_PRECISION, Precision
 from common.optim.settings import OptimizerSettings, ScheduleSettings
 from common.runs.settings import OutputSettings, SubmissionSettings
 from common.training.settings import TrainingSettings
 
+MaskForm = Literal["reference", "netcdf", "geotiff", "quicklook"]
 LossName = Literal["bce", "symmetric"]
 LabelError = Annotated[float, Field(ge=0, lt=0.5)]  # share of labels that are wrong
 
@@ -131,8 +130,23 @@ class InferenceSettings(Settings):
         description="whole = a scene in one pass | tiles = the same result with less memory | reference = the "
         "reference's overlapping tiles | io = scenes are only read",
     )
-    output: Literal["reference", "netcdf", "both"] = Field(
-        "reference", description="reference = masks as the reference writes them (HDF5) | netcdf = CF-1.8 netCDF | both"
+    output: tuple[MaskForm, ...] = Field(
+        ("reference",),
+        min_length=1,
+        description="forms of the masks, one or a list: reference = as the reference writes them (HDF5) | netcdf = "
+        "CF-1.9 netCDF | geotiff = on a map (inference.epsg), needs rasterio | quicklook = a picture of each; both "
+        "means [reference, netcdf]",
+    )
+    other_masks: tuple[str, ...] = Field(
+        (),
+        description="folders of masks that others made, NAME.nc or NAME.h5 for a scene NAME: each is a row in the "
+        "tables of scores (docs/reference/cloudmask.md)",
+    )
+    epsg: int = Field(
+        4326,
+        gt=0,
+        le=2**31 - 1,
+        description="output geotiff: EPSG number of the map's coordinate system; 4326 is latitude and longitude",
     )
     tile_size: int = Field(
         512, ge=128, multiple_of=8, description="mode tiles: edge of the part of the mask that each tile yields, pixels"
@@ -154,6 +168,21 @@ class InferenceSettings(Settings):
         description="scenes to draw (scene, mask, labels, errors), and as many again in which network and labels "
         "differ most",
     )
+
+    @field_validator("output", mode="before")
+    @classmethod
+    def _one_or_several(cls, forms: object) -> object:
+        words = [forms] if isinstance(forms, str) else forms
+        if not isinstance(words, (list, tuple)):
+            return forms
+        both: tuple[object, ...] = ("reference", "netcdf")
+        each = [form for word in words for form in (both if word == "both" else (word,))]
+        return tuple(form for number, form in enumerate(each) if form not in each[:number])
+
+    @field_validator("other_masks", mode="before")
+    @classmethod
+    def _one_folder(cls, folders: object) -> object:
+        return ((folders,) if folders else ()) if isinstance(folders, str) else folders
 
 
 class ReportSettings(Settings):
@@ -218,80 +247,10 @@ class Config(Recipe):
         return self
 
 
-# The reference's flat keys and the settings that they stand for. None: accepted without effect, for the reason given.
-_REFERENCE_KEYS: dict = {
-    "benchmark": ("benchmark",),
-    "organisation": ("submission", "organisation"),
-    "division": ("submission", "division"),
-    "status": ("submission", "status"),
-    "platform": ("submission", "platform"),
-    "accelerators_per_node": ("submission", "accelerators_per_node"),
-    "submission": None,  # repeats the keys above
-    "train_dir": ("data", "train_dir"),
-    "inference_dir": ("inference", "inference_dir"),
-    "model_file": ("report", "model_file"),
-    "output_dir": ("output", "folder"),
-    "log_file": ("report", "log_file"),
-    "mlperf_logfile": ("report", "mlperf_logfile"),
-    "PATCH_SIZE": ("data", "patch_size"),
-    "IMAGE_H": ("data", "image_h"),
-    "IMAGE_W": ("data", "image_w"),
-    "N_CHANNELS": None,  # the network has 9; another number is refused below
-    "MIN_SST": None,  # the reference does not use it
-    "CROP_SIZE": ("inference", "crop_size"),
-    "seed": ("training", "seed"),
-    "learning_rate": ("optimizer", "start_lr"),
-    "epochs": ("training", "epochs"),
-    "batch_size": ("training", "global_batch_size"),  # the reference's is over all GPUs
-    "train_split": ("data", "train_split"),
-    "clip_offset": None,  # the reference does not use it
-    "no_cache": ("data", "cache"),
-    "nodes": None,  # counted, not declared: the launcher decides
-    "gpu": None,  # likewise
-}
-
-
-def translate_reference(tree: dict, places: dict) -> Optional[dict]:
-    """Translate the reference program's flat settings into this project's.
-
-    Args:
-        tree: the YAML file's content.
-        places: file and line of each key, by path of keys.
-
-    Returns:
-        {(section, key): (value, the reference's key)}; None if the file has this project's form.
-
-    Raises:
-        UserError: if a key is unknown, or N_CHANNELS is not 9.
-    """
-    if not any(key in _REFERENCE_KEYS and key not in ("benchmark", "submission") for key in tree):
-        return None
-    result = {}
-    for key, value in tree.items():
-        if key not in _REFERENCE_KEYS:
-            near = difflib.get_close_matches(str(key), list(_REFERENCE_KEYS), 1, 0.5)
-            hint = f"did you mean '{near[0]}'?" if near else "known keys: " + ", ".join(_REFERENCE_KEYS)
-            raise UserError(f"{places[(key,)]}: unknown key '{key}' in a file of the reference program's form: {hint}")
-        if key == "N_CHANNELS" and value != 9:
-            raise UserError(
-                f"{places[(key,)]}: N_CHANNELS must be 9: 6 reflectances, 3 temperatures (found: {value!r})"
-            )
-        target = _REFERENCE_KEYS[key]
-        if key == "no_cache" and isinstance(value, bool):
-            value = "none" if value else "memory"
-        if target is not None:
-            result[target] = (value, key)
-    result[("inference", "mode")] = ("reference", "the reference's way")
-    result[("data", "missing")] = ("reference", "the reference's way")
-    if "model_file" in tree:
-        result[("inference", "model_file")] = (tree["model_file"], "model_file")
-    return result
-
-
 def load(path: Optional[str] = None, overrides: Optional[list] = None) -> Config:
     """Load the settings of a YAML file, of this project's form or the reference's, with key=value overrides.
 
     Raises:
         UserError: if a setting is unknown or its value is not allowed.
     """
-    return config.load(Config, path, overrides, translate_reference)
+    return config.load(Config, path, overrides, reference_settings.translate)

@@ -5,7 +5,7 @@ from typing import Any, Optional
 
 from common.runs.kinds import INLINE, Numbers, Record, parse
 
-Masks = dict[str, Numbers]  # scores by mask: network, baseline, summary, labels
+Masks = dict[str, Numbers]  # scores by mask: network, baseline, summary, labels, those of others
 Strata = dict[str, Masks]  # the same by kind of pixel
 
 
@@ -68,6 +68,7 @@ class Inference(Record):
         calibration: cloudmask.scoring.Scores.calibration_curve.
         truth: the fields of a Truth; empty where it is not known.
         rule: the threshold baseline in words.
+        shares: of the pixels that count, those that masks of others have, by mask.
     """
 
     kind = "inference"
@@ -92,6 +93,7 @@ class Inference(Record):
     calibration: dict[str, Any] = field(default_factory=dict)
     truth: dict[str, Any] = field(default_factory=dict)
     rule: str = ""
+    shares: Numbers = field(default_factory=dict)
 
     def against_truth(self) -> Optional[Truth]:
         """The scores against the truth; None if it is not known for any scene."""

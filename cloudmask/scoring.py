@@ -1,11 +1,12 @@
 """Scores of masks: over all scenes, per scene, per kind of pixel (stratum), and by the network's confidence.
 
-Three masks are scored alike: the network's, the threshold baseline's, and the operational `summary` mask if the scene
-has it. They are scored against the labels, and against the truth if a synthetic scene has it; there the labels are
-scored as one more mask. All scores are sums over scenes and ranks, divided once. The exception is the mean over scenes
-that sciml-bench prints, which gives every scene the same weight.
+Masks are scored alike: the network's, the threshold baseline's, the operational `summary` mask if the scene has it, and
+those of inference.other_masks. They are scored against the labels, and against the truth if a synthetic scene has it;
+there the labels are scored as one more mask. All scores are sums over scenes and ranks, divided once. The exception is
+the mean over scenes that sciml-bench prints, which gives every scene the same weight.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -157,6 +158,7 @@ def score(
     counted: np.ndarray,
     measured: np.ndarray,
     ancillary: Ancillary,
+    known: Optional[Mapping[str, np.ndarray]] = None,
 ) -> Scores:
     """Score the masks of one scene against its labels.
 
@@ -170,6 +172,7 @@ def score(
         counted: the pixels that count (data.missing), uint8, 0 or 1.
         measured: the pixels that were measured, uint8, 0 or 1.
         ancillary: what else the scene has: flags, the operational mask, the truth.
+        known: for masks in `others` that lack some pixels, bool, those that they have; no others count for them.
     """
     probability = probability.view()
     probability.flags.writeable = False  # as TensorFlow's arrays are, so that `prepare` compiles for this type
@@ -180,20 +183,25 @@ def score(
         masks[SUMMARY] = ancillary.summary
     counted_strata = {name: pixels & weight for name, pixels in strata(ancillary, cloud.shape).items()}
     result = Scores(calibration=_calibration(probability.ravel(), truth.ravel(), weight.ravel(), BINS))
+    known = known or {}
     for name, mask in masks.items():
         if name == NETWORK:  # only it gives probabilities
             result.counted[name] = BinaryCounts.of(probability, cloud, counted, threshold)
         else:
-            result.counted[name] = BinaryCounts.of_certain(mask, truth, weight)
-        result.everywhere[name] = BinaryCounts.of_certain(mask, truth, everywhere)
-        result.measured[name] = BinaryCounts.of_certain(mask, truth, seen)
+            result.counted[name] = BinaryCounts.of_certain(mask, truth, _within(weight, known.get(name)))
+        result.everywhere[name] = BinaryCounts.of_certain(mask, truth, _within(everywhere, known.get(name)))
+        result.measured[name] = BinaryCounts.of_certain(mask, truth, _within(seen, known.get(name)))
         for stratum, pixels in counted_strata.items():
-            result.strata[stratum, name] = BinaryCounts.of_certain(mask, truth, pixels)
+            result.strata[stratum, name] = BinaryCounts.of_certain(mask, truth, _within(pixels, known.get(name)))
     if ancillary.truth is not None:
-        others, known = {**others, LABELS: truth}, ancillary.truth.view(np.uint8)
+        others, true_cloud = {**others, LABELS: truth}, ancillary.truth.view(np.uint8)
         beside = ancillary._replace(truth=None)
-        result.truth = score(probability, threshold, others, known, counted, measured, beside)
+        result.truth = score(probability, threshold, others, true_cloud, counted, measured, beside, known)
     return result
+
+
+def _within(pixels: np.ndarray, known: Optional[np.ndarray]) -> np.ndarray:
+    return pixels if known is None else pixels & known
 
 
 def prepare() -> None:

@@ -35,7 +35,7 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
     scenes = scenes_to_mask(config)
     first, last = share(len(scenes), distributed.rank(), distributed.size())
     own_scenes = scenes[first:last]
-    job = make_job(config, session, model_file)
+    job = make_job(config, session, scenes, model_file)
     say(f"{job.in_words(len(scenes))} ({settings.mode}, {precision.in_words(settings)})")
     warm_up(job)
     results: list[Result] = []

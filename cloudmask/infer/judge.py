@@ -45,22 +45,24 @@ def judge(job: Job, results: list[Result], passes: list[timing.Measured]) -> rec
         write=timing.summary([result.write for result in done]),
         rank_seconds=passes[-1].rank_seconds,
         rule=str(job.rule) if job.rule else "",
-        **_scores([result.scores for result in done if result.scores is not None]),
+        **_scores([result.scores for result in done if result.scores is not None], list(job.other_masks)),
     )
 
 
-def _scores(scored: list[Scores]) -> dict[str, Any]:
-    """The fields of an Inference that hold scores; none without labels."""
+def _scores(scored: list[Scores], other_masks: list[str]) -> dict[str, Any]:
+    """The fields of an Inference that hold scores; none without labels. other_masks: names of masks of others."""
     total = reduce(add, scored, Scores())
     if not total.by_mask():
         return {}
-    truth = total.truth
+    truth, counted = total.truth, total.counted
+    pixels = counted[NETWORK].pixels
     return {
         "scores": total.by_mask(),
         "strata": total.by_stratum(),
         "scene_means": scoring.scene_means(scored),
         "calibration": total.calibration_curve(),
         "truth": {} if truth is None else {"scores": truth.by_mask(), "strata": truth.by_stratum()},
+        "shares": {name: counted[name].pixels / pixels for name in other_masks if name in counted},
     }
 
 

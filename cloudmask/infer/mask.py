@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 
-from cloudmask import masks, scoring
+from cloudmask import masks, quicklook, scoring
 from cloudmask.data import ancillary
 from cloudmask.data.scenes import Scene, read_scene
 from cloudmask.infer.plan import Job
@@ -100,7 +100,7 @@ def _read(job: Job, file: DataFile) -> _Loaded:
     settings = job.config.data
     scene = read_scene(file.path, settings, lambda shape: job.tiling.fitting(shape).padding)
     needs_ancillary = job.forward is not None and (
-        scene.cloud is not None or job.config.inference.output != "reference"
+        scene.cloud is not None or job.config.inference.output != ("reference",)
     )
     beside = ancillary.read(file.path, scene.measured.shape) if needs_ancillary else ancillary.Ancillary()
     if settings.labels == "summary":
@@ -114,7 +114,7 @@ def _finish(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded, 
     try:
         _write(job, file, probability, loaded)
         if loaded.scene.cloud is not None:
-            result.scores = _score(job, probability, loaded)
+            result.scores = _score(job, file, probability, loaded)
     except UserError as error:
         result.error = str(error)
     result.write = time.perf_counter() - started
@@ -123,27 +123,41 @@ def _finish(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded, 
 def _write(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded) -> None:
     settings, scene = job.config.inference, loaded.scene
     attributes = {**job.attributes, "source": file.path}
-    if settings.output in ("reference", "both"):
-        path = job.folder / masks.reference_name(file.path)
-        path.unlink(missing_ok=True)  # of an earlier pass
+    product = {**attributes, "product": Path(file.path).name}
+    of_scene = probability, scene.measured, loaded.beside, settings.threshold
+    if "reference" in settings.output:
         shown = np.where(scene.counted(job.config.data) > 0, probability, np.float32(np.nan))
-        masks.write_reference(path, shown, attributes)
-    if settings.output in ("netcdf", "both"):
-        path = job.folder / masks.netcdf_name(file.path)
-        path.unlink(missing_ok=True)
-        product = {**attributes, "product": Path(file.path).name}
-        masks.write_netcdf(path, probability, scene.measured, loaded.beside, settings.threshold, product)
+        masks.write_reference(_anew(job, masks.reference_name(file.path)), shown, attributes)
+    if "netcdf" in settings.output:
+        masks.write_netcdf(_anew(job, masks.netcdf_name(file.path)), *of_scene, product)
+    if "geotiff" in settings.output:
+        masks.write_geotiff(_anew(job, masks.geotiff_name(file.path)), *of_scene, settings.epsg, product)
+    if "quicklook" in settings.output:
+        cloud = probability > settings.threshold
+        target = _anew(job, quicklook.name_of(file.path))
+        quicklook.write(target, file.path, _inner(job, scene), scene.measured, cloud, loaded.beside)
 
 
-def _score(job: Job, probability: np.ndarray, loaded: _Loaded) -> Scores:
+def _anew(job: Job, name: str) -> Path:
+    """Where a file goes; that of an earlier pass is removed."""
+    path = job.folder / name
+    path.unlink(missing_ok=True)
+    return path
+
+
+def _inner(job: Job, scene: Scene) -> np.ndarray:
+    """The scene without its padding, [H, W, 9]."""
+    height, width = scene.measured.shape
+    above, _, left, _ = job.tiling.fitting((height, width)).padding
+    return scene.image[0, above : above + height, left : left + width]
+
+
+def _score(job: Job, file: DataFile, probability: np.ndarray, loaded: _Loaded) -> Scores:
     scene = loaded.scene
     assert scene.cloud is not None
-    above, _, left, _ = job.tiling.fitting(scene.cloud.shape).padding
-    others = {}
+    others, known = _of_others(job, file, scene.cloud.shape)
     if job.rule is not None:
-        height, width = scene.cloud.shape
-        inner = scene.image[0, above : above + height, left : left + width]
-        others[scoring.BASELINE] = job.rule.is_cloud(inner)
+        others[scoring.BASELINE] = job.rule.is_cloud(_inner(job, scene))
     return scoring.score(
         probability,
         job.config.inference.threshold,
@@ -152,4 +166,15 @@ def _score(job: Job, probability: np.ndarray, loaded: _Loaded) -> Scores:
         scene.counted(job.config.data),
         scene.measured,
         loaded.beside,
+        known,
     )
+
+
+def _of_others(job: Job, file: DataFile, shape: tuple[int, ...]) -> tuple[dict, dict]:
+    """The masks that others made of a scene, and of those that lack some pixels, the pixels that they have; by name."""
+    paths = {name: masks.others.find(folder, file.path) for name, folder in job.other_masks.items()}
+    found = {
+        name: masks.others.read(path, shape, job.config.inference.threshold) for name, path in paths.items() if path
+    }
+    known = {name: mask.known for name, mask in found.items() if mask.known is not None}
+    return {name: mask.cloud for name, mask in found.items()}, known

@@ -1,7 +1,7 @@
 """The plan of an inference: which scenes it masks, with which network, in which tiles."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
@@ -35,6 +35,7 @@ class Job:
         rule: the threshold baseline to score beside the network, if there is one.
         folder: where masks go.
         attributes: of the masks' files.
+        other_masks: folders of masks that others made, by their names in tables.
     """
 
     config: Config
@@ -43,6 +44,7 @@ class Job:
     rule: Optional[baseline.Threshold]
     folder: Path
     attributes: dict[str, Any]
+    other_masks: dict[str, str] = field(default_factory=dict)
 
     def in_words(self, scenes: int) -> str:
         """One line on what is done with this number of scenes."""
@@ -65,7 +67,7 @@ def scenes_to_mask(config: Config) -> list[DataFile]:
         raise UserError(
             f"{len(scenes)} scenes in {folder} for {distributed.size()} ranks: use fewer ranks", on_all_ranks=True
         )
-    if config.inference.output != "reference":
+    if config.inference.output != ("reference",):
         _check_names(scenes)
     return scenes
 
@@ -81,12 +83,13 @@ def _check_names(scenes: list[DataFile]) -> None:
             )
 
 
-def make_job(config: Config, session: Session, model_file: Optional[str]) -> Job:
+def make_job(config: Config, session: Session, scenes: list[DataFile], model_file: Optional[str]) -> Job:
     """Load the network and make the folder for its masks. Collective.
 
     Args:
         config: the settings.
         session: the open run.
+        scenes: all of the inference.
         model_file: the network to use in place of inference.model_file.
 
     Raises:
@@ -100,14 +103,31 @@ def make_job(config: Config, session: Session, model_file: Optional[str]) -> Job
         raise UserError(
             "inference.model_file is not set: give the trained network (.keras, .h5 or a SavedModel)", on_all_ranks=True
         )
+    if "geotiff" in settings.output:
+        masks.crs_of(settings.epsg)
     path = Path(model_file or settings.model_file).expanduser()
     weights = networks.saved(path)
     forward = inference.frozen(networks.load(config.model, str(path)), xla=settings.xla)
     rule = _baseline(config, weights, session)
+    others = distributed.on_root(lambda: _other_masks(settings.other_masks, scenes, session))
     if distributed.is_root():
         move_aside(folder)  # left by an inference of this run that was interrupted
         folder.mkdir()
-    return Job(config, forward, tiling, rule, folder, _attributes(config, weights))
+    return Job(config, forward, tiling, rule, folder, _attributes(config, weights), others)
+
+
+def _other_masks(folders: tuple[str, ...], scenes: list[DataFile], session: Session) -> dict[str, str]:
+    """Masks that others made, by name; says which scenes they lack."""
+    own = (scoring.NETWORK, scoring.BASELINE, scoring.SUMMARY, scoring.LABELS)
+    found = masks.others.by_name(folders, own, scenes)
+    for name, folder in found.items():
+        lacking = [scene.name for scene in scenes if masks.others.find(folder, scene.path) is None]
+        if lacking:
+            session.run.say(
+                f"{len(lacking)} of {len(scenes)} scenes have no mask in {folder}, such as {lacking[0]}: the scores of "
+                f"{name} are of the others"
+            )
+    return found
 
 
 def _baseline(config: Config, model_path: Path, session: Session) -> Optional[baseline.Threshold]:

@@ -27,7 +27,7 @@ def publish(
         reference_log.write(session.run, job.config, line)
     if distributed.is_root():
         _write_times(job, session, passes, inference)
-        if job.forward is not None:
+        if job.forward is not None and job.config.inference.pictures:
             _draw(job, session, scenes, results)
         if inference.calibration:
             pictures.draw_calibration(inference.calibration, session.run)
@@ -62,6 +62,9 @@ def _write_times(job: Job, session: Session, passes: list[timing.Measured], infe
 
 
 def _draw(job: Job, session: Session, scenes: list[DataFile], results: list[Result]) -> None:
+    if not {"reference", "netcdf"} & set(job.config.inference.output):
+        session.run.say("no pictures: they are drawn from masks in the forms reference and netcdf (inference.output)")
+        return
     masked = {result.name for result in results if not result.error}
     pictures.draw_scenes(scenes, session.run, job.config, masked)
     by_name = {scene.name: scene for scene in scenes}

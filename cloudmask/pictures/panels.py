@@ -82,15 +82,25 @@ def composite(image: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, str]:
     # Under the sun air alone scatters more in S1; what was not measured is 0 after normalisation.
     measured = weight > 0
     lit = measured & (image[..., 0] != 0) & (reflectance_of(image[..., 0]) > _DARK)
-    # Snow and ice clouds turn cyan, low clouds white, vegetation green, desert brown.
-    coloured = np.clip((image[..., [4, 2, 1]] + 0.5) / 0.8, 0, 1) ** 0.7
-    grey = np.clip((_BLACK_KELVIN - kelvin_of(image[..., 7])) / (_BLACK_KELVIN - _WHITE_KELVIN), 0, 1)
-    colours = np.where(lit[..., np.newaxis], coloured, grey[..., np.newaxis])
+    colours = np.where(lit[..., np.newaxis], false_colours(image), thermal(image))
     share = lit.sum() / max(measured.sum(), 1)
     by_night = f"S8, {_WHITE_KELVIN} K white, {_BLACK_KELVIN} K black"
     if share < _SOME:
         return colours, by_night
     return colours, "S5, S3, S2 as red, green, blue" + ("" if share > 1 - _SOME else "; by night S8")
+
+
+def false_colours(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] from 0 to 1 of [H, W, 9], normalised: snow and ice clouds turn cyan, low clouds white, vegetation
+    green, desert brown."""
+    rgb: np.ndarray = np.clip((image[..., [4, 2, 1]] + 0.5) / 0.8, 0, 1) ** 0.7
+    return rgb
+
+
+def thermal(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] from 0 to 1 of [H, W, 9], normalised: grey by S8, cold is bright."""
+    grey = np.clip((_BLACK_KELVIN - kelvin_of(image[..., 7])) / (_BLACK_KELVIN - _WHITE_KELVIN), 0, 1)
+    return np.repeat(grey[..., np.newaxis], 3, axis=-1)
 
 
 def show(axis: Axes, colours: np.ndarray, where: np.ndarray, title: str) -> None:

@@ -94,6 +94,7 @@ def _score_table(inference: Inference, truth: Optional[Truth]) -> Table:
         built.add_row("network - baseline, points", gains[0], *[""] * (len(names) - 1), *gains[1:])
     error = inference.calibration.get("expected_calibration_error")
     notes = [f"Threshold baseline: cloud where {inference.rule}."] if inference.rule else []
+    notes += [f"{name}: of {share:.2%} of the pixels." for name, share in inference.shares.items() if share < 1]
     if isinstance(error, float):
         notes.append(f"Expected calibration error of the network's probabilities: {error:.4f}.")
     built.caption = " ".join(notes) or None

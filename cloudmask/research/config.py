@@ -4,7 +4,8 @@ from typing import ClassVar, Literal, Optional
 
 from pydantic import Field, field_validator
 
-from cloudmask.config import Config, LabelError, LossName, translate_reference
+from cloudmask import reference_settings
+from cloudmask.config import Config, LabelError, LossName
 from common.config import settings as config
 from common.config.settings import Settings
 from common.keras.names import Precision
@@ -96,4 +97,4 @@ def load(path: Optional[str] = None, overrides: Optional[list] = None) -> Resear
     Raises:
         UserError: if a setting is unknown or its value is not allowed.
     """
-    return config.load(ResearchConfig, path, overrides, translate_reference)
+    return config.load(ResearchConfig, path, overrides, reference_settings.translate)

@@ -9,9 +9,10 @@ Sentinel-3A and B fly; C and D are named alike (Sentinel-3 PUG, "SLSTR product n
 """
 
 import re
+from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 
 class Form(NamedTuple):
@@ -39,6 +40,8 @@ RELATED = ("*.SEN3", "*.SEN3.zip", "*.zarr", "*.SAFE", "S0*.zip", "S[0-9][A-Z]*.
 
 _SEN3 = re.compile(r"S3([A-D])_SL_1_RBT____(\d{8}T\d{6})_\d{8}T\d{6}_(\d{8}T\d{6})_")
 _EOPF = re.compile(r"S03SLSRBT_(\d{8}T\d{6})_\d+_([A-D])\d+_")
+_SEN3_ORBIT = re.compile(r"S3[A-D]_SL_1_RBT____\d{8}T\d{6}_(\d{8}T\d{6})_\d{8}T\d{6}_\d{4}_(\d{3})_(\d{3})_")
+_EOPF_ORBIT = re.compile(r"S03SLSRBT_\d{8}T\d{6}_(\d+)_[A-D](\d+)_")
 _PLATFORM = re.compile(r"S3([A-D])")
 _BASELINE = re.compile(r"_(\d{3})$")
 
@@ -87,6 +90,49 @@ def platform(path: str) -> Optional[str]:
     """A to D, None for a name that does not tell. Names of converted and made-up scenes may tell it and not more."""
     known, match = acquisition(path), _PLATFORM.match(Path(path).name)
     return known.platform if known else match.group(1) if match else None
+
+
+class Acquired(NamedTuple):
+    """What a scene's name tells of when and by which satellite it was seen. start, end: in UTC; cycle: of the orbits'
+    27 days, relative_orbit: in it; None where the name does not tell."""
+
+    platform: str
+    start: datetime
+    end: Optional[datetime] = None
+    cycle: Optional[int] = None
+    relative_orbit: Optional[int] = None
+
+    def attributes(self) -> dict[str, Union[str, int]]:
+        """For a file made of the scene, by the names of the Attribute Convention for Data Discovery 1.3."""
+        told: dict[str, Union[str, int, None]] = {
+            "platform": f"Sentinel-3{self.platform}",
+            "instrument": "SLSTR",
+            "time_coverage_start": f"{self.start:%Y-%m-%dT%H:%M:%SZ}",
+            "time_coverage_end": None if self.end is None else f"{self.end:%Y-%m-%dT%H:%M:%SZ}",
+            "cycle": self.cycle,
+            "relative_orbit": self.relative_orbit,
+        }
+        return {name: value for name, value in told.items() if value is not None}
+
+
+def acquired(path: str) -> Optional[Acquired]:
+    """What a product's or scene's name tells; None if it does not tell platform and time."""
+    name, found = Path(path).name, acquisition(path)
+    if found is None:
+        return None
+    try:
+        start = _utc(found.start)
+        if match := _SEN3_ORBIT.match(name):
+            return Acquired(found.platform, start, _utc(match[1]), int(match[2]), int(match[3]))
+        if match := _EOPF_ORBIT.match(name):
+            return Acquired(found.platform, start, start + timedelta(seconds=int(match[1])), None, int(match[2]))
+    except (ValueError, OverflowError):  # digits that are no date
+        return None
+    return Acquired(found.platform, start)
+
+
+def _utc(digits: str) -> datetime:
+    return datetime.strptime(digits, "%Y%m%dT%H%M%S").replace(tzinfo=timezone.utc)
 
 
 def baseline(path: str) -> Optional[int]:

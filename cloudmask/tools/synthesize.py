@@ -127,7 +127,7 @@ def main(collection: Collection, *, exactly: bool = False) -> int:
 
 def _holds_scenes(folder: Path) -> bool:
     places = (folder, folder / "day", folder / "night")
-    patterns = (*names.SCENES, *names.FOLDERS, *names.ARCHIVES)
+    patterns = [pattern for form in names.FORMS for pattern in form.patterns]
     return any(True for place in places for pattern in patterns for _ in place.glob(pattern))
 
 

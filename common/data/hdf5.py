@@ -74,6 +74,7 @@ def _damage_named(where: str) -> Iterator[None]:
 
 
 _KINDS = {"f": "floating point", "iu": "integer"}
+_MOST_NAMES = 1000  # of a file's datasets
 MOST_BYTES = psutil.virtual_memory().total // 2  # of one dataset
 
 
@@ -231,6 +232,13 @@ class Reader:
         bytes as text."""
         with _damage_named(str(self._path)):
             return _plain(self._file.attrs)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the datasets that lie directly in the file, by name."""
+        with _damage_named(str(self._path)):
+            items = ((name, self._file.get(name, getclass=True)) for name in itertools.islice(self._file, _MOST_NAMES))
+            found = ((name, self._file[name].shape) for name, kind in items if kind is h5py.Dataset)
+            return {name: shape for name, shape in found if shape is not None}
 
     def has(self, name: str) -> bool:
         """Whether the file has an object of this name."""

@@ -1,4 +1,4 @@
-"""Writing of new HDF5 files, which have their name only when they are complete."""
+"""Writing of new files, which have their name only when they are complete."""
 
 import contextlib
 import os
@@ -24,13 +24,24 @@ def write_file(path: Union[str, Path], opener: Callable[..., Any] = h5py.File) -
     Raises:
         UserError: if the file already exists or cannot be written.
     """
-    path = Path(path)
+    with _complete(Path(path)) as temporary, opener(temporary, "w", locking=False) as file:
+        yield file
+
+
+def write_bytes(path: Union[str, Path], content: bytes) -> None:
+    """Write a new file of any kind in the same way. Raises UserError as `write_file`."""
+    with _complete(Path(path)) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def _complete(path: Path) -> Iterator[Path]:
+    """The temporary name under which the block writes a file, which then gets its own."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if path.exists():
         raise UserError(f"{path}: exists already and is left as it is; choose another folder")
     try:
-        with opener(temporary, "w", locking=False) as file:
-            yield file
+        yield temporary
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         cause = storage_error(error)

@@ -13,6 +13,7 @@ from cloudmask.data import ancillary
 from cloudmask.data.listing import list_scenes
 from cloudmask.data.patches import read_patches
 from cloudmask.data.scenes import Scene, read_scene, split
+from cloudmask.masks import others
 from cloudmask.network import networks
 from cloudmask.network.tiling import Tiling
 from cloudmask.research.cluster import figures, rule, self_training
@@ -27,6 +28,7 @@ from common.runs.files import write_text
 from common.session import Session
 
 _MOST_SCENES = 16  # to learn from: their patches are held in memory, 47 MB for a scene of full size
+_OWN = ("operational mask", "the labels themselves")
 LABELS, TRUTH = "labels", "truth"
 
 
@@ -43,6 +45,7 @@ def main(config: ResearchConfig, session: Session) -> None:
         raise UserError("cluster runs on one rank: start it without horovodrun", on_all_ranks=True)
     scenes = split(list_scenes(config.data.train_dir, config.data.max_scenes), config.data)
     methods = _fit(config, scenes.training, session.run.say)
+    folders = others.by_name(config.inference.other_masks, [*methods, *_OWN], scenes.held_out)
     counts: dict[tuple[str, str], BinaryCounts] = defaultdict(BinaryCounts)
     for number, file in enumerate(scenes.held_out, 1):
         scene = read_scene(file.path, config.data, lambda shape: _tiling(config, shape).padding)
@@ -50,7 +53,11 @@ def main(config: ResearchConfig, session: Session) -> None:
         masks = {name: mask(scene) for name, mask in methods.items()}
         if beside.summary is not None:
             masks["operational mask"] = beside.summary
-        _count(counts, masks, scene, beside.truth)
+        known = {}
+        for name, path in {name: others.find(folder, file.path) for name, folder in folders.items()}.items():
+            if path is not None:
+                masks[name], known[name] = others.read(path, scene.measured.shape, config.inference.threshold)
+        _count(counts, masks, known, scene, beside.truth)
         if number <= config.inference.pictures:
             target = session.run / "pictures" / f"{Path(file.name).stem}-without-labels.png"
             figures.draw(_inner(config, scene), masks, beside.truth, target)
@@ -103,8 +110,14 @@ def _network(config: ResearchConfig, network: tf.keras.Model) -> Callable[[Scene
     return lambda scene: _tiling(config, scene.measured.shape).mask(compiled, scene.image) > threshold
 
 
-def _count(counts: dict, masks: dict[str, np.ndarray], scene: Scene, truth: Optional[np.ndarray]) -> None:
-    """Add a scene's measured pixels to the counts of each mask against labels and truth."""
+def _count(
+    counts: dict,
+    masks: dict[str, np.ndarray],
+    known: dict[str, Optional[np.ndarray]],
+    scene: Scene,
+    truth: Optional[np.ndarray],
+) -> None:
+    """Add a scene's measured pixels, of a mask that lacks some those `known`, to the counts of each mask."""
     where = scene.measured.view(bool)
     judges = {} if scene.cloud is None else {LABELS: scene.cloud.view(bool)}
     if truth is not None:
@@ -112,7 +125,8 @@ def _count(counts: dict, masks: dict[str, np.ndarray], scene: Scene, truth: Opti
         masks = {**masks, **({"the labels themselves": judges[LABELS]} if LABELS in judges else {})}
     for judge, cloud in judges.items():
         for name, mask in masks.items():
-            counts[name, judge] += BinaryCounts.of_certain(mask, cloud, where)
+            has = known.get(name)
+            counts[name, judge] += BinaryCounts.of_certain(mask, cloud, where if has is None else where & has)
 
 
 def _table(counts: dict[tuple[str, str], BinaryCounts], scenes: int) -> Table:

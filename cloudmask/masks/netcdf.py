@@ -1,11 +1,11 @@
-"""Files of masks: the reference program's HDF5, and netCDF for other programs.
+"""Masks as netCDF that other programs read alike: xarray, netCDF4, SNAP and GDAL.
 
-Reference: `NAME.hdf.h5` with the dataset `mask` [1, H, W, 1] float32, the probability of cloud, and attributes that say
-how it was made. It is NaN where nothing was measured; with data.missing: reference it is the network's value there too.
+`NAME.nc` follows the CF conventions 1.9 (cfconventions.org), the first with unsigned types: cloud_mask (0 clear, 1
+cloud, 255 where nothing was measured), cloud_probability packed into 16 bits, latitude and longitude if the scene has
+them, and when and by which satellite it was seen if its name tells.
 
-netCDF: `NAME.nc`, following the CF conventions 1.8 (cfconventions.org): cloud_mask (0 clear, 1 cloud),
-cloud_probability packed into 16 bits, and latitude and longitude if the scene has them; missing values where nothing
-was measured.
+Two choices are for GDAL, which obeys neither `_Unsigned` nor the packing of coordinates (gdalwarp -geoloc):
+cloud_mask is unsigned by its type, and coordinates are degrees in 32-bit floating point, at most 0.9 m off.
 """
 
 import time
@@ -17,43 +17,22 @@ import numpy as np
 
 from cloudmask.data.ancillary import COORDINATES, Ancillary
 from cloudmask.sen3 import coordinates, names
-from common.data import hdf5, new_file
+from common.data import new_file
 
-# CF 1.8 has no unsigned types. The attribute `_Unsigned`, which netCDF's own libraries and xarray obey, makes
-# cloud_mask unsigned all the same, with 255 as its missing value.
-_MISSING = np.int8(-1)
+_MISSING = np.uint8(255)
 _MISSING_PROBABILITY = np.int16(-32768)
+_MISSING_DEGREES = np.float32(-999.0)  # a number, as GDAL does not take NaN for a missing coordinate
 _STEPS = 32767  # of cloud_probability between 0 and 1
 _COMPRESSION = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 _DIMENSIONS = ("rows", "columns")
-_UNITS = {"latitude": "degrees_north", "longitude": "degrees_east"}
-
-
-def reference_name(path: str) -> str:
-    """Name of the file that holds a scene's mask in the reference's form."""
-    return Path(path).name + ".h5"
+_RANGES = {"latitude": ("degrees_north", 90.0), "longitude": ("degrees_east", 180.0)}
+_EPOCH = "seconds since 2000-01-01 00:00:00"
+_EPOCH_SECONDS = 946684800.0  # of Unix time
 
 
 def netcdf_name(path: str) -> str:
     """Name of the netCDF file that holds a scene's mask."""
     return f"{names.stem(path)}.nc"
-
-
-def write_reference(path: Path, mask: np.ndarray, attributes: dict) -> None:
-    """Write a mask in the reference's form.
-
-    Args:
-        path: the file to write.
-        mask: [H, W] float32, the probability of cloud; NaN where there is none.
-        attributes: of the dataset, such as the network that made it.
-
-    Raises:
-        UserError: if the file exists already.
-    """
-    with new_file.write_file(path) as target:
-        dataset = target.create_dataset("mask", data=mask[np.newaxis, :, :, np.newaxis])
-        for name, value in attributes.items():
-            dataset.attrs[name] = value
 
 
 def write_netcdf(
@@ -67,20 +46,22 @@ def write_netcdf(
         measured: [H, W] uint8, 0 where nothing was measured.
         ancillary: the scene's coordinates, if it has any.
         threshold: the probability above which a pixel is cloud.
-        attributes: of the file, such as the network that made it.
+        attributes: of the file, such as the network that made it and the `product`, whose name tells the time.
 
     Raises:
         UserError: if the file exists already.
     """
     seen = measured.view(bool)
-    mask = np.where(seen, (probability > threshold).view(np.int8), _MISSING)
+    mask = np.where(seen, (probability > threshold).view(np.uint8), _MISSING)
     steps = np.rint(np.where(seen, probability, 0) * np.float32(_STEPS)).astype(np.int16)
     packed = np.where(seen, steps, _MISSING_PROBABILITY)
     located = {name: getattr(ancillary, name) for name in COORDINATES if getattr(ancillary, name) is not None}
-    reference = {"coordinates": " ".join(located)} if located else {}
+    acquired = names.acquired(str(attributes.get("product", "")))
+    beside = [*located, *(["time"] if acquired else [])]
+    reference = {"coordinates": " ".join(beside)} if beside else {}
     with new_file.write_file(path, h5netcdf.File) as file:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        file.attrs.update({"Conventions": "CF-1.8", "title": "Cloud mask of a Sentinel-3 SLSTR scene"})
+        file.attrs.update({"Conventions": "CF-1.9", "title": "Cloud mask of a Sentinel-3 SLSTR scene"})
         file.attrs.update({"history": f"{now} masked by python -m cloudmask infer", **attributes})
         file.dimensions = dict(zip(_DIMENSIONS, mask.shape))
         _variable(
@@ -91,10 +72,9 @@ def write_netcdf(
             long_name="cloud mask",
             standard_name="cloud_binary_mask",
             units="1",
-            _Unsigned="true",
-            flag_values=np.array([0, 1], np.int8),
+            flag_values=np.array([0, 1], np.uint8),
             flag_meanings="clear cloud",
-            valid_range=np.array([0, 1], np.int8),
+            valid_range=np.array([0, 1], np.uint8),
             ancillary_variables="cloud_probability",
             comment=f"cloud where cloud_probability is above {threshold}",
             **reference,
@@ -112,17 +92,26 @@ def write_netcdf(
             **reference,
         )
         for name, values in located.items():
-            packing = {**coordinates.ATTRIBUTES, "units": _UNITS[name]}
-            _variable(file, name, values, coordinates.UNKNOWN, standard_name=name, long_name=name, **packing)
+            units, most = _RANGES[name]
+            known = values != coordinates.UNKNOWN
+            degrees = np.where(known, (values * coordinates.SCALE).astype(np.float32), _MISSING_DEGREES)
+            about = {"standard_name": name, "long_name": name, "units": units}
+            _variable(file, name, degrees, _MISSING_DEGREES, **about, valid_range=np.array([-most, most], np.float32))
+        if acquired:
+            file.attrs.update(acquired.attributes())
+            _scalar_time(file, acquired)
 
 
-def stored_probability(path: Path) -> np.ndarray:
-    """Read the probability of cloud from a file of either form: [H, W] float32, NaN where there is none."""
-    with hdf5.open_file(path) as file:
-        if path.suffix == ".nc":
-            packed = file.dataset("cloud_probability", "iu").read()
-            return np.where(packed == _MISSING_PROBABILITY, np.float32(np.nan), packed.astype(np.float32) / _STEPS)
-        return file.dataset("mask", "f").read()[0, :, :, 0]
+def unpack_probability(packed: np.ndarray) -> np.ndarray:
+    """The probabilities in a file's cloud_probability: float32, NaN where there is none."""
+    return np.where(packed == _MISSING_PROBABILITY, np.float32(np.nan), packed.astype(np.float32) / _STEPS)
+
+
+def _scalar_time(file: h5netcdf.File, acquired: names.Acquired) -> None:
+    since = acquired.start.timestamp() - _EPOCH_SECONDS
+    variable = file.create_variable("time", (), np.float64, data=np.float64(since))
+    variable.attrs.update({"standard_name": "time", "long_name": "start of the acquisition", "axis": "T"})
+    variable.attrs.update({"units": _EPOCH, "calendar": "standard"})
 
 
 def _variable(file: h5netcdf.File, name: str, values: np.ndarray, fill: Any, **attributes: object) -> None:
