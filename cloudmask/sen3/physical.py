@@ -100,7 +100,7 @@ class Physical:
                 if array.values.itemsize > 1 and array.values.max() > _NO_DETECTOR:
                     raise UserError(f"{array.where} holds detector {array.values.max()}: numbers up to 254 expected")
                 # -1 of signed types, as SNAP writes it, is 255 here. One more wraps that to 0.
-                detectors = array.values.astype(np.uint8)
+                detectors: np.ndarray = array.values.astype(np.uint8)
                 self._seen_by = detectors, int((detectors + np.uint8(1)).max()) - 1, array.where
             return self._seen_by
 

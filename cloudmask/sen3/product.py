@@ -136,7 +136,7 @@ class Product:
 
     def tie_points(self) -> Variable:
         """Zenith angle of the sun in degrees, every 16 km across the track and every kilometre along it. Raises
-        UserError for too few to lay a bicubic spline through, none that is known, or one that no zenith angle can be."""
+        UserError for too few to lay a bicubic spline through, none that is known, or one that cannot be."""
         tie = self.variable("solar_zenith")
         if tie.values.ndim != 2 or min(tie.values.shape) < 4:
             raise UserError(f"{tie.where} has shape {tie.values.shape}: a grid of at least 4 x 4 tie points expected")
@@ -184,7 +184,9 @@ def _packing(array: Array) -> tuple[float, float, float]:
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{array.where}: cannot be unpacked ({error})") from None
     if not (0 < scale < np.inf and np.isfinite(offset)):
-        raise UserError(f"{array.where}: scale_factor {scale:g} or add_offset {offset:g} cannot be: copy the file again")
+        raise UserError(
+            f"{array.where}: scale_factor {scale:g} or add_offset {offset:g} cannot be: copy the file again"
+        )
     return scale, offset, fill
 
 

@@ -44,7 +44,9 @@ def grid_of(attributes: dict, where: str) -> Grid:
         raise UserError(f"{where}: has no usable resolution, track_offset and start_offset ({error})") from None
     low, high = _METRES
     if not (low <= across <= high and low <= along <= high):
-        raise UserError(f"{where}: resolution {attributes['resolution']} cannot be: {low:g} to {high:g} metres expected")
+        raise UserError(
+            f"{where}: resolution {attributes['resolution']} cannot be: {low:g} to {high:g} metres expected"
+        )
     for name, number in (("track_offset", grid.track_offset), ("start_offset", grid.start_offset)):
         if not (abs(number) <= _MOST_OFFSET and number.is_integer()):
             raise UserError(f"{where}: {name} {number:g} cannot be: a whole number up to {_MOST_OFFSET:g} expected")
