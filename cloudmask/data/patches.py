@@ -37,6 +37,7 @@ def read_patches(path: str, settings: DataSettings, out: Optional[Arrays] = None
                 image, seen, labels = (each[band][place].swapaxes(0, 1) for each in (images, measured, cloud))
                 scene.image_rows(first, rows, left, image, seen)
                 scene.cloud_rows(first, rows, left, labels)
+        scene.check_values()
     return out
 
 
