@@ -4,12 +4,14 @@ import json
 import re
 import zipfile
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from cloudmask import config
+from cloudmask.config import NetworkName
 from cloudmask.network import unet, up_sampling
 from cloudmask.network.networks import NETWORKS, find
 from common.errors import UserError
@@ -119,3 +121,7 @@ def test_the_saved_function_of_a_unet_has_fewer_products_than_its_layers(tmp_pat
     operations = {node.op for node in nodes}
     assert "Conv2DBackpropInput" in operations
     assert "ResizeNearestNeighbor" not in operations
+
+
+def test_every_network_is_a_value_of_model_network():
+    assert set(get_args(NetworkName)) == set(NETWORKS)
