@@ -89,6 +89,7 @@ def _largest(path: str) -> str:
     """The file itself; of a sample that is a folder, its largest file, by whose contents the sample is known."""
     if not os.path.isdir(path):
         return path
+    # What cannot be read in it was said when the samples were listed.
     inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
     return max(inside, key=lambda each: (os.path.getsize(each), each), default=path)
 
