@@ -17,7 +17,7 @@ from common import distributed
 from common.data.device import shipped_dtype, to_device
 from common.errors import InterruptedTrainingError, UserError
 from common.runs import kinds
-from common.runs.folder import Run
+from common.runs.folder import Run, check_trained_with
 from common.session import Session
 from common.training import checkpoints
 from common.training.interruption import Warnings, updates_between_checks
@@ -211,7 +211,8 @@ class _Loop:
         if distributed.is_root():
             progress, journal = self.progress, self.journal
             journal.log.start("save", **journal.log_position)
-            lost = self.saver.save(progress.update, self.state.arrays, asdict(progress), progress.best_update)
+            position = {**asdict(progress), "settings": journal.run.settings}
+            lost = self.saver.save(progress.update, self.state.arrays, position, progress.best_update)
             journal.log.end("save", **journal.log_position)
             journal.run.record(kinds.Checkpoint(progress.update, lost))
 
@@ -248,6 +249,8 @@ def _resume(state: State, task: Task, run: Run, begin: Callable[[], int]) -> Pro
         if checkpoint is None:
             fresh.update = begin()
             return fresh
+        trained = checkpoint.position.get("settings")
+        check_trained_with(trained if isinstance(trained, dict) else {}, run, checkpoint.path)
         state.restore(checkpoint)
         fields = Progress.__dataclass_fields__
         saved = Progress(**{key: value for key, value in checkpoint.position.items() if key in fields})
