@@ -67,7 +67,10 @@ def stored(candidates: list[Path]) -> Optional[Threshold]:
     if path is None:
         return None
     try:
-        return Threshold(**json.loads(path.read_text(encoding="utf-8")))
+        rule = Threshold(**json.loads(path.read_text(encoding="utf-8")))
+        if rule.channel not in range(CHANNELS) or not np.isfinite(rule.value) or not isinstance(rule.cloud_above, bool):
+            raise ValueError(f"channel {rule.channel}, threshold {rule.value}, cloud above it: {rule.cloud_above}")
+        return rule
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: not a threshold baseline ({error}); remove it, or train again") from error
 

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from common.errors import UserError
-from common.keras.files import layer_settings, load_weights
+from common.keras.files import check_finite, layer_settings, load_weights
 from common.runs.records import evaluations_by_step, read_records
 from common.training import checkpoints
 from tf_deepcam import config
@@ -61,6 +61,7 @@ def _from_run(folder: Path, channels: int) -> tf.keras.Model:
     values = [array for name, array in arrays.items() if name.startswith("network/")]
     if [array.shape for array in values] != [tuple(variable.shape) for variable in network.variables]:
         raise UserError(f"{folder}: its checkpoint is of another network than its config.yaml describes")
+    check_finite(((name, array) for name, array in arrays.items() if name.startswith("network/")), folder)
     for variable, array in zip(network.variables, values):
         variable.assign(array)
     return network
