@@ -44,7 +44,7 @@ def _assemble(config: Config, session: Session) -> Assembly[Config, TrainingData
 
 
 def dry_run(config: Config, session: Session) -> None:
-    """Make one update and evaluate one held-out batch, as `train` would; leaves no file."""
+    """Make a few updates and evaluate one held-out batch, as `train` would; leaves no file."""
     config = config.model_copy(update={"data": config.data.model_copy(update={"cache": "none"})})
     one_update.dry_run(_assemble(config, session), session)
 
