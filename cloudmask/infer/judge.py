@@ -54,7 +54,7 @@ def _scores(scored: list[Scores]) -> dict[str, Any]:
     total = reduce(add, scored, Scores())
     if not total.by_mask():
         return {}
-    truth = total.truth
+    truth = total.truth if total.truth is not None and total.truth.by_mask() else None
     return {
         "scores": total.by_mask(),
         "strata": total.by_stratum(),
