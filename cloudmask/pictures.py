@@ -74,7 +74,7 @@ def draw(scene_path: str, mask_path: Path, target: Path, config: Config) -> None
         with np.errstate(invalid="ignore"):
             predicted = mask > threshold
         axes[2].imshow(np.ma.masked_where(weight == 0, cloud), cmap="Blues_r", vmin=0, vmax=1, interpolation="nearest")
-        axes[2].set_title(f"labels: {cloud[weight > 0].mean():.0%} cloud")
+        axes[2].set_title(f"labels: {cloud[weight > 0].mean():.0%} cloud" if weight.any() else "labels")
         _draw_errors(axes[3], predicted, cloud > 0, weight > 0, "error")
         if truth is not None and erring:
             _draw_errors(axes[4], cloud > 0, truth, weight > 0, "the labels' own errors")

@@ -79,7 +79,7 @@ class Plausible:
         outside = values[(values < low) | (values > high)]
         if 2 * outside.size <= values.size or not values.size:
             return
-        first, middle, last = np.percentile(outside, [10, 50, 90]).tolist()
+        first, middle, last = (float(np.percentile(outside, share)) for share in (10, 50, 90))
         if first == last:
             return  # a fill value, not measurements
         unit = "degrees Celsius, as it seems; " if abs(first) < _CELSIUS and abs(last) < _CELSIUS else ""

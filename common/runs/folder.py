@@ -262,18 +262,18 @@ def check_settings(path: Path, settings: Settings, free: tuple[str, ...] = ()) -
             )
 
 
-def check_trained_with(trained: dict[str, Any], run: Run, checkpoint: Path) -> None:
+def check_trained_with(trained: Any, run: Run, checkpoint: Path) -> None:
     """Check that the run's settings are those that a checkpoint was trained with: its config.yaml may have been edited.
 
     Args:
-        trained: `Run.settings` when the checkpoint was saved; empty for a checkpoint that does not say.
+        trained: `Run.settings` when the checkpoint was saved, from JSON; None for a checkpoint of an older version.
         run: the continuation.
         checkpoint: for the message.
 
     Raises:
         UserError: for the first setting that differs.
     """
-    for key in sorted(trained.keys() & run.settings.keys()):
+    for key in sorted(trained.keys() & run.settings.keys()) if isinstance(trained, dict) else ():
         if trained[key] != run.settings[key]:
             raise UserError(
                 f"{checkpoint}: was trained with {key}: {trained[key]}, but {run.path / 'config.yaml'} has "

@@ -1,8 +1,7 @@
 """The training loop of every benchmark, to be read from top to bottom.
 
 For each update: take the step; check that the loss is finite; record. At an epoch's end, or as often as set: average
-the running statistics over ranks, evaluate, save, and stop at the target. A scheduler's warning to any rank stops all
-ranks after the same update, with a checkpoint.
+the running statistics over ranks, evaluate, save, stop at the target. A scheduler's warning stops all at a checkpoint.
 """
 
 import math
@@ -249,11 +248,10 @@ def _resume(state: State, task: Task, run: Run, begin: Callable[[], int]) -> Pro
         if checkpoint is None:
             fresh.update = begin()
             return fresh
-        trained = checkpoint.position.get("settings")
-        check_trained_with(trained if isinstance(trained, dict) else {}, run, checkpoint.path)
+        position = checkpoint.position
+        check_trained_with(position.get("settings"), run, checkpoint.path)
         state.restore(checkpoint)
-        fields = Progress.__dataclass_fields__
-        saved = Progress(**{key: value for key, value in checkpoint.position.items() if key in fields})
+        saved = Progress(**{key: position[key] for key in position if key in Progress.__dataclass_fields__})
         saved.update = checkpoint.step
         _check_same_samples(checkpoint, saved, fresh)
         saved.ranks = fresh.ranks

@@ -45,7 +45,7 @@ def draw_losses(config: ResearchConfig, results: list[Result], target: Path) -> 
 def draw_networks(config: ResearchConfig, results: list[Result], costs: list[Cost], target: Path) -> None:
     """Draw accuracy against the truth over seconds per scene, and the Pareto front."""
     figure, axis = plt.subplots(figsize=(6.8, 4.6), layout="constrained")
-    colours = {name: f"C{number}" for number, name in enumerate(config.study.networks)}
+    colours: dict[str, str] = {name: f"C{number}" for number, name in enumerate(config.study.networks)}
     for cost in costs:
         accuracy = accuracy_of(config, results, cost)
         axis.errorbar(
