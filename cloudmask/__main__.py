@@ -11,7 +11,7 @@ inspect     FOLDER...                          list scenes and products, and tho
 synthesize  --folder DIR [--scenes N ...]      make scenes in the real format and size
 study       compare networks and losses at several rates of label error; resumes where it stopped
 
-run and train take --resume [FOLDER], and --dry-run, which makes one update and reports the memory and time that
+run and train take --resume [FOLDER], and --dry-run, which makes a few updates and reports the memory and time that
 training needs. Under `horovodrun -np N`, run, train, infer and convert use N ranks. See COMMAND --help for more.
 """
 

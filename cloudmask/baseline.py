@@ -67,7 +67,10 @@ def stored(candidates: list[Path]) -> Optional[Threshold]:
     if path is None:
         return None
     try:
-        return Threshold(**json.loads(path.read_text(encoding="utf-8")))
+        rule = Threshold(**json.loads(path.read_text(encoding="utf-8")))
+        if rule.channel not in range(CHANNELS) or not np.isfinite(rule.value) or not isinstance(rule.cloud_above, bool):
+            raise ValueError(f"channel {rule.channel}, threshold {rule.value}, cloud above it: {rule.cloud_above}")
+        return rule
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: not a threshold baseline ({error}); remove it, or train again") from error
 
@@ -81,7 +84,8 @@ def fit(scenes: list[DataFile], settings: DataSettings, say: Callable[[str], Non
         say: called with a line for each scene in which nothing was measured.
 
     Raises:
-        UserError: if nothing was measured in any of them, or a scene cannot be read.
+        UserError: if nothing was measured in any of them, if all of their labels are cloud or all clear, or if a scene
+            cannot be read.
     """
     chosen = scenes[:_MOST_SCENES]
     first, last = share(len(chosen), distributed.rank(), distributed.size())
@@ -106,6 +110,14 @@ def fit(scenes: list[DataFile], settings: DataSettings, say: Callable[[str], Non
             "data.temperature_range_kelvin: there is nothing to train on",
             on_all_ranks=True,
         )
+    for kind, pixels in zip(("cloud", "clear"), total[0].sum(1)):  # of clear, then of cloudy ones
+        if not pixels:
+            raise UserError(
+                f"every measured pixel of the {len(chosen)} training scenes examined is {kind} by data.labels: "
+                f"{settings.labels}: there is nothing to learn from labels of one kind (0 is clear, above 0 cloud): "
+                "choose others, or other scenes",
+                on_all_ranks=True,
+            )
     return best_threshold(total)
 
 

@@ -20,6 +20,7 @@ from common.training.settings import TrainingSettings
 
 MaskForm = Literal["reference", "netcdf", "geotiff", "quicklook"]
 LossName = Literal["bce", "symmetric"]
+NetworkName = Literal["reference", "narrow", "pixel"]  # those of cloudmask.network.networks, which loads TensorFlow
 LabelError = Annotated[float, Field(ge=0, lt=0.5)]  # share of labels that are wrong
 
 SYNTHESIZE = "python -m cloudmask synthesize --folder DIR --scenes 16 --form dataset"
@@ -97,7 +98,9 @@ class DataSettings(CacheSettings):
 
 
 class ModelSettings(Settings):
-    network: str = Field("reference", description="a network of cloudmask.network.networks: reference | narrow | pixel")
+    network: NetworkName = Field(
+        "reference", description="a network of cloudmask.network.networks: reference | narrow | pixel"
+    )
 
 
 class LossSettings(Settings):

@@ -10,6 +10,7 @@ from cloudmask import baseline, records, reference_log
 from cloudmask.config import Config
 from cloudmask.task import TrainingData, make_task, training_data
 from common import distributed
+from common.data import duplicates
 from common.keras import files as keras_files
 from common.keras.precision import in_words
 from common.runs.files import deliver, whole, write_text
@@ -36,11 +37,14 @@ def _assemble(config: Config, session: Session) -> Assembly[Config, TrainingData
         f"{session.devices}, global batch {assembly.sizes.total}, {data.training.steps_per_epoch} updates an epoch, "
         f"{in_words(config.training)}"
     )
+    copies = duplicates.in_words(data.scenes, data.held_out_scenes, "scenes")
+    if copies:
+        session.run.say(copies)
     return assembly
 
 
 def dry_run(config: Config, session: Session) -> None:
-    """Make one update and evaluate one held-out batch, as `train` would; leaves no file."""
+    """Make a few updates and evaluate one held-out batch, as `train` would; leaves no file."""
     config = config.model_copy(update={"data": config.data.model_copy(update={"cache": "none"})})
     one_update.dry_run(_assemble(config, session), session)
 

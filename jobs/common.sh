@@ -9,6 +9,7 @@
 #   run_until_warned COMMAND... run it; on the scheduler's warning it stops at a checkpoint and the job is requeued
 #   launch [SRUN OPTION...]     start the program on this Slurm job's ranks, by LAUNCHER
 #   by_horovodrun RANKS [...]   the same by horovodrun, over Gloo
+#   by_common_run RANKS         the same on this machine, by common.run: output without prefixes, one line at a failure
 #   run_with_restarts           run it by common.run, and again on the remaining nodes if a rank or node is lost; Slurm,
 #                               with ssh between nodes; #SBATCH --no-kill keeps the job when one of them goes down
 #   hosts SLOTS                 print this Slurm job's nodes in the form of horovodrun's -H
@@ -157,6 +158,8 @@ by_horovodrun() {
     fi
     run_until_warned "${launcher[@]}" --gloo -np "$ranks" "$@" "$inside" "${program[@]}"
 }
+
+by_common_run() { run_until_warned "$python" -m common.run -np "$1" -- "${program[@]:1}"; }
 
 run_with_restarts() {
     run_until_warned "$python" -m common.run --restarts "${RESTARTS:-3}" --min-np "${MIN_RANKS:-1}" \

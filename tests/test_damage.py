@@ -17,6 +17,7 @@ from cloudmask.data.patches import read_patches
 from common.cli.registry import benchmarks
 from common.config.recipes import benchmark_of
 from common.errors import UserError
+from common.keras.files import load_weights
 from common.report import generic, log_files
 from common.report.extension import extension_of
 from common.report.olympic import olympic_table
@@ -32,9 +33,10 @@ from tests.common.report.test_report import write_log
 from tests.helpers import HEIGHT, PATCH, ROOT, WIDTH, scene_arrays, write_hdf
 from tests.tf_deepcam.samples import HEIGHT as SAMPLE_HEIGHT
 from tests.tf_deepcam.samples import WIDTH as SAMPLE_WIDTH
-from tests.tf_deepcam.samples import sample_arrays
+from tests.tf_deepcam.samples import sample_arrays, write_stats
 from tf_deepcam import config as deepcam_config
-from tf_deepcam.data.samples import Normalisation, Reader, sample_format
+from tf_deepcam.data.samples import Normalisation, Reader, read_normalisation, sample_format
+from tf_deepcam.network import deeplab, weights
 
 LONG = bool(os.environ.get("LONG"))
 SETTINGS = {
@@ -233,6 +235,52 @@ def test_samples(tmp_path_factory, sample, damage):
     else:
         assert np.isfinite(out[0]).all()
         assert out[1].max() <= 2
+
+
+@pytest.fixture(scope="module")
+def stats(tmp_path_factory) -> bytes:
+    return write_stats(tmp_path_factory.mktemp("stats")).read_bytes()
+
+
+@given(DAMAGE)
+@cases(60)
+def test_statistics(tmp_path_factory, stats, damage):
+    path = tmp_path_factory.getbasetemp() / "stats-damaged.h5"
+    path.write_bytes(damaged(stats, damage))
+    read = []
+    said = said_by(lambda: read.append(read_normalisation(path, tuple(range(16)))))
+    if said:
+        assert "stats-damaged.h5" in said
+    else:
+        assert np.isfinite(read[0].scale).all()
+        assert (read[0].scale > 0).all()
+
+
+@pytest.fixture(scope="module")
+def network():
+    return deeplab.deeplab(width=0.05, middle_blocks=1)
+
+
+@pytest.fixture(scope="module")
+def model_files(network, tmp_path_factory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("models")
+    weights.save(network, folder / "model.npz")
+    network.save(folder / "model.h5", save_format="h5")
+    return {path.suffix: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@given(DAMAGE, st.sampled_from([".npz", ".h5"]))
+@cases(40)
+@pytest.mark.filterwarnings("ignore")
+def test_model_files(tmp_path_factory, network, model_files, damage, suffix):
+    path = tmp_path_factory.getbasetemp() / f"model-damaged{suffix}"
+    path.write_bytes(damaged(model_files[suffix], damage))
+    load = weights.load if suffix == ".npz" else load_weights
+    said = said_by(lambda: load(network, path))
+    if said:
+        assert "model-damaged" in said
+    else:
+        assert all(np.isfinite(each).all() for each in network.get_weights())
 
 
 @given(DAMAGE, st.sampled_from(["state.npz", "manifest.json"]))

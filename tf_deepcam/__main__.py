@@ -1,7 +1,7 @@
 """The command line of DeepCAM: python -m tf_deepcam COMMAND ...
 
-train       --config FILE [--resume [FOLDER]] [key=value ...]   train to the target IoU or max_epochs; --dry-run: one
-                                                                update, and the memory and time of a whole run
+train       --config FILE [--resume [FOLDER]] [key=value ...]   train to the target IoU or max_epochs; --dry-run: a
+                                                                few updates, and what the whole run will need
 infer       --config FILE [key=value ...]                       the inference benchmark
 grid        --config FILE --axis KEY=A,B [--axis ...]           infer with each combination of settings, and compare
 convert     --source DIR --target DIR                           convert HDF5 samples to .npy files

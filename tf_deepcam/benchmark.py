@@ -7,6 +7,7 @@ BENCHMARK = Benchmark(
     package="tf_deepcam",
     title="DeepCAM",
     job_command="train",
+    sections=(("inference", "infer"),),
     score="iou",
     target=0.82,  # MLPerf HPC v3.0
     ruleset="3.0.0",

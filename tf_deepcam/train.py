@@ -43,7 +43,7 @@ def _assemble(initial: Config, session: Session) -> Assembly[Config, RunBatches]
 
 
 def dry_run(config: Config, session: Session) -> None:
-    """Try one update and one batch of validation of `train`, without staging; leaves no file."""
+    """Try a few updates and one batch of validation of `train`, without staging; leaves no file."""
     data = config.data.model_copy(update={"stage_dir": "", "cache": "none"})
     config = config.model_copy(update={"data": data})
     one_update.dry_run(_assemble(config, session), session)

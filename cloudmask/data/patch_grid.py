@@ -27,8 +27,7 @@ def patch_grid(settings: DataSettings) -> Grid:
 
 
 def check_fits(scene: SceneReader, settings: DataSettings, path: str) -> None:
-    """Raises UserError for a scene that cannot be trained on: without labels, or of another size."""
-    scene.check_labels()
+    """Raises UserError for a scene of another size than the settings'."""
     scene.check_size(_ROWS_OFF)
     grid = patch_grid(settings)
     if grid.top + (scene.height - settings.image_h) // 2 < 0:

@@ -13,11 +13,14 @@ from common.data.files import DataFile
 from common.data.sources import ArraySpec, FileFormat
 
 
-def read_patches(path: str, settings: DataSettings, out: Optional[Arrays] = None) -> Arrays:
+def read_patches(
+    path: str, settings: DataSettings, out: Optional[Arrays] = None, *, needs_labels: bool = True
+) -> Arrays:
     """A scene's training patches, row by row from the top left.
 
     Returns `out`, or new arrays: images [n, size, size, 9] float32, cloud [n, size, size, 1] uint8,
     measured [n, size, size, 1] uint8; n = 20 and size = 256 for the benchmark's scenes.
+    Raises UserError for a scene of another size, or without labels if they are needed; else cloud is not filled then.
     """
     size = settings.patch_size
     down, across, top, left = patch_grid(settings)
@@ -26,6 +29,8 @@ def read_patches(path: str, settings: DataSettings, out: Optional[Arrays] = None
     images = out[0].reshape(down, across, size, size, CHANNELS)
     cloud, measured = (array.reshape(down, across, size, size) for array in out[1:])
     with open_scene(path, settings) as scene:
+        if needs_labels:
+            scene.check_labels()
         check_fits(scene, settings, path)
         top += (scene.height - settings.image_h) // 2
         for band in range(down):
@@ -36,7 +41,9 @@ def read_patches(path: str, settings: DataSettings, out: Optional[Arrays] = None
                 # [across, rows, size] seen as [rows, across, size]: the order in which the file has the pixels
                 image, seen, labels = (each[band][place].swapaxes(0, 1) for each in (images, measured, cloud))
                 scene.image_rows(first, rows, left, image, seen)
-                scene.cloud_rows(first, rows, left, labels)
+                if needs_labels:
+                    scene.cloud_rows(first, rows, left, labels)
+        scene.check_values()
     return out
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from cloudmask.config import DataSettings
 from cloudmask.data.normalize import REFLECTANCES, TEMPERATURES, normalize
+from cloudmask.data.plausible import Plausible
 from cloudmask.sen3.conversion import cloudy, convert
 from cloudmask.sen3.names import is_product
 from cloudmask.sen3.product import flags_of
@@ -101,6 +102,7 @@ class SceneReader:
             _check_shape(labels, (height, width, 1))
         self._factor = 1 if reflectances.shape == coarse else 2
         self._scratch: dict = {}
+        self._plausible = Plausible(settings)
 
     @property
     def has_labels(self) -> bool:
@@ -130,6 +132,7 @@ class SceneReader:
         settings, factor = self._settings, self._factor
         temperature = self._raw(self.temperatures, first, rows)
         reflectance = self._raw(self.reflectances, first * factor, rows * factor)
+        self._plausible.see(reflectance, temperature)
         as_it_comes = settings.missing == "reference"
         if factor == 2:
             reflectance = _average_2x2(reflectance, None if as_it_comes else settings.reflectance_range)
@@ -154,10 +157,14 @@ class SceneReader:
                 "be masked; leave it out, or choose others"
             )
         flags = self._raw(self.labels, first, rows)
-        if flags.dtype.kind == "f" and not np.isfinite(flags).all():
-            raise UserError(f"{self.labels.where} holds NaN or infinite labels")
+        self._plausible.see_labels(flags, self.labels.where)
         columns = cloud.shape[1] * cloud.shape[2]
         cloud[...] = (flags[:, left : left + columns, 0] > 0).reshape(cloud.shape)
+
+    def check_values(self) -> None:
+        """Raises UserError if the rows that were read hold other things than reflectances, kelvin and flags."""
+        labels = "" if self.labels is None else self.labels.where
+        self._plausible.check(self.reflectances.where, self.temperatures.where, labels)
 
     def _raw(self, source: hdf5.Rows, first: int, rows: int) -> np.ndarray:
         return source.read_rows(first, self._memory(source.where, (rows, *source.shape[1:]), source.dtype))

@@ -87,4 +87,5 @@ def read_scene(path: str, settings: DataSettings, pad: Union[Padding, PaddingOf]
             scene.image_rows(first, rows, 0, inner.swapaxes(0, 1), measured[block])
             if cloud is not None:
                 scene.cloud_rows(first, rows, 0, cloud[block])
+        scene.check_values()
     return Scene(image, measured, cloud)

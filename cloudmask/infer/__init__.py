@@ -5,7 +5,7 @@ from typing import Optional
 
 from cloudmask import records
 from cloudmask.config import Config
-from cloudmask.infer.judge import judge
+from cloudmask.infer.judge import judge, remark
 from cloudmask.infer.mask import Result, mask_all
 from cloudmask.infer.plan import make_job, scenes_to_mask, warm_up
 from cloudmask.infer.publish import publish
@@ -52,5 +52,7 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
         outcome.success = not any(result.error for result in all_results)
         session.log.end("inference", scenes=len(scenes), status="success" if outcome.success else "aborted")
     inference = judge(job, all_results, passes)
+    if remark(all_results):
+        say(remark(all_results))
     publish(job, session, scenes, all_results, passes, inference)
     return inference

@@ -10,6 +10,7 @@ import numpy as np
 from cloudmask import records, scoring
 from cloudmask.infer.mask import Result
 from cloudmask.infer.plan import Job
+from cloudmask.scores import BinaryCounts
 from cloudmask.scoring import NETWORK, Scores
 from common import distributed
 from common.keras.names import keras_policy
@@ -54,7 +55,8 @@ def _scores(scored: list[Scores], other_masks: list[str]) -> dict[str, Any]:
     total = reduce(add, scored, Scores())
     if not total.by_mask():
         return {}
-    truth, counted = total.truth, total.counted
+    truth = total.truth if total.truth is not None and total.truth.by_mask() else None
+    counted = total.counted
     pixels = counted[NETWORK].pixels
     return {
         "scores": total.by_mask(),
@@ -64,6 +66,24 @@ def _scores(scored: list[Scores], other_masks: list[str]) -> dict[str, Any]:
         "truth": {} if truth is None else {"scores": truth.by_mask(), "strata": truth.by_stratum()},
         "shares": {name: counted[name].pixels / pixels for name in other_masks if name in counted},
     }
+
+
+def remark(results: list[Result]) -> str:
+    """Say in one line why the scores say little or nothing; empty if there is no reason, or no scene with labels."""
+    scored = [result.scores for result in results if result.scores is not None and not result.error]
+    counts = reduce(add, scored, Scores()).counted.get(NETWORK)
+    if counts is None:
+        return ""
+    if not counts.pixels:
+        return f"no scores: nothing was measured in the {len(scored)} scenes that have labels"
+    for kind, others in (("clear", counts.true_positive + counts.false_negative), ("cloud", _negatives(counts))):
+        if not others:
+            return f"warning: every label of the {len(scored)} scenes scored is {kind}: the scores say little"
+    return ""
+
+
+def _negatives(counts: BinaryCounts) -> float:
+    return counts.true_negative + counts.false_positive
 
 
 def scene_record(result: Result) -> records.Scene:

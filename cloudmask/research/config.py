@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Optional
 from pydantic import Field, field_validator
 
 from cloudmask import reference_settings
-from cloudmask.config import Config, LabelError, LossName
+from cloudmask.config import Config, LabelError, LossName, NetworkName
 from common.config import settings as config
 from common.config.settings import Settings
 from common.keras.names import Precision
@@ -19,7 +19,7 @@ def percent(share: float) -> str:
 class StudySettings(Settings):
     """What `study` trains: every network with every loss, label error and seed. Existing scenes and runs are kept."""
 
-    networks: tuple[str, ...] = Field(("narrow",), min_length=1, description="values of model.network")
+    networks: tuple[NetworkName, ...] = Field(("narrow",), min_length=1, description="values of model.network")
     losses: tuple[LossName, ...] = Field(("bce",), min_length=1, description="values of loss.loss")
     label_errors: tuple[LabelError, ...] = Field(
         (0.1,), min_length=1, description="shares of labels that are wrong; the scenes of each have their own folder"
@@ -67,7 +67,9 @@ class ClusterSettings(Settings):
         description="self-training: distance from the rule's thresholds beyond which it is sure, in units of 22 K and "
         "of `bright`",
     )
-    network: str = Field("narrow", description="self-training: the network that learns from the rule's sure pixels")
+    network: NetworkName = Field(
+        "narrow", description="self-training: the network that learns from the rule's sure pixels"
+    )
     rounds: int = Field(
         2,
         ge=1,

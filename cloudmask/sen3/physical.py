@@ -18,6 +18,7 @@ _CALIBRATED_BASELINE = 5
 # Exceptions by which a pixel's number is no measurement of it. The others say that it was not sent down: there stands
 # no data, or a neighbour's measurement (cosmetic filling), a fifth of the pixels in a product of 2017.
 _EXCEPTIONS = ("no_signal", "saturation", "invalid_radiance", "no_parameters")
+_NO_DETECTOR = 255
 _ODD_PIXELS = 3  # by which the 0.5 km grid may be longer or shorter than twice the 1 km grid
 
 
@@ -31,13 +32,21 @@ class Physical:
         """shape, grid: of the temperatures."""
         self.product, self.shape, self.grid, self.dtype = product, shape, grid, dtype
         self._lock = Lock()
-        self._seen_by: dict[Entry, np.ndarray] = {}
+        self._seen_by: dict[Entry, tuple[np.ndarray, int, str]] = {}
         self._factors = dict(zip(REFLECTIVE, _factors(product, calibration)))
 
     def rows(self, tie: Variable, shape: tuple[int, ...], grid: Grid) -> np.ndarray:
-        """Row numbers on the tie points' grid. Raises UserError where the image lies outside of it."""
-        rows = grid.rows_on(tie.grid, shape[0])
-        check_inside(tie.values.shape, rows, grid.columns_on(tie.grid, shape[1]), tie.where)
+        """Row numbers on the tie points' grid. Raises UserError where the image lies outside of it, or over tie points
+        without an angle."""
+        rows, columns = grid.rows_on(tie.grid, shape[0]), grid.columns_on(tie.grid, shape[1])
+        check_inside(tie.values.shape, rows, columns, tie.where)
+        over = tie.values[_around(rows), _around(columns)]
+        missing = int(np.isnan(over).sum())
+        if missing:
+            raise UserError(
+                f"{tie.where} has no angle at {missing} of the {over.size} tie points over the image: copy the product "
+                "again; --like dataset takes the sun for overhead there"
+            )
         return rows
 
     def band(self, band: str, packed: Packed, inverse_sun: np.ndarray, refs: np.ndarray, rads: np.ndarray) -> None:
@@ -47,7 +56,11 @@ class Physical:
         by_detector = self.product.irradiances(band)
         gains = np.full(256, np.nan)  # what is no detector is a pixel that was not measured
         gains[: len(by_detector)] = np.pi / by_detector
-        detectors = self._detectors(band, packed.values.shape)
+        detectors, highest, where = self._detectors(band, packed.values.shape)
+        if highest >= len(by_detector):
+            raise UserError(
+                f"{where} holds detector {highest}, but {band} has irradiances of {len(by_detector)} detectors"
+            )
         exceptions, refused = self._exceptions(band, packed.values.shape)
         packing = (*packed.packing, self._factors[band])
         average(packed.values, packing, gains, detectors, exceptions, refused, inverse_sun, corner, refs, rads)
@@ -76,8 +89,9 @@ class Physical:
             raise UserError(f"{self.product.where}: '{variable}' has shape {flags.values.shape}, {shape} expected")
         return flags.values, sum(flags.meanings.get(name, 0) for name in _EXCEPTIONS)
 
-    def _detectors(self, band: str, shape: tuple) -> np.ndarray:
-        """Those of the band's stripe."""
+    def _detectors(self, band: str, shape: tuple) -> tuple[np.ndarray, int, str]:
+        """Of the band's stripe: [h, w] uint8, 255 where none has seen a pixel; the highest number of one that has, -1
+        without any; and the variable, for messages."""
         name = f"{band}_detector"
         entry = self.product.entry(name)
         with self._lock:
@@ -85,7 +99,11 @@ class Physical:
                 array = self.product.numbers(name)
                 if array.values.shape != shape:
                     raise UserError(f"{array.where} has shape {array.values.shape}, {shape} expected")
-                self._seen_by[entry] = array.values.astype(np.uint8)
+                if array.values.itemsize > 1 and array.values.max() > _NO_DETECTOR:
+                    raise UserError(f"{array.where} holds detector {array.values.max()}: numbers up to 254 expected")
+                # -1 of signed types, as SNAP writes it, is 255 here. One more wraps that to 0.
+                detectors: np.ndarray = array.values.astype(np.uint8)
+                self._seen_by[entry] = detectors, int((detectors + np.uint8(1)).max()) - 1, array.where
             return self._seen_by[entry]
 
     def _corner(self, packed: Packed) -> tuple[int, int]:
@@ -104,6 +122,11 @@ class Physical:
                 "off; --like dataset resizes"
             )
         return int(above), int(left)
+
+
+def _around(numbers: np.ndarray) -> slice:
+    """The tie points from below the first of these ascending numbers to above the last."""
+    return slice(max(int(np.floor(numbers[0])), 0), int(np.ceil(numbers[-1])) + 1)
 
 
 def _factors(product: Product, calibration: Calibration) -> tuple[float, ...]:

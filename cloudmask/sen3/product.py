@@ -15,6 +15,7 @@ from common.errors import UserError
 
 _NOWHERE = Grid(1.0, 1.0, 0.0, 0.0)  # of what is not placed by its file
 _DETECTORS = 4  # of a stripe
+_LARGEST_ANGLE = 180.0
 NO_LABEL = 255  # in every pixel of bayes_in where the Bayesian module did not run; real bits end at 8
 
 
@@ -149,10 +150,16 @@ class Product:
 
     def tie_points(self) -> Variable:
         """Zenith angle of the sun in degrees, every 16 km across the track and every kilometre along it. Raises
-        UserError for too few to lay a bicubic spline through."""
+        UserError for too few to lay a bicubic spline through, none that is known, or one that cannot be."""
         tie = self.variable("solar_zenith")
         if tie.values.ndim != 2 or min(tie.values.shape) < 4:
             raise UserError(f"{tie.where} has shape {tie.values.shape}: a grid of at least 4 x 4 tie points expected")
+        known = tie.values[~np.isnan(tie.values)]
+        if not known.size:  # missing ones are 0, as in the data set: the sun would be overhead everywhere
+            raise UserError(f"{tie.where} holds no angle, NaN alone: copy the product again")
+        if not 0 <= known.min() <= known.max() <= _LARGEST_ANGLE:
+            wrong = known.min() if known.min() < 0 else known.max()
+            raise UserError(f"{tie.where} holds {wrong:g}: zenith angles are from 0 to {_LARGEST_ANGLE:g} degrees")
         return tie
 
     def solar_zenith(self, name: str) -> np.ndarray:
@@ -187,9 +194,14 @@ def _file_of(where: str) -> str:
 def _packing(array: Array) -> tuple[float, float, float]:
     try:
         scale, offset = (float(array.attributes.get(*each)) for each in (("scale_factor", 1.0), ("add_offset", 0.0)))
-        return scale, offset, np.nan if array.fill is None else float(array.fill)
+        fill = np.nan if array.fill is None else float(array.fill)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{array.where}: cannot be unpacked ({error})") from None
+    if not (0 < scale < np.inf and np.isfinite(offset)):
+        raise UserError(
+            f"{array.where}: scale_factor {scale:g} or add_offset {offset:g} cannot be: copy the file again"
+        )
+    return scale, offset, fill
 
 
 def unpack(packed: Packed, dtype) -> np.ndarray:

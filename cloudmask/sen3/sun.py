@@ -12,6 +12,8 @@ from common.errors import UserError
 
 # Tie points by which an image may reach over their edge. Granules differ by a row or two from their tie points.
 _OUTSIDE = 4
+# What a grid may say of itself: real ones have 500, 1000 and 16000 metres, and rows numbered up to 153000.
+_METRES, _MOST_OFFSET = (100.0, 100_000.0), 1e7
 _BLOCK = 64  # rows whose angles stay in a processor's cache
 
 
@@ -40,8 +42,14 @@ def grid_of(attributes: dict, where: str) -> Grid:
         grid = Grid(across, along, float(attributes["track_offset"]), float(attributes["start_offset"]))
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{where}: has no usable resolution, track_offset and start_offset ({error})") from None
-    if not (across > 0 and along > 0 and np.isfinite(grid).all()):
-        raise UserError(f"{where}: resolution {attributes['resolution']} or its offsets cannot be")
+    low, high = _METRES
+    if not (low <= across <= high and low <= along <= high):
+        raise UserError(
+            f"{where}: resolution {attributes['resolution']} cannot be: {low:g} to {high:g} metres expected"
+        )
+    for name, number in (("track_offset", grid.track_offset), ("start_offset", grid.start_offset)):
+        if not (abs(number) <= _MOST_OFFSET and number.is_integer()):
+            raise UserError(f"{where}: {name} {number:g} cannot be: a whole number up to {_MOST_OFFSET:g} expected")
     return grid
 
 

@@ -138,7 +138,7 @@ def training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="make one update, evaluate one batch, print the memory and time that training needs, and write no files",
+        help="make a few updates, evaluate a batch, print the memory and time that training needs, and write no files",
     )
 
 

@@ -33,6 +33,7 @@ class Benchmark:
         package: started as `python -m PACKAGE`; its settings are in PACKAGE.config.
         title: name in tables and headings.
         job_command: the command that a job script runs, `python -m PACKAGE JOB_COMMAND`.
+        sections: (section, command): a recipe with this section and without `training` is for this command of jobs.
         score: name of the score that training must bring to the target.
         target: value of the score to reach, where a log gives none.
         ruleset: rules by which mlperf-logging's compliance checker judges logs; empty where MLPerf has none.
@@ -49,6 +50,7 @@ class Benchmark:
     target: Optional[float] = None
     ruleset: str = ""
     least_models: int = 1
+    sections: tuple[tuple[str, str], ...] = ()
     figures: tuple[str, ...] = ()
     report: str = ""
 

@@ -14,9 +14,19 @@ import sys
 
 from common.cli.program import run_program
 from common.cli.registry import benchmarks, of_package
-from common.config.recipes import benchmark_of, copy, settings_of, shipped, title
+from common.config.recipes import benchmark_of, copy, job_command, settings_of, shipped, title
 from common.config.render import as_markdown, dump, setting_rows, settings_page
 from common.errors import UserError
+
+# What a command lacks that is given alone.
+_NEEDS = {
+    **dict.fromkeys(
+        ("show", "table", "schema"),
+        "give a benchmark's name or package; `python -m common.config list` shows the recipes of each",
+    ),
+    "program": "give a recipe, a YAML file that begins with `benchmark:`",
+    "copy": "give the name of a recipe; `python -m common.config list` shows them",
+}
 
 
 def main() -> int:
@@ -36,7 +46,8 @@ def main() -> int:
         print(f"written: {copy(rest[0])}")
     elif command == "program" and len(rest) == 1:
         benchmark = benchmark_of(rest[0])
-        print(benchmark.package, benchmark.job_command)
+        settings_of(benchmark).load(rest[0])  # refuses what is for a command that no job runs
+        print(benchmark.package, job_command(rest[0], benchmark))
     elif command in ("schema", "table") and len(rest) == 1:
         model = settings_of(of_package(rest[0])).Config
         schema = command == "schema"
@@ -47,6 +58,8 @@ def main() -> int:
         if len(files) > 1:
             raise UserError(f"show takes one file, but {len(files)} were given: {' '.join(files)}")
         print(dump(settings_of(of_package(rest[0])).load(files[0] if files else None, overrides)), end="")
+    elif command in _NEEDS and not rest:
+        raise UserError(f"{command}: {_NEEDS[command]}")
     else:
         raise UserError(
             f"'{' '.join(words)}' is not a command of common.config, or not all of one: see "

@@ -77,4 +77,16 @@ def check_combinations(axes: list[Axis], load: Callable[[list[str]], object]) ->
 
 def name_of(words: Iterable[str]) -> str:
     """Join words to a valid file name."""
-    return re.sub(r"[^\w.=+-]+", "_", "-".join(words))
+    return re.sub(r"[^\w.=+-]+", "_", "-".join(words)).lstrip("-")
+
+
+def names_of(all_words: Iterable[Iterable[str]]) -> list[str]:
+    """Join each one's words to a file name that no other one has: /a/b and /a_b would both be _a_b."""
+    names: list[str] = []
+    for name in map(name_of, all_words):
+        number = 2
+        chosen = name
+        while chosen in names:
+            chosen, number = f"{name}-{number}", number + 1
+        names.append(chosen)
+    return names

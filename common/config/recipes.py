@@ -25,6 +25,17 @@ def benchmark_of(path: str) -> Benchmark:
     return find(tree["benchmark"], f"{path}:{lines[('benchmark',)]}")
 
 
+def job_command(path: str, benchmark: Benchmark) -> str:
+    """Return the command that a job script runs with a recipe.
+
+    It is the benchmark's own for jobs, but for a recipe that has none of the settings of training and the section of
+    another command (`Benchmark.sections`).
+    """
+    tree, _ = read_yaml(path)
+    others = [command for section, command in benchmark.sections if section in tree and "training" not in tree]
+    return others[0] if others else benchmark.job_command
+
+
 def settings_of(benchmark: Benchmark) -> Any:
     """Return the benchmark's config module, with `Config`, the model of its settings, and `load`."""
     return importlib.import_module(f"{benchmark.package}.config")

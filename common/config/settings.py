@@ -97,6 +97,8 @@ def apply_overrides(tree: dict, overrides: list, locations: dict) -> None:
         name, sign, value = text.partition("=")
         if not sign or not name.strip():
             raise UserError(f"override '{text}': expected key=value, such as training.epochs=3")
+        if "\n" in text or "\r" in text:  # YAML would take it for a space
+            raise UserError(f"override {text!r:.200}: contains a line break: leave it out")
         key = tuple(name.strip().split("."))
         section = tree
         for depth, part in enumerate(key[:-1], 1):
@@ -164,7 +166,7 @@ def check(model: type[Config], tree: dict, locations: dict, source: str) -> Conf
     Raises:
         UserError: for the first mistake.
     """
-    _refuse_nul(tree, (), locations, source)
+    _refuse_control_characters(tree, (), locations, source)
     try:
         # Through JSON, in whose strict mode a list is accepted for a tuple and text for a path.
         return model.model_validate_json(json.dumps(model.complete(tree)))
@@ -174,16 +176,19 @@ def check(model: type[Config], tree: dict, locations: dict, source: str) -> Conf
         raise UserError(f"{source}: {error}") from error
 
 
-def _refuse_nul(value: Any, key: Key, locations: dict, source: str) -> None:
-    """Raise UserError for a text with a NUL character, which no file name or other value can contain."""
+def _refuse_control_characters(value: Any, key: Key, locations: dict, source: str) -> None:
+    """Raise UserError for a text with a NUL character or a line break, which no name of a file should contain, nor any
+    other value: messages, logs and job scripts take each for one line."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            _refuse_nul(inner, (*key, str(name)), locations, source)
+            _refuse_control_characters(inner, (*key, str(name)), locations, source)
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            _refuse_nul(inner, key, locations, source)
-    elif isinstance(value, str) and "\0" in value:
-        raise UserError(f"{locations.get(key, source)}: '{'.'.join(key)}' contains a NUL character")
+            _refuse_control_characters(inner, key, locations, source)
+    elif isinstance(value, str) and not value.isprintable():
+        for character, name in (("\0", "a NUL character"), ("\n", "a line break"), ("\r", "a line break")):
+            if character in value:
+                raise UserError(f"{locations.get(key, source)}: '{'.'.join(key)}' contains {name}")
 
 
 def _describe(model: type[BaseModel], mistake: ErrorDetails, locations: dict, source: str) -> str:

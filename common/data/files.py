@@ -45,8 +45,13 @@ def _state(path: str) -> tuple[int, int]:
     status = os.stat(path)
     if not stat.S_ISDIR(status.st_mode):
         return status.st_size, status.st_mtime_ns
-    inside = [os.stat(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names]
+    walk = os.walk(path, onerror=_raise)
+    inside = [os.stat(os.path.join(folder, name)) for folder, _, names in walk for name in names]
     return sum(each.st_size for each in inside), max((each.st_mtime_ns for each in inside), default=0)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def make_folder(path: Path) -> None:
@@ -127,13 +132,20 @@ def _matching(root: Path, patterns: Sequence[str], folders: Sequence[str], relat
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
     samples, passed_over = [], []
-    for above, inner, files in os.walk(root):
+    unread: list[OSError] = []
+    for above, inner, files in os.walk(root, onerror=unread.append):
         for name in sorted(inner) + sorted(files):
             if _matches(name, (*patterns, *folders)):
                 samples.append(Path(above, name))
             elif _matches(name, related):
                 passed_over.append(Path(above, name))
         inner[:] = [name for name in inner if not _matches(name, (*folders, *related))]
+    if unread:  # what lies there would be missing without a word
+        names = ", ".join(str(error.filename) for error in unread[:3]) + (" ..." if len(unread) > 3 else "")
+        raise UserError(
+            f"{root}: {len(unread)} folders in it cannot be read ({unread[0].strerror}): {names}: allow it, or move "
+            "them away"
+        )
     return _Listing(samples, passed_over)
 
 

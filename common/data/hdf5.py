@@ -223,6 +223,11 @@ class Reader:
     def __init__(self, file: h5py.File, path: Path):
         self._file, self._path = file, path
 
+    @property
+    def path(self) -> Path:
+        """The file's path, for messages."""
+        return self._path
+
     def dataset(self, name: str, kind: str) -> Dataset:
         """Open the dataset `name`, whose values must be of this kind, as `Dataset` takes it. Raises UserError."""
         return Dataset(self._file, self._path, name, kind)

@@ -27,6 +27,11 @@ _KNOWN = (
     ("srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
 )
 
+# What horovodrun gives every rank over Gloo (horovod.runner.gloo_run of 0.28.1).
+_KINDS = ("HOROVOD_", "HOROVOD_LOCAL_", "HOROVOD_CROSS_")
+_HOROVODRUN = tuple(f"{kind}{what}" for kind in _KINDS for what in ("RANK", "SIZE"))
+_RENDEZVOUS = ("HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT")
+
 _REMEDIES = {
     "srun": "use `srun --mpi=pmix` and a Horovod built with MPI (`horovodrun --check-build`), or start with horovodrun",
     "horovodrun": "start it with the horovodrun of the same environment",
@@ -41,6 +46,30 @@ def promised(environment: Mapping) -> Optional[Promise]:
             own = environment.get(rank, "0")
             return Promise(launcher, size, int(environment[size]), int(own) if own.isdigit() else 0)
     return None
+
+
+def check_variables(environment: Mapping) -> None:
+    """Raise UserError for variables of horovodrun's that horovodrun did not set: with some of them, set by hand or left
+    over, Horovod waits for ranks that nobody has started."""
+    given = {name: environment[name] for name in _HOROVODRUN if name in environment}
+    if not given:
+        return
+    names = " and ".join(given) if len(given) < 3 else f"{len(given)} of horovodrun's variables"
+    problem = ""
+    if len(given) < len(_HOROVODRUN):
+        problem = f"{names} set, but not {next(name for name in _HOROVODRUN if name not in given)}"
+    elif not all(value.isdigit() for value in given.values()):
+        name = next(name for name, value in given.items() if not value.isdigit())
+        problem = f"{name} is '{given[name]}', which is no number"
+    elif any(int(given[f"{kind}RANK"]) >= int(given[f"{kind}SIZE"]) for kind in _KINDS):
+        problem = f"HOROVOD_RANK is {given['HOROVOD_RANK']} of {given['HOROVOD_SIZE']} ranks, which cannot be"
+    elif int(given["HOROVOD_SIZE"]) > 1 and not all(environment.get(name) for name in _RENDEZVOUS):
+        problem = f"HOROVOD_SIZE is {given['HOROVOD_SIZE']}, but {_RENDEZVOUS[0]} is not set"
+    if problem:
+        raise UserError(
+            f"{problem}: horovodrun sets these for the ranks that it starts: unset HOROVOD_*, and start several ranks "
+            "by `python -m common.run -np N -- ...`"
+        )
 
 
 def started_rank(environment: Mapping) -> int:

@@ -38,6 +38,7 @@ def init(
     Raises UserError for a TensorFlow that is not supported, if Horovod cannot be used or sees other ranks than were
     started, or if a rank has no GPU of its own on a node with GPUs.
     """
+    launchers.check_variables(os.environ)
     promise = launchers.promised(os.environ)
     if promise is None or promise.rank == 0:
         print("starting: TensorFlow is loaded, which takes some seconds", flush=True)

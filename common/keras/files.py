@@ -6,9 +6,11 @@ Keras' safe mode does not stop all of them. Only arrays are read, and matched by
 
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
+import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
@@ -66,6 +68,25 @@ def _name_modules_as_keras_does(path: Path) -> None:
     part.replace(path)
 
 
+def check_finite(arrays: Iterable[tuple[str, np.ndarray]], source: Union[str, Path]) -> None:
+    """Refuse weights with which a network computes nothing but NaN, or what looks like an answer and is none.
+
+    Args:
+        arrays: their names and values.
+        source: the file, for the message.
+
+    Raises:
+        UserError: if a value is NaN or infinite.
+    """
+    for name, array in arrays:
+        if not np.isfinite(array).all():
+            bad = np.count_nonzero(~np.isfinite(array))
+            raise UserError(
+                f"{source}: {bad} of the {np.size(array)} values of '{name}' are NaN or infinite: take another "
+                "checkpoint, or train again"
+            )
+
+
 def load_weights(network: tf.keras.Model, path: Path) -> None:
     """Set all weights of a network from a file.
 
@@ -74,8 +95,13 @@ def load_weights(network: tf.keras.Model, path: Path) -> None:
         path: a .keras file, an .h5 file (of a model or of weights) or a SavedModel folder.
 
     Raises:
-        UserError: if the file is missing or unreadable, or belongs to another network.
+        UserError: if the file is missing or unreadable, belongs to another network, or holds NaN or infinite values.
     """
+    _read_weights(network, path)
+    check_finite(((variable.name, variable.numpy()) for variable in network.variables), path)
+
+
+def _read_weights(network: tf.keras.Model, path: Path) -> None:
     try:
         if path.is_dir():
             # SavedModel's object graph identifies layers by their order and variables by name.

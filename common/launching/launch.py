@@ -19,7 +19,7 @@ from typing import NamedTuple, Optional
 
 from common import resources
 from common.cli.program import Parser
-from common.config.axes import combinations, name_of, parse_axes
+from common.config.axes import combinations, names_of, parse_axes
 from common.config.recipes import benchmark_of, settings_of
 from common.errors import UserError
 
@@ -36,6 +36,14 @@ _DIRECTIVES = {
     ".slurm": re.compile(r"^#SBATCH --([a-z-]+)=(.*)$", re.MULTILINE),
     ".lsf": re.compile(r"^#BSUB -([A-Za-z_]+) (.*)$", re.MULTILINE),
 }
+
+
+# By the script's suffix: the form of a time limit, and that in words (sbatch's and bsub's manuals).
+_TIMES = {
+    ".slurm": (r"\d+(:\d\d?){0,2}|\d+-\d\d?(:\d\d?){0,2}", "HH:MM:SS, minutes, or D-HH:MM:SS"),
+    ".lsf": (r"\d+(:\d\d?)?", "HH:MM, or minutes"),
+}
+_ACCOUNT = r"\w[\w.+-]*"
 
 
 @dataclass(frozen=True)
@@ -101,11 +109,19 @@ def command(site: Site, job: JobOptions, arguments: list[str]) -> list[str]:
     given = {name: value for name, value in vars(job).items() if value is not None}
     if site.script.suffix == ".sh" and given.keys() - {"nodes"}:
         raise UserError(f"{site.script.name}: no scheduler runs it, so --time and --account have no meaning")
+    _check_words(site, job)
     _check_ranks(site)
-    options = [
-        word for name, text in formats.items() if name in given for word in text.format(given[name]).split(" ", 1)
-    ]
+    options = [part.format(given[name]) for name, text in formats.items() if name in given for part in text.split(" ")]
     return [*program, *options, str(_seen_from_here(site.script)), *arguments]
+
+
+def _check_words(site: Site, job: JobOptions) -> None:
+    """Raises UserError for a time or an account that the scheduler would not take, or not for what it is."""
+    pattern, form = _TIMES.get(site.script.suffix, ("", ""))
+    if job.time is not None and not re.fullmatch(pattern, job.time):
+        raise UserError(f"--time {job.time}: {site.name} takes {form}")
+    if job.account is not None and not re.fullmatch(_ACCOUNT, job.account):
+        raise UserError(f"--account '{job.account}': one word of letters, digits and _ . + - expected")
 
 
 def _seen_from_here(script: Path) -> Path:
@@ -154,7 +170,8 @@ def runs_of(sweeps: list[str], start: str, overrides: list[str]) -> list[Combina
     if not sweeps:
         return [Combination("", [])]
     all_overrides = combinations(parse_axes("--sweep", sweeps, overrides))
-    return [Combination(name_of([start, *map(_last_word, chosen)]), list(chosen)) for chosen in all_overrides]
+    names = names_of([start, *map(_last_word, chosen)] for chosen in all_overrides)
+    return [Combination(name, list(chosen)) for name, chosen in zip(names, all_overrides)]
 
 
 def _last_word(override: str) -> str:
@@ -172,6 +189,13 @@ def _check_ranks(site: Site) -> None:
         raise UserError(f"{site.script.name}: {ranks} ranks x {cores} cores do not fit {site.cores} cores per node")
     if site.gpus and ranks > site.gpus:
         raise UserError(f"{site.script.name}: {ranks} ranks per node, but {site.gpus} GPUs")
+
+
+def _refuse_twice(overrides: list[str]) -> None:
+    keys = [override.partition("=")[0].strip() for override in overrides]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise UserError(f"'{twice}' is given twice, of which only the last would count: leave one out")
 
 
 def submit(words: list[str], variables: dict[str, str]) -> int:
@@ -206,6 +230,7 @@ def main() -> int:
     site = sites()[options.site]
     job = JobOptions(options.nodes, options.time, options.account)
     runs = runs_of(options.sweep, time.strftime("sweep-%Y%m%d-%H%M%S"), options.overrides)
+    _refuse_twice(options.overrides)
     # So that a typo costs seconds, not a place in the queue.
     settings = settings_of(benchmark_of(options.config))
     for run in runs:
@@ -214,7 +239,8 @@ def main() -> int:
         words = command(site, job, [options.config, *options.overrides, *run.overrides])
         variables = environment(site, job, run.run_name)
         if not options.submit:
-            print(shlex.join([*(f"{name}={value}" for name, value in variables.items()), *words]))
+            # Of an assignment the value alone is quoted: in quotes as a whole it would be a program's name.
+            print(" ".join([*(f"{name}={shlex.quote(value)}" for name, value in variables.items()), shlex.join(words)]))
             continue
         code = submit(words, variables)
         if code:

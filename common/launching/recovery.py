@@ -24,6 +24,7 @@ import psutil
 
 from common.distributed import status
 from common.errors import InterruptedTrainingError, UserError
+from common.launching.hosts import Host, cut_slots, parse_hosts
 from common.runs.records import iterate
 from common.training.checkpoints import list_steps
 from common.training.settings import most_ranks
@@ -39,44 +40,12 @@ _ASKED_TO_END = (signal.SIGINT, signal.SIGTERM)
 _LOCK_SECONDS = 180  # the longest that ranks may take to notice that their peers are gone
 
 
-class Host(NamedTuple):
-    """A host and its slots, the ranks that it may run."""
-
-    name: str
-    slots: int
-
-
-def parse_hosts(text: str) -> list[Host]:
-    """Parse the value of -H, `name:slots,...`."""
-    parts = [part.partition(":") for part in text.split(",") if part]
-    return [Host(name, int(slots) if slots.isdigit() else 1) for name, _, slots in parts]
-
-
 def signal_of(code: int) -> Optional[signal.Signals]:
     """Return the signal that ended a process with this exit code, as Python or a shell reports it; None without one."""
     try:
         return signal.Signals(-code if code < 0 else code - 128)
     except ValueError:
         return None
-
-
-def cut_slots(hosts: str, ranks: int) -> str:
-    """Cut `name:slots,...` to its first `ranks` slots.
-
-    It is needed because horovodrun over Gloo starts a rank on every slot, whatever -np says (Horovod 0.28.1).
-
-    Raises:
-        UserError: if there are fewer slots than ranks.
-    """
-    kept, missing = [], ranks
-    for host in parse_hosts(hosts):
-        slots = min(host.slots, missing)
-        missing -= slots
-        if slots:
-            kept.append(f"{host.name}:{slots}")
-    if kept and missing:
-        raise UserError(f"-H {hosts}: has {ranks - missing} slots for {ranks} ranks (-np): give more, or fewer ranks")
-    return ",".join(kept)
 
 
 def explanation(endings: list[status.Ending]) -> Optional[status.Ending]:

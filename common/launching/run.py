@@ -27,14 +27,13 @@ from common.cli import output as standard_output
 from common.cli.program import Parser
 from common.distributed import status
 from common.errors import UserError
+from common.launching.hosts import check_known, cut_slots, parse_hosts
 from common.launching.processes import horovodrun
 from common.launching.recovery import (
     Recovery,
     Start,
     answers,
-    cut_slots,
     explanation,
-    parse_hosts,
     signal_of,
     wait_until_free,
     was_lost,
@@ -127,6 +126,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         raise UserError(
             f"--restarts {options.restarts} --min-np {options.min_np}: 0 or more, and 1 to -np {options.np}"
         )
+    cut_slots(options.hosts, options.np)
+    check_known(parse_hosts(options.hosts))
     if options.restarts and not _resumable(options.program):
         raise UserError(
             f"--restarts {options.restarts}: only {' and '.join(_RESUMABLE)} have checkpoints to resume from"

@@ -11,7 +11,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from common import figures
-from common.config.axes import Axis, combinations, name_of
+from common.config.axes import Axis, combinations, names_of
 from common.config.settings import apply_overrides
 from common.config.yaml_files import parse
 from common.errors import UserError
@@ -36,6 +36,14 @@ class Cell(NamedTuple):
     deviation: float  # their standard deviation
 
 
+class Choice(NamedTuple):
+    """One run of the grid. name: of its folder. chosen: its values as overrides."""
+
+    name: str
+    values: tuple[str, ...]
+    chosen: tuple[str, ...]
+
+
 def main(program: Program, config: Any, axes: list[Axis], options: argparse.Namespace) -> int:
     """Run `infer` for every combination; if one fails, that is reported and the others run all the same.
 
@@ -56,10 +64,10 @@ def main(program: Program, config: Any, axes: list[Axis], options: argparse.Name
     folder.begin()
     folder.say(f"run folder: {folder.path}")
     cells = []
-    for number, chosen in enumerate(all_overrides, 1):
+    all_values = [tuple(override.split("=", 1)[1] for override in chosen) for chosen in all_overrides]
+    for number, (name, values, chosen) in enumerate(zip(names_of(all_values), all_values, all_overrides), 1):
         print(f"{number} of {len(all_overrides)}: {' '.join(chosen)}", flush=True)
-        values = tuple(override.split("=", 1)[1] for override in chosen)
-        cell = _run(program, options, folder, values, chosen)
+        cell = _run(program, options, folder, Choice(name, values, chosen))
         if cell is not None:
             cells.append(cell)
             print(f"  {cell.median:.2f} samples/s", flush=True)
@@ -69,10 +77,8 @@ def main(program: Program, config: Any, axes: list[Axis], options: argparse.Name
     return 1 if len(cells) < len(all_overrides) else 0
 
 
-def _run(
-    program: Program, options: argparse.Namespace, folder: Run, values: tuple[str, ...], chosen: tuple[str, ...]
-) -> Optional[Cell]:
-    name = name_of(values)
+def _run(program: Program, options: argparse.Namespace, folder: Run, choice: Choice) -> Optional[Cell]:
+    name, values, chosen = choice
     config_option = ["--config", options.config] if options.config else []
     overrides = [*options.overrides, *chosen, *program.fixed, f"output.folder={folder.path}", f"output.run_name={name}"]
     command = [*_launcher(program.package, options.ranks), "infer", *config_option, *overrides]

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import yaml
 
@@ -36,6 +36,7 @@ class Run:
         resumed: whether it existed before this start.
         began_on: number of ranks of its first start.
         listener: function that rank 0 calls with every record after it is written.
+        settings: values by full name of those settings that a continuation must not change.
     """
 
     def __init__(self, path: Path, resumed: bool, lock: Optional[Lock] = None, began_on: int = 0):
@@ -50,6 +51,7 @@ class Run:
         self.path, self.resumed, self._lock = path, resumed, lock
         self.began_on = began_on or distributed.size()
         self.listener: Optional[Callable[[dict], None]] = None
+        self.settings: dict[str, Any] = {}
 
     def __enter__(self) -> "Run":
         return self
@@ -144,7 +146,9 @@ def open_run(settings: Settings, output: OutputSettings, command: str, resume: O
         return _Opened(str(path), bool(start["resumed"]), _ranks_of(path))
 
     opened = distributed.on_root(open_folder)
-    return Run(Path(opened.path), opened.resumed, held[0] if held else None, opened.began_on)
+    run = Run(Path(opened.path), opened.resumed, held[0] if held else None, opened.began_on)
+    run.settings = _fixed(_flatten(yaml.safe_load(dump(settings))), changeable(type(settings)))
+    return run
 
 
 def command_of(folder: Path) -> str:
@@ -208,12 +212,36 @@ def check_settings(path: Path, settings: Settings, free: tuple[str, ...] = ()) -
     except (OSError, yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}): the run cannot be resumed") from error
     present = _flatten(yaml.safe_load(dump(settings)))
-    for key in sorted({*of_run, *present}):
-        if of_run.get(key) != present.get(key) and key not in free and not key.startswith("output."):
+    for key in _fixed(dict.fromkeys(sorted({*of_run, *present})), free):
+        if of_run.get(key) != present.get(key):
             raise UserError(
                 f"{path}: the run has {key}: {of_run.get(key)}, but {present.get(key)} is requested now; a run is "
                 "resumed with its own settings (leave out --config to use them), or start a new run"
             )
+
+
+def check_trained_with(trained: Any, run: Run, checkpoint: Path) -> None:
+    """Check that the run's settings are those that a checkpoint was trained with: its config.yaml may have been edited.
+
+    Args:
+        trained: `Run.settings` when the checkpoint was saved, from JSON; None for a checkpoint of an older version.
+        run: the continuation.
+        checkpoint: for the message.
+
+    Raises:
+        UserError: for the first setting that differs.
+    """
+    for key in sorted(trained.keys() & run.settings.keys()) if isinstance(trained, dict) else ():
+        if trained[key] != run.settings[key]:
+            raise UserError(
+                f"{checkpoint}: was trained with {key}: {trained[key]}, but {run.path / 'config.yaml'} has "
+                f"{run.settings[key]} now: put the value back, or start a new run"
+            )
+
+
+def _fixed(values: dict[str, Any], free: tuple[str, ...]) -> dict[str, Any]:
+    """Those of the values by full name that a continuation must not change."""
+    return {key: value for key, value in values.items() if key not in free and not key.startswith("output.")}
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict:

@@ -25,6 +25,13 @@ class OutputSettings(Settings):
         """Accept False, as which YAML 1.1 reads a bare off."""
         return "off" if mode is False else mode
 
+    @field_validator("folder", "run_name")
+    @classmethod
+    def _no_option(cls, name: str) -> str:
+        if name.startswith("-"):
+            raise ValueError("must not begin with a dash, as options do; a path may begin with ./")
+        return name
+
     @field_validator("run_name")
     @classmethod
     def _one_name(cls, name: str) -> str:

@@ -1,4 +1,8 @@
-"""A dry run of a training: one update and one batch of evaluation, and an estimate of the whole. Leaves no file."""
+"""A dry run of a training: a few updates, a batch of evaluation, and an estimate of the whole. Leaves no file.
+
+The first of each takes longer than all others, by libraries that are loaded and functions that are compiled: 3 to 60
+times as long with small networks. So later ones are timed, unless the first was so long that it makes no difference.
+"""
 
 import resource
 import time
@@ -23,6 +27,8 @@ from common.training.warmup import warm_up
 
 Result = TypeVar("Result")
 _GIB = 2**30
+_LATER = 3  # measurements after the first
+_LONG_SECONDS = 20.0  # of a first one, in which what happens once is no matter
 
 
 class Seconds(NamedTuple):
@@ -30,12 +36,12 @@ class Seconds(NamedTuple):
 
     compilation: float  # the first update, on made-up samples
     read: float  # reading one training batch
-    update: float  # one update
+    update: float  # computing one update
     evaluation: float  # reading and evaluating one held-out batch
 
 
 def dry_run(assembly: Assembly, session: Session) -> None:
-    """Take one update, evaluate one batch, and print how much memory and time the training will need. Collective.
+    """Take a few updates, evaluate a batch, and print how much memory and time the training will need. Collective.
 
     Args:
         assembly: the training. Only the first of its held-out batches is left afterwards.
@@ -50,16 +56,21 @@ def dry_run(assembly: Assembly, session: Session) -> None:
     state.broadcast()
     evaluated = max(distributed.gather_objects(held_out.steps_per_epoch))
     held_out.keep_first(1)
-    first_batch = task.batches.dataset(0, 1, parallel=session.threads)
-    batches = iter(to_device(first_batch, dtype=shipped_dtype(task.network), ahead=False))
+
+    def one_update(number: int) -> tuple[float, float]:
+        """Read a batch by a pipeline of its own, so that it is not read ahead, and update. Returns both times."""
+        dataset = task.batches.dataset(number, number + 1, parallel=session.threads)
+        batches = iter(to_device(dataset, dtype=shipped_dtype(task.network), ahead=False))
+        read, batch = _timed(lambda: next(batches))
+        return read, _timed(lambda: float(step(batch).terms["loss"]))[0]
+
     try:
         compilation, _ = _timed(lambda: warm_up(step, state, task, 1))
-        read, batch = _timed(lambda: next(batches))
-        update, _ = _timed(lambda: float(step(batch).terms["loss"]))
+        read, update = _later(one_update)
     except tf.errors.OpError as error:
         raise task.batches.problem(error) from error
     step.check_finite()
-    evaluation, _ = _timed(task.evaluate)
+    (evaluation,) = _later(lambda _: (_timed(task.evaluate)[0],))
     slowest = Seconds(*np.max(distributed.gather_objects((compilation, read, update, evaluation)), axis=0).tolist())
     for line in (_memory(task.batches, session.threads), *_time(task, settings, slowest, evaluated, session.threads)):
         session.run.say(line)
@@ -69,6 +80,17 @@ def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
     started = time.perf_counter()
     result = work()
     return time.perf_counter() - started, result
+
+
+def _later(measure: Callable[[int], tuple[float, ...]]) -> list[float]:
+    """Return the median times of a few measurements after the first; of the first alone if it is long. Collective.
+
+    measure: takes the number of the measurement and returns seconds.
+    """
+    first = measure(0)
+    if max(distributed.gather_objects(sum(first))) > _LONG_SECONDS:
+        return list(first)
+    return np.median([measure(number) for number in range(1, 1 + _LATER)], axis=0).tolist()
 
 
 def _memory(batches: Batches, threads: int) -> str:

@@ -1,8 +1,7 @@
 """The training loop of every benchmark, to be read from top to bottom.
 
 For each update: take the step; check that the loss is finite; record. At an epoch's end, or as often as set: average
-the running statistics over ranks, evaluate, save, and stop at the target. A scheduler's warning to any rank stops all
-ranks after the same update, with a checkpoint.
+the running statistics over ranks, evaluate, save, stop at the target. A scheduler's warning stops all at a checkpoint.
 """
 
 import math
@@ -17,7 +16,7 @@ from common import distributed
 from common.data.device import shipped_dtype, to_device
 from common.errors import InterruptedTrainingError, UserError
 from common.runs import kinds
-from common.runs.folder import Run
+from common.runs.folder import Run, check_trained_with
 from common.session import Session
 from common.training import checkpoints
 from common.training.interruption import Warnings, updates_between_checks
@@ -211,7 +210,8 @@ class _Loop:
         if distributed.is_root():
             progress, journal = self.progress, self.journal
             journal.log.start("save", **journal.log_position)
-            lost = self.saver.save(progress.update, self.state.arrays, asdict(progress), progress.best_update)
+            position = {**asdict(progress), "settings": journal.run.settings}
+            lost = self.saver.save(progress.update, self.state.arrays, position, progress.best_update)
             journal.log.end("save", **journal.log_position)
             journal.run.record(kinds.Checkpoint(progress.update, lost))
 
@@ -248,9 +248,10 @@ def _resume(state: State, task: Task, run: Run, begin: Callable[[], int]) -> Pro
         if checkpoint is None:
             fresh.update = begin()
             return fresh
+        position = checkpoint.position
+        check_trained_with(position.get("settings"), run, checkpoint.path)
         state.restore(checkpoint)
-        fields = Progress.__dataclass_fields__
-        saved = Progress(**{key: value for key, value in checkpoint.position.items() if key in fields})
+        saved = Progress(**{key: position[key] for key in position if key in Progress.__dataclass_fields__})
         saved.update = checkpoint.step
         _check_same_samples(checkpoint, saved, fresh)
         saved.ranks = fresh.ranks

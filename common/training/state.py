@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from common import distributed
 from common.errors import UserError
+from common.keras.files import check_finite
 from common.training.checkpoints import Checkpoint
 from common.training.step import TrainingStep
 
@@ -33,7 +34,7 @@ class State:
         """Set all variables, or only the network's.
 
         Raises:
-            UserError: if the checkpoint belongs to another network or optimizer.
+            UserError: if the checkpoint belongs to another network or optimizer, or holds NaN or infinite values.
         """
         expected = [tuple(variable.shape) for variable in self.variables.values()]
         given = [array.shape for array in checkpoint.arrays.values()]
@@ -41,6 +42,7 @@ class State:
             raise UserError(
                 f"{checkpoint.path}: is of another network or optimizer ({len(given)} arrays, {len(expected)} expected)"
             )
+        check_finite(checkpoint.arrays.items(), checkpoint.path)
         self.assign(list(checkpoint.arrays.values()), only_network)
 
     def assign(self, arrays: list[np.ndarray], only_network: bool = False) -> None:

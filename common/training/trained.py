@@ -5,6 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from common.errors import UserError
+from common.keras.files import check_finite
 from common.runs.kinds import Epoch, Evaluation
 from common.runs.records import evaluations_by_step, read_records
 from common.training import checkpoints
@@ -36,10 +37,13 @@ def set_weights(network: tf.keras.Model, checkpoint: checkpoints.Checkpoint) -> 
     """Give a network the weights of a checkpoint.
 
     Raises:
-        UserError: if it is of another network.
+        UserError: if it is of another network, or holds values that are not finite.
     """
     values = [array for name, array in checkpoint.arrays.items() if name.startswith("network/")]
     if [array.shape for array in values] != [tuple(variable.shape) for variable in network.variables]:
         raise UserError(f"{checkpoint.path}: is of another network than the one that was built for it")
+    check_finite(
+        ((name, array) for name, array in checkpoint.arrays.items() if name.startswith("network/")), checkpoint.path
+    )
     for variable, array in zip(network.variables, values):
         variable.assign(array)

@@ -13,4 +13,4 @@ gpus=$(gpus_here)
 ranks=${RANKS:-$((gpus > 0 ? gpus : 2))}
 environment
 check "$gpus"
-by_horovodrun "$ranks"
+by_common_run "$ranks"

@@ -1,5 +1,7 @@
 """The best threshold, on data where it is known."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -57,3 +59,31 @@ def test_scenes_without_a_measurement_are_said_and_if_all_are_it_is_an_error(tmp
     assert "S3A_900.hdf: nothing was measured in its patches" in said[0]
     with pytest.raises(UserError, match="there is nothing to train on"):
         baseline.fit(list_scenes(str(tmp_path))[2:], SETTINGS, said.append)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"value": float("nan")}, {"value": float("inf")}, {"channel": 9}, {"channel": -1}, {"cloud_above": 0.5}]
+)
+def test_a_stored_rule_that_cannot_be(tmp_path, changes):
+    rule = {"channel": 7, "value": 0.1, "cloud_above": False, "training_accuracy": 0.9, **changes}
+    (tmp_path / "baseline.json").write_text(json.dumps(rule))
+    with pytest.raises(UserError, match=r"baseline\.json: not a threshold baseline"):
+        baseline.stored([tmp_path / "baseline.json"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [(np.zeros((HEIGHT, WIDTH, 1)), "clear"), (np.full((HEIGHT, WIDTH, 1), 2, np.uint8), "cloud")],
+)
+def test_labels_of_one_kind_teach_nothing(tmp_path, labels, kind):
+    for number in range(2):
+        write_hdf(tmp_path / f"S3A_{number}.hdf", {**scene_arrays(number), "bayes": labels})
+    with pytest.raises(UserError, match=f"every measured pixel of the 2 training scenes examined is {kind}"):
+        baseline.fit(list_scenes(str(tmp_path)), SETTINGS)
+
+
+def test_labels_that_are_254_and_255_are_of_one_kind(tmp_path):
+    arrays = scene_arrays(1)
+    write_hdf(tmp_path / "S3A_1.hdf", {**arrays, "bayes": np.where(arrays["bayes"] > 0, 255, 254).astype(np.uint8)})
+    with pytest.raises(UserError, match=r"is cloud by data\.labels: bayes"):
+        baseline.fit(list_scenes(str(tmp_path)), SETTINGS)

@@ -223,12 +223,12 @@ def difference(layered=False):
     split_window = image[..., 6:7] - image[..., 7:8]
     return tf.keras.Model(image, tf.keras.layers.Conv2D(1, 1, activation="sigmoid", dtype="float32")(split_window))
 
-networks.NETWORKS["difference"] = networks.Network(difference, 8, 8)
+networks.NETWORKS["pixel"] = networks.Network(difference, 8, 8)
 __main__.main()
 """)
     settings = [
         *TINY,
-        "model.network=difference",
+        "model.network=pixel",
         f"data.train_dir={trained[0]}/train",
         f"output.folder={tmp_path}/runs",
     ]

@@ -4,15 +4,19 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from common.config import __main__ as config_commands
 from common.errors import UserError
 from common.launching import launch
 from tests.helpers import ROOT, errors, run
 
 SCRIPTS = sorted(path for ending in ("*.sh", "*.slurm", "*.lsf") for path in (ROOT / "jobs").rglob(ending))
 SITES = launch.sites()
+CONFIG = str(ROOT / "config" / "cloudmask" / "demo.yaml")
 
 # What bsub documents, with what its value looks like.
 BSUB = {
@@ -45,7 +49,7 @@ def test_every_site_s_script_is_short_and_says_what_it_is(name):
         assert head in text
     assert "# Submit:" in text or "# Run:" in text
     assert 'parse "$' in text
-    assert re.search(r"^(run_until_warned|by_horovodrun|(\w+=\S+ )?launch)\b", text, re.MULTILINE)
+    assert re.search(r"^(run_until_warned|by_horovodrun|by_common_run|(\w+=\S+ )?launch)\b", text, re.MULTILINE)
 
 
 def test_bsub_s_directives_are_documented_ones():
@@ -99,6 +103,77 @@ def test_what_does_not_fit_the_site_is_refused(tmp_path):
     (tmp_path / "new.slurm").write_text("#!/bin/sh\n")
     with pytest.raises(UserError, match="has no line '# Shape: N nodes of G GPUs and C cores'"):
         launch.read_site(tmp_path / "new.slurm")
+
+
+@pytest.mark.parametrize(
+    ("name", "job", "message"),
+    [
+        ("pearl", launch.JobOptions(time="soon"), r"--time soon: pearl takes HH:MM:SS, minutes, or D-HH:MM:SS"),
+        ("pearl", launch.JobOptions(time="1h"), r"--time 1h: pearl takes"),
+        ("pearl", launch.JobOptions(time="1:2:3:4"), r"--time 1:2:3:4"),
+        ("summit", launch.JobOptions(time="1:00:00"), r"--time 1:00:00: summit takes HH:MM, or minutes"),
+        ("summit", launch.JobOptions(account="x y"), r"--account 'x y': one word"),
+        ("pearl", launch.JobOptions(account="x --time=9"), r"--account 'x --time=9': one word"),
+        ("pearl", launch.JobOptions(account="--wrap=reboot"), r"--account '--wrap=reboot': one word"),
+        ("pearl", launch.JobOptions(account=""), r"--account '': one word"),
+    ],
+)
+def test_times_and_accounts_that_the_scheduler_would_not_take(name, job, message):
+    with pytest.raises(UserError, match=message):
+        launch.command(SITES[name], job, ["c.yaml"])
+
+
+@pytest.mark.parametrize("time", ["30", "1:30", "01:30:00", "2-12", "2-12:30:00"])
+def test_times_that_slurm_takes(time):
+    assert f"--time={time}" in launch.command(SITES["pearl"], launch.JobOptions(time=time), ["c.yaml"])
+
+
+def test_variables_in_front_of_the_command_are_assignments_to_a_shell(tmp_path, monkeypatch, capsys):
+    """In quotes as a whole, such a word is a program's name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch.resources, "JOBS", Path("/opt/our software/jobs"))
+    monkeypatch.setattr(sys, "argv", ["launch", "--site", "pearl", "--sweep", "training.seed=1,2", CONFIG])
+    assert launch.main() == 0
+    for line in capsys.readouterr().out.splitlines():
+        shown = subprocess.run(
+            ["bash", "-c", line.replace("sbatch", "printenv JOBS_FOLDER #", 1)], capture_output=True, text=True
+        )
+        assert shown.stdout == "/opt/our software/jobs\n"
+
+
+def test_a_setting_given_twice_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["launch", "--site", "pearl", CONFIG, "training.seed=1", "training.seed=2"])
+    with pytest.raises(UserError, match=r"'training\.seed' is given twice"):
+        launch.main()
+
+
+def config_command(monkeypatch, *words) -> int:
+    monkeypatch.setattr(sys, "argv", ["common.config", *map(str, words)])
+    return config_commands.main()
+
+
+def test_a_recipe_of_another_command_is_run_by_it(monkeypatch, capsys):
+    for name in ("infer", "demo"):
+        assert config_command(monkeypatch, "program", ROOT / "config" / "deepcam" / f"{name}.yaml") == 0
+    assert capsys.readouterr().out == "tf_deepcam infer\ntf_deepcam train\n"
+    with pytest.raises(UserError, match="'study' belongs to the command `study`"):
+        config_command(monkeypatch, "program", ROOT / "config" / "cloudmask" / "study_labels.yaml")
+
+
+@pytest.mark.parametrize("command", ["show", "table", "schema", "program", "copy"])
+def test_a_command_of_common_config_that_lacks_its_argument_says_which(monkeypatch, command):
+    with pytest.raises(UserError, match=f"^{command}: give "):
+        config_command(monkeypatch, command)
+
+
+def test_a_network_that_is_not_there_is_refused_by_show(monkeypatch):
+    with pytest.raises(UserError, match=r"'model\.network' should be 'reference', 'narrow' or 'pixel'.*: did you mean"):
+        config_command(monkeypatch, "show", "cloudmask", "model.network=referense")
+    with pytest.raises(UserError, match=r"override 'data\.train_dir=a\\nb': contains a line break"):
+        config_command(monkeypatch, "show", "cloudmask", "data.train_dir=a\nb")
+    for setting in ("output.folder=-runs", "output.run_name=-x"):
+        with pytest.raises(UserError, match="must not begin with a dash"):
+            config_command(monkeypatch, "show", "cloudmask", setting)
 
 
 def test_the_command_checks_the_config_and_prints_what_submits_it():

@@ -20,6 +20,7 @@ from common.data.sources import ArraySpec, FileFormat
 from common.errors import UserError
 from tf_deepcam.config import CHANNELS
 from tf_deepcam.data import samples, staging
+from tf_deepcam.data.plausible import check_samples
 
 _PATTERNS = {"hdf5": samples.PATTERN, "npy": "data-*.npy", "staged": "*.index"}
 
@@ -120,6 +121,8 @@ def find(folders: tuple, channels: tuple, stats: str) -> SampleSet:
     if dtype == np.float32:
         normalisation = distributed.on_root(lambda: samples.read_normalisation(_find_stats(folders, stats), channels))
     reader = (samples.Reader if form == "hdf5" else NpyReader)(size, channels, normalisation)
+    if dtype == np.float32:
+        distributed.on_root(lambda: check_samples(files, reader, channels, _find_stats(folders, stats), labels=labels))
     return SampleSet(form, files, (*size, len(channels)), dtype, labels, reader)
 
 

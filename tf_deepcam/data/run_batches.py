@@ -4,6 +4,7 @@ import time
 from typing import Callable, NamedTuple
 
 from common import distributed
+from common.data import duplicates
 from common.data.batches import Batches
 from common.errors import UserError
 from common.session import Session
@@ -95,6 +96,9 @@ def batches_of_run(config: Config, session: Session, sizes: BatchSizes) -> RunBa
         run.say(f"skipped: {problem}")
         run.record(records.Skipped(path, problem))
     session.log.event("skipped_samples", len(samples.skipped))
+    copies = duplicates.in_words(samples.batches.training.files, samples.batches.held_out.files, "samples")
+    if copies:
+        run.say(copies)
     if not config.data.stage_dir:
         return RunBatches(*samples.batches, lambda: None)
     plan = _plan(config, samples, sizes.began_on)

@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
+from common import distributed
 from common.data.batches import Batches, Reading, evaluation_batches, training_batches
 from common.runs.environment import code_checksum
 from common.training.settings import BatchSizes
 from tf_deepcam.config import DataSettings
-from tf_deepcam.data.samples import Reader, list_samples, reader, sample_format
+from tf_deepcam.data.plausible import check_samples
+from tf_deepcam.data.samples import Reader, find_stats, list_samples, reader, sample_format
 from tf_deepcam.data.screening import Screened, screen
 
 
@@ -39,6 +41,9 @@ def sample_batches(settings: DataSettings, sizes: BatchSizes, *, seed: int, thre
     """
     listed = [list_samples(settings, part) for part in ("train", "validation")]
     read = reader(listed[0], settings)
+    distributed.on_root(
+        lambda: check_samples(listed[0], read, settings.channels, find_stats(settings.data_dir_prefix), labels=True)
+    )
     parts = [Screened(files, {}) for files in listed]
     if settings.on_bad_sample == "skip":
         parts = [screen(files, read, threads) for files in listed]

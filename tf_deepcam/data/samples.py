@@ -18,6 +18,7 @@ import numpy as np
 from common import distributed
 from common.data import hdf5
 from common.data.buffers import pool
+from common.data.doubts import warn_once
 from common.data.files import DataFile, list_files
 from common.data.sources import ArraySpec, FileFormat
 from common.errors import UserError
@@ -27,6 +28,9 @@ from tf_deepcam.data import small_set
 PATTERN = "data-*.h5"
 CLASSES = 3
 DATA, LABELS = "climate/data", "climate/labels_0"
+FILL = 1e15  # nothing that is measured is so large; fill values of netCDF and of climate models are, from 1e20 on
+_LEAST_STEPS = 100  # of float32's rounding between a channel's minimum and maximum, for its values to differ
+_FARTHEST = 100.0  # of normalised values from 0; those of the samples that stats.h5 was made of are from 0 to 1
 # Rows processed at a time: half a megabyte, which stays in the processor's cache between reading and normalising.
 _ROWS = 8
 
@@ -42,6 +46,10 @@ class Normalisation:
     def none(cls, channels: int) -> "Normalisation":
         """Return the normalisation that leaves values unchanged."""
         return cls(np.zeros(channels, np.float32), np.ones(channels, np.float32))
+
+    @property
+    def changes_nothing(self) -> bool:
+        return not self.shift.any() and bool((self.scale == 1).all())
 
 
 def first_stats(candidates: list) -> Path:
@@ -72,7 +80,13 @@ def read_normalisation(path: Path, channels: tuple) -> Normalisation:
             low, high = (_statistic(file.dataset(f"climate/{name}", "f"), channels) for name in ("minval", "maxval"))
     low, high = low[list(channels)], high[list(channels)]
     for channel, a, b in zip(channels, low, high):
-        if b <= a:
+        largest = np.float32(max(abs(a), abs(b)))
+        if largest >= FILL:
+            raise UserError(
+                f"{path}: channel {channel} has minimum {a:g} and maximum {b:g}, one of them a fill value: make "
+                "stats.h5 again, of samples without any"
+            )
+        if b - a <= _LEAST_STEPS * np.spacing(largest):
             raise UserError(
                 f"{path}: channel {channel} has minimum {a:g} and maximum {b:g}, so it cannot be normalised: leave it "
                 "out of data.channels, or make stats.h5 again"
@@ -98,8 +112,18 @@ def fields_of(file: hdf5.Reader) -> hdf5.Rows:
 
 def labels_of(file: hdf5.Reader) -> hdf5.Dataset:
     """Open a sample's labels, [height, width]. Raises UserError if there are none."""
-    of_small_set = file.has(small_set.LABELS) and not file.has(LABELS)
-    return file.dataset(small_set.LABELS if of_small_set else LABELS, "fiu")
+    own, of_small_set = file.has(LABELS), file.has(small_set.LABELS)
+    if not own and not of_small_set:
+        raise UserError(
+            f"{file.path}: has no labels, neither dataset '{LABELS}' nor, in the form of the small set, "
+            f"'{small_set.LABELS}': without them a sample can only be inferred (inference.score: false)"
+        )
+    if own and of_small_set:
+        warn_once(
+            "labels",
+            f"{file.path}: has the labels '{LABELS}' and '{small_set.LABELS}': taken are '{LABELS}', as always",
+        )
+    return file.dataset(LABELS if own else small_set.LABELS, "fiu")
 
 
 def has_labels(file: hdf5.Reader) -> bool:
@@ -126,6 +150,7 @@ class Reader:
         self.height, self.width = shape
         self.normalisation = normalisation
         self._channels = None if channels == tuple(range(CHANNELS)) else list(channels)
+        self._farthest = np.inf if normalisation.changes_nothing else _FARTHEST
         # Repeated for a whole row: NumPy's loops over 16 values are too short to be fast.
         self._shift = np.tile(normalisation.shift, self.width)
         self._scale = np.tile(normalisation.scale, self.width)
@@ -165,9 +190,23 @@ class Reader:
         target = target.reshape(len(target), -1)
         np.subtract(block.reshape(len(target), -1), self._shift, out=target)
         np.multiply(target, self._scale, out=target)
-        # The sum over the block, still in the processor's cache, is not finite if a value is not (or if it overflows).
-        if not np.isfinite(target.sum()):
-            self.check_finite(target.reshape(-1, len(self.normalisation.shift)), data.where)
+        # Over the block, still in the processor's cache; NaN if any value is.
+        low, high = target.min(), target.max()
+        if not (-self._farthest < low and high < self._farthest):
+            pixels = target.reshape(-1, len(self.normalisation.shift))
+            self.check_finite(pixels, data.where)
+            self._refuse_far(pixels, data.where)
+
+    def _refuse_far(self, fields: np.ndarray, where: str) -> None:
+        """Raises UserError that names the value in `fields` [pixels, channels] farthest from 0."""
+        column = int(np.abs(fields).max(0).argmax())
+        farthest = fields[np.abs(fields[:, column]).argmax(), column]
+        value = farthest / self.normalisation.scale[column] + self.normalisation.shift[column]
+        number = column if self._channels is None else self._channels[column]
+        raise UserError(
+            f"{where} holds {value:.4g} in channel {number}, {farthest:.4g} when normalised, where stats.h5 has 0 to "
+            "1: a fill value, or other units: repair or remove the sample, or set data.on_bad_sample: skip"
+        )
 
     def check_finite(self, fields: np.ndarray, where: str) -> None:
         """Raises UserError if `fields` [pixels, channels] holds NaN or infinite values.

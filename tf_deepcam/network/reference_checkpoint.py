@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError, storage_problem
+from common.keras.files import check_finite
 from common.optim.settings import OptimizerSettings
 from tf_deepcam.network import weights
 from tf_deepcam.network.weights import Entry
@@ -219,6 +220,7 @@ def _moments(entry: Entry, state: Any, source: Path) -> list[np.ndarray]:
                 f"{source}: {name} of '{entry.name}' has shape {tuple(array.shape)}, {entry.shape} expected: "
                 "is it of another network?"
             )
+        check_finite([(f"{name} of {entry.name}", array)], source)
         arrays.append(entry.from_torch(array))
     return arrays
 

@@ -6,21 +6,28 @@ PyTorch and (height, width, in, out) in Keras, depthwise ones (height, width, in
 
 Files: .cpt and .pth as the reference writes them (a dict with `model`, or a bare state dict; they need PyTorch, which
 is optional, and are loaded with weights_only, so that no code in the file is run), .npz and .safetensors by the same
-names.
+names. What is written here holds a checksum of each array by its name as well, under CHECKSUMS, so that an array
+that took another's place does not go unnoticed.
 """
 
 import importlib
+import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError, storage_problem
+from common.keras.files import check_finite
 from tf_deepcam.network.layers import Affine, Convolution, Deconvolution, DepthwiseConv2D
 
+CHECKSUMS = (
+    "checksums"  # of a file: an array's name in .npz, a key of the metadata in .safetensors and of the dict in .cpt
+)
 # Axes of a Keras kernel in PyTorch's order.
 _TO_TORCH = {
     tf.keras.layers.Conv2D: (3, 2, 0, 1),
@@ -95,7 +102,7 @@ def from_arrays(network: tf.keras.Model, arrays: dict, source: str) -> None:
         source: the file, for messages.
 
     Raises:
-        UserError: before anything is changed, if an array is missing, unknown or of another shape.
+        UserError: before anything is changed, if an array is missing, unknown, of another shape or not finite.
     """
     given = {name.removeprefix("module."): array for name, array in arrays.items()}
     given = {name: array for name, array in given.items() if not name.endswith("num_batches_tracked")}
@@ -108,6 +115,7 @@ def from_arrays(network: tf.keras.Model, arrays: dict, source: str) -> None:
     extra = sorted(given.keys() - expected.keys())
     if extra:
         raise UserError(f"{source}: array '{extra[0]}' is not part of the network ({len(extra)} such arrays)")
+    check_finite(given.items(), source)
     for entry in entries(network):
         entry.variable.assign(entry.from_torch(given[entry.name]))
 
@@ -118,7 +126,9 @@ def load(network: tf.keras.Model, path: Union[str, Path]) -> None:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        from_arrays(network, _reader(path)(path), str(path))
+        arrays, written = _reader(path)(path)
+        _check_names(arrays, written, path)
+        from_arrays(network, arrays, str(path))
     except (OSError, ValueError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: cannot be read as {path.suffix} ({error})") from error
 
@@ -132,14 +142,17 @@ def save(network: tf.keras.Model, path: Union[str, Path]) -> None:
     path = Path(path).expanduser()
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     arrays = to_arrays(network)
+    checksums = {name: checksum(array) for name, array in arrays.items()}
     try:
         if path.suffix == ".npz":
-            np.savez(temporary, **arrays)
+            np.savez(temporary, **arrays, **{CHECKSUMS: np.array(json.dumps(checksums).encode())})
         elif path.suffix == ".safetensors":
-            _optional("safetensors.numpy", path).save_file(arrays, temporary)
+            package = _optional("safetensors.numpy", path)
+            package.save_file(arrays, temporary, {CHECKSUMS: json.dumps(checksums)})
         elif path.suffix in (".cpt", ".pth"):
             torch = torch_for(path)
-            torch.save({"model": {name: torch.from_numpy(array) for name, array in arrays.items()}}, temporary)
+            model = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            torch.save({"model": model, CHECKSUMS: checksums}, temporary)
         else:
             raise UserError(f"{path}: weights are written as .npz, .safetensors, .cpt or .pth")
         os.replace(temporary, path)
@@ -149,22 +162,64 @@ def save(network: tf.keras.Model, path: Union[str, Path]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _reader(path: Path):
+def checksum(array: np.ndarray) -> str:
+    """Of an array's values, to tell it from another of its shape."""
+    return f"{zlib.crc32(np.ascontiguousarray(array, np.float32).tobytes()):08x}"
+
+
+def _check_names(arrays: dict, written: dict, path: Path) -> None:
+    """Raises UserError for an array that is not the one that this program wrote under its name.
+
+    written: checksums by name; empty for files of other programs.
+    """
+    for name, expected in written.items():
+        if name in arrays and checksum(arrays[name]) != expected:
+            raise UserError(
+                f"{path}: array '{name}' is not the one that was written under this name (another checksum): the file "
+                f"was changed; write it anew, or without '{CHECKSUMS}' if that is meant"
+            )
+
+
+# Of a file: its arrays, and the checksums in it by name.
+_Read = Callable[[Path], tuple[dict, dict]]
+
+
+def _reader(path: Path) -> _Read:
     if path.suffix == ".npz":
-        return lambda file: dict(np.load(file, allow_pickle=False))
+        return _read_npz
     if path.suffix == ".safetensors":
-        return _optional("safetensors.numpy", path).load_file
+        return _read_safetensors
     if path.suffix in (".cpt", ".pth"):
         return _read_torch
     raise UserError(f"{path}: weights are read from .npz, .safetensors, .cpt or .pth")
 
 
-def _read_torch(path: Path) -> dict:
+def _read_npz(path: Path) -> tuple[dict, dict]:
+    arrays = dict(np.load(path, allow_pickle=False))
+    return arrays, _by_name(arrays.pop(CHECKSUMS, np.array("")).item())
+
+
+def _read_safetensors(path: Path) -> tuple[dict, dict]:
+    arrays = _optional("safetensors.numpy", path).load_file(path)
+    with _optional("safetensors", path).safe_open(path, framework="numpy") as file:
+        return arrays, _by_name((file.metadata() or {}).get(CHECKSUMS, ""))
+
+
+def _by_name(text: Union[str, bytes]) -> dict:
+    """Raises ValueError if it is not what `save` writes."""
+    checksums = json.loads(text) if text else {}
+    if not isinstance(checksums, dict):
+        raise ValueError(f"'{CHECKSUMS}' holds no checksums by name")
+    return checksums
+
+
+def _read_torch(path: Path) -> tuple[dict, dict]:
     content = load_torch(path)
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, np.ndarray) for value in state.values()):
         raise UserError(f"{path}: holds no state dict: expected {{'model': {{name: tensor}}}} or {{name: tensor}}")
-    return state
+    written = content.get(CHECKSUMS) if isinstance(content, dict) else None
+    return state, written if isinstance(written, dict) else {}
 
 
 def load_torch(path: Path) -> Any:

@@ -16,7 +16,7 @@ from common.data.buffers import pool
 from common.data.files import list_files
 from common.data.order import share
 from common.errors import UserError
-from tf_deepcam.data.samples import DATA, PATTERN, fields_of
+from tf_deepcam.data.samples import DATA, FILL, PATTERN, fields_of
 
 _ROWS = 16  # processed at a time, so that a block stays in the processor's cache
 
@@ -43,9 +43,12 @@ def channel_sums(path: str) -> np.ndarray:
             totals[2] += np.ones(len(values)) @ values
             totals[3] += np.einsum("ij,ij->j", values, values)
             totals[4] += len(values)
-    bad = ~np.isfinite(totals).all(0)
+    bad = ~(np.isfinite(totals).all(0) & (np.abs(totals[:2]) < FILL).all(0))
     if bad.any():
-        raise UserError(f"{path}: dataset '{DATA}' holds NaN or infinite values in channel {int(bad.argmax())}")
+        raise UserError(
+            f"{path}: dataset '{DATA}' holds NaN, infinite values or fill values (from {FILL:g} on) in channel "
+            f"{int(bad.argmax())}"
+        )
     return totals
 
 

@@ -62,12 +62,16 @@ def main(config: ResearchConfig, session: Session) -> None:
             target = session.run / "pictures" / f"{Path(file.name).stem}-without-labels.png"
             figures.draw(_inner(config, scene), masks, beside.truth, target)
         session.run.say(f"  {number} of {len(scenes.held_out)} scenes scored")
-    scores_table = _table(counts, len(scenes.held_out))
-    show(scores_table)
-    write_text(session.run / "cluster.md", markdown(scores_table) + "\n")
+    if any(count.pixels for count in counts.values()):
+        scores_table = _table(counts, len(scenes.held_out))
+        show(scores_table)
+        write_text(session.run / "cluster.md", markdown(scores_table) + "\n")
+    else:
+        session.run.say("no scores: in the held-out scenes no pixel was measured that has a label or a known truth")
     scores: dict[str, dict] = defaultdict(dict)
     for (name, judge), count in counts.items():
-        scores[name][judge] = count.scores()
+        if count.pixels:
+            scores[name][judge] = count.scores()
     session.run.record(records.Cluster(scores))
 
 
@@ -75,17 +79,25 @@ def _fit(config: ResearchConfig, scenes: list[DataFile], say: Callable[[str], No
     """Make the masks to compare: self-training on at most 16 scenes, the rule, the baseline, a trained network."""
     images, measured = [], []
     for file in scenes[:_MOST_SCENES]:
-        patches, _, seen = read_patches(file.path, config.data)
+        patches, _, seen = read_patches(file.path, config.data, needs_labels=False)
         images.append(patches)
         measured.append(seen)
+    if not any(seen.any() for seen in measured):
+        raise UserError(
+            f"no pixel of the {len(images)} scenes to learn from has a brightness temperature within "
+            "data.temperature_range_kelvin: there is nothing to learn"
+        )
     say(f"self-training on {len(images)} scenes, without labels")
     taught = self_training.train(np.concatenate(images), np.concatenate(measured), config, say)
-    fitted = baseline.fit(scenes, config.data, say)
     masks: Masks = {
         "self-training": _network(config, taught),
         "cold or bright": lambda scene: rule.judge(_inner(config, scene), config.cluster).cloud,
-        "threshold baseline": lambda scene: fitted.is_cloud(_inner(config, scene)),
     }
+    try:
+        fitted = baseline.fit(scenes, config.data, say)
+        masks["threshold baseline"] = lambda scene: fitted.is_cloud(_inner(config, scene))
+    except UserError as error:  # it alone needs labels
+        say(f"no threshold baseline: {error}")
     if config.inference.model_file:
         network = networks.load(config.model, config.inference.model_file)
         masks["network"] = _network(config, network)
@@ -136,7 +148,8 @@ def _table(counts: dict[tuple[str, str], BinaryCounts], scenes: int) -> Table:
     for name in dict.fromkeys(name for name, _ in counts):
         cells = []
         for judge in judges:
-            scores = counts[name, judge].scores() if (name, judge) in counts else {}
+            count = counts.get((name, judge), BinaryCounts())
+            scores = count.scores() if count.pixels else {}
             cells += [f"{scores[each]:.4f}" if scores else "" for each in ("pixel_accuracy", "f1", "kuiper_skill")]
         built.add_row(name, *cells)
     built.caption = (

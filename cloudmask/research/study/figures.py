@@ -72,7 +72,7 @@ def draw_networks(
     Returns:
         The figure. A network has its colour and mark, a precision its filling.
     """
-    looks = {name: figures.look(number) for number, name in enumerate(config.study.networks)}
+    looks: dict[str, dict[str, Any]] = {name: figures.look(number) for number, name in enumerate(config.study.networks)}
     with figures.picture(target, (8.6, 4.6)) as (figure, ((axis,),)):
         best = front(config, results, costs)
         axis.plot(

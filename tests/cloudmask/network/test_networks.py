@@ -4,12 +4,14 @@ import json
 import re
 import zipfile
 from functools import partial
+from typing import get_args
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from cloudmask import config
+from cloudmask.config import NetworkName
 from cloudmask.network import unet, up_sampling
 from cloudmask.network.networks import NETWORKS, find, load
 from common.errors import UserError
@@ -125,3 +127,7 @@ def test_weights_of_another_network_say_whose_they_are(tmp_path):
     keras_files.save(NETWORKS["narrow"].build(), tmp_path / "model.keras")
     with pytest.raises(UserError, match=r"holds the weights of the network 'narrow', not of 'reference': set model"):
         load(config.ModelSettings(), str(tmp_path / "model.keras"))
+
+
+def test_every_network_is_a_value_of_model_network():
+    assert set(get_args(NetworkName)) == set(NETWORKS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.config.axes import Axis, combinations, name_of, parse_axes
+from common.config.axes import Axis, combinations, name_of, names_of, parse_axes
 from common.errors import UserError
 
 
@@ -41,3 +41,10 @@ def test_a_mistake_is_refused(texts, message):
 
 def test_a_name_is_one_that_a_file_can_have():
     assert name_of(["whole", "[1, 2]", "a/b"]) == "whole-_1_2_-a_b"
+
+
+def test_values_that_differ_have_names_that_differ():
+    words = [["x", value] for value in ("/a/b", "/a_b", "/a b", "c")]
+    assert names_of(words) == ["x-_a_b", "x-_a_b-2", "x-_a_b-3", "x-c"]
+    assert names_of([["a-2"], ["a"], ["a"]]) == ["a-2", "a", "a-3"]
+    assert name_of(["-1", "2"]) == "1-2"  # no name that programs take for an option

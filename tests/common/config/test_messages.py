@@ -78,6 +78,7 @@ def said(tmp_path, text: str, *overrides: str, model=Config) -> str:
         ("section:\n  number: 13\n", "x.yaml:1: 'section' 13 is refused"),
         ("section: 5\n", "x.yaml:1: 'section' should be an object (found: 5)"),
         ("other:\n  ratio: .inf\n", "x.yaml:2: 'other.ratio' should be a finite number (found: inf)"),
+        ('section:\n  name: "a\\n"\n', "x.yaml:2: 'section.name' contains a line break"),
         ('section:\n  name: "a\\0"\n', "x.yaml:2: 'section.name' contains a NUL character"),
     ],
 )

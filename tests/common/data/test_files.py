@@ -1,6 +1,8 @@
 """What is named like a sample and is none, found when files are listed."""
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +57,40 @@ def test_a_name_that_is_not_utf_8_is_one_line(tmp_path):
 def test_odd_folder_names_are_one_line(name):
     with pytest.raises(UserError, match=r"no such folder|cannot be searched"):
         list_files(name, "x*")
+
+
+@pytest.mark.parametrize("unreadable", [("b",), ("b", "deeper"), ("a", "b", "c", "d")])
+def test_folders_that_cannot_be_read_are_named(tmp_path, monkeypatch, unreadable):
+    """Two of six scenes would be missing without a word. The tests may run as root, who reads everything."""
+    for folder in ("a", "b", "c", "d", "d/deeper"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"S3A_{folder[-1]}.hdf").write_bytes(b"x")
+    really = os.scandir
+
+    def scandir(path):
+        if Path(path).name in unreadable:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return really(path)
+
+    assert len(list_files(str(tmp_path), "S3A*.hdf")) == 5
+    monkeypatch.setattr(os, "scandir", scandir)
+    message = rf"{len(unreadable)} folders in it cannot be read \(Permission denied\): .*/{unreadable[0]}"
+    with pytest.raises(UserError, match=message):
+        list_files(str(tmp_path), "S3A*.hdf")
+
+
+def test_a_sample_that_is_a_folder_is_read_as_a_whole(tmp_path, monkeypatch):
+    (tmp_path / "x.SEN3" / "inner").mkdir(parents=True)
+    (file,) = list_files(str(tmp_path), folders=["*.SEN3"])
+    really = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "inner":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return really(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match=r"x\.SEN3: cannot be examined \(Permission denied\)"):
+        list_files(str(tmp_path), folders=["*.SEN3"])
+    with pytest.raises(UserError, match=r"x\.SEN3: vanished during the run \(Permission denied\)"):
+        file.check()

@@ -27,6 +27,43 @@ def test_launchers_are_known_by_their_variables(variables, expected):
     assert (found and (found.launcher, found.ranks, found.rank)) == expected
 
 
+WHOLE = {
+    **{
+        f"HOROVOD_{kind}{what}": number
+        for kind in ("", "LOCAL_", "CROSS_")
+        for what, number in (("RANK", "0"), ("SIZE", "2"))
+    },
+    "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
+    "HOROVOD_GLOO_RENDEZVOUS_PORT": "1234",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({name: None for name in WHOLE if name != "HOROVOD_RANK"}, r"HOROVOD_RANK set, but not HOROVOD_SIZE"),
+        ({"HOROVOD_CROSS_SIZE": None}, r"5 of horovodrun's variables set, but not HOROVOD_CROSS_SIZE"),
+        ({"HOROVOD_RANK": "one"}, r"HOROVOD_RANK is 'one', which is no number"),
+        ({"HOROVOD_RANK": "-1"}, r"HOROVOD_RANK is '-1', which is no number"),
+        ({"HOROVOD_RANK": "2"}, r"HOROVOD_RANK is 2 of 2 ranks, which cannot be"),
+        ({"HOROVOD_GLOO_RENDEZVOUS_ADDR": None}, r"HOROVOD_SIZE is 2, but HOROVOD_GLOO_RENDEZVOUS_ADDR is not set"),
+    ],
+)
+def test_variables_that_horovodrun_did_not_set(changes, message):
+    """With them Horovod waits for ranks that nobody has started."""
+    launchers.check_variables(WHOLE)
+    launchers.check_variables({"HOROVOD_CYCLE_TIME": "20"})
+    given = {name: value for name, value in {**WHOLE, **changes}.items() if value is not None}
+    with pytest.raises(UserError, match=f"{message}.*: unset HOROVOD_"):
+        launchers.check_variables(given)
+
+
+def test_a_rank_s_number_set_by_hand_is_one_line(tmp_path):
+    output = run("-m", "cloudmask", "train", f"data.train_dir={tmp_path}", HOROVOD_RANK="1")
+    assert output.returncode == 1
+    assert output.stdout.startswith("error: HOROVOD_RANK set, but not HOROVOD_SIZE")
+
+
 def test_a_lost_world_is_an_error_of_the_first_and_silent_in_the_others():
     variables = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "0"}
     with pytest.raises(UserError, match=r"srun started 4 ranks \(SLURM_STEP_NUM_TASKS\), but Horovod sees 1: .*pmix"):

@@ -106,6 +106,20 @@ def test_weights_of_another_shape_are_refused(tmp_path, form):
     np.testing.assert_array_equal(other.get_weights()[0], before[0])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("form", ["keras", "h5", "tf"])
+@pytest.mark.filterwarnings("ignore")
+def test_weights_that_are_not_finite_are_refused(tmp_path, form, value):
+    name = {"keras": "x.keras", "h5": "x.h5", "tf": "saved"}[form]
+    network = small()
+    kernel, bias = network.get_weights()
+    bias[1] = value
+    network.set_weights([kernel, bias])
+    network.save(tmp_path / name, save_format="keras_v3" if form == "keras" else form)
+    with pytest.raises(UserError, match=f"{name}: 1 of the 3 values of '.*bias.*' are NaN or infinite"):
+        load_weights(small(), tmp_path / name)
+
+
 def test_archives_that_are_empty_torn_or_too_large_are_one_line(tmp_path):
     empty = tmp_path / "empty.keras"
     zipfile.ZipFile(empty, "w").close()

@@ -12,6 +12,7 @@ import pytest
 
 from common.distributed.status import Ending
 from common.errors import InterruptedTrainingError, UserError
+from common.launching import hosts as hosts_of
 from common.launching import recovery
 from common.launching.recovery import Recovery, Start
 from common.training import checkpoints
@@ -60,13 +61,13 @@ def test_a_mistake_explains_more_than_a_fault_and_both_more_than_a_lost_peer():
 )
 def test_as_many_slots_as_ranks_are_started(hosts, ranks, cut):
     """horovodrun over Gloo starts a rank on each slot, whatever -np says."""
-    assert recovery.cut_slots(hosts, ranks) == cut
-    assert recovery.cut_slots("", ranks) == ""
+    assert hosts_of.cut_slots(hosts, ranks) == cut
+    assert hosts_of.cut_slots("", ranks) == ""
 
 
 def test_fewer_slots_than_ranks_are_refused():
     with pytest.raises(UserError, match=r"-H a:1,b:1: has 2 slots for 3 ranks"):
-        recovery.cut_slots("a:1,b:1", 3)
+        hosts_of.cut_slots("a:1,b:1", 3)
 
 
 def write_run(folder: Path, checkpoint: int, update: int) -> Path:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from cloudmask import config as cloudmask_config
 from common.errors import UserError
 from common.runs import files
-from common.runs.folder import Run
+from common.runs.folder import Run, check_trained_with
 from common.runs.folder import open_run as open_folder
 from common.runs.records import append, read_lines, read_records
 
@@ -54,6 +54,25 @@ def test_a_run_goes_on_only_with_its_own_settings(tmp_path):
     assert closed(open_run(tmp_path, "training.epochs=99", resume=str(run.path))).path == run.path
     with pytest.raises(UserError, match=r"the run has optimizer\.start_lr: 0\.001, but 0\.1 is requested now"):
         open_run(tmp_path, "optimizer.start_lr=0.1", resume=str(run.path))
+
+
+def test_a_config_that_was_edited_before_a_resume_is_noticed_by_the_checkpoint(tmp_path):
+    run = closed(open_run(tmp_path))
+    trained = json.loads(json.dumps(run.settings))
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("start_lr: 0.001", "start_lr: 0.1").replace("epochs: 30", "epochs: 9"))
+    again = closed(
+        open_folder(cloudmask_config.load(str(config)), run_output(config), "cloudmask train", str(run.path))
+    )
+    message = r"step-1: was trained with optimizer\.start_lr: 0\.001, but .*config\.yaml has 0\.1 now"
+    with pytest.raises(UserError, match=message):
+        check_trained_with(trained, again, run / "step-1")
+    check_trained_with({**trained, "optimizer.start_lr": 0.1}, again, run / "step-1")
+    check_trained_with({}, again, run / "step-1")  # of an older version
+
+
+def run_output(config):
+    return cloudmask_config.load(str(config)).output
 
 
 def test_a_setting_that_the_old_config_lacks_is_compared_too(tmp_path):

@@ -1,10 +1,11 @@
-"""--dry-run as a user starts it: one update, what the whole will need, and nothing left behind."""
+"""--dry-run as a user starts it: a few updates, what the whole will need, and nothing left behind."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from common.training import dry_run
 from tests.helpers import TINY as TINY_SCENES
 from tests.helpers import errors, run, write_scenes
 from tests.tf_deepcam.samples import TINY, write_samples
@@ -36,6 +37,15 @@ def test_it_says_what_the_training_will_need_and_leaves_nothing(tmp_path, benchm
         r"to the end: (\d+) updates in 4 epochs, (\d+) evaluations of (\d+) batches: about", output.stdout
     )
     assert tuple(map(int, found.groups())) == numbers
+
+
+def test_the_estimate_is_of_later_updates():
+    """The first one's compilation and loading are no measure of the others."""
+    seconds = {0: (2.0, 5.0), 1: (0.2, 0.1), 2: (0.1, 0.3), 3: (0.3, 0.2)}
+    assert dry_run._later(lambda number: seconds[number]) == pytest.approx([0.2, 0.2])
+    asked = []
+    assert dry_run._later(lambda number: asked.append(number) or (1.0, 30.0)) == [1.0, 30.0]
+    assert asked == [0]
 
 
 def test_bad_settings_and_data_are_one_line_as_in_the_run_itself(tmp_path):

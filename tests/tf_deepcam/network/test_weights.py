@@ -41,6 +41,67 @@ def test_the_reference_s_checkpoints_are_read(tmp_path, small, wrap):
     assert_same(other, small)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("suffix", [".npz", ".cpt"])
+def test_weights_that_are_not_finite_are_refused_before_anything_is_changed(tmp_path, small, value, suffix):
+    pytest.importorskip("numpy" if suffix == ".npz" else "torch")
+    arrays = weights.to_arrays(small)
+    name = next(name for name, array in arrays.items() if array.ndim == 4)
+    bad = model.deeplab(width=0.05, middle_blocks=1)
+    entry = next(entry for entry in weights.entries(bad) if entry.name == name)
+    changed = entry.variable.numpy()
+    changed.flat[1] = value
+    entry.variable.assign(changed)
+    weights.save(bad, tmp_path / f"model{suffix}")
+    before = small.get_weights()
+    with pytest.raises(UserError, match=rf"model{suffix}: 1 of the \d+ values of '{name}' are NaN or infinite"):
+        weights.load(small, tmp_path / f"model{suffix}")
+    np.testing.assert_array_equal(small.get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".cpt"])
+def test_two_arrays_of_one_shape_that_changed_places_are_noticed(tmp_path, small, suffix):
+    """By a program that reads the file and writes all that it has read; without the checksums it is any other file."""
+    pytest.importorskip({".npz": "numpy", ".safetensors": "safetensors"}.get(suffix, "torch"))
+    path = tmp_path / f"model{suffix}"
+    weights.save(small, path)
+    first, second = _two_of_one_shape(small)
+    if suffix == ".npz":
+        content = dict(np.load(path))
+        content[first], content[second] = content[second], content[first]
+        np.savez(path, **content)
+    elif suffix == ".safetensors":
+        from safetensors import safe_open
+        from safetensors.numpy import load_file, save_file
+
+        content = load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata()
+        content[first], content[second] = content[second], content[first]
+        save_file(content, path, metadata)
+    else:
+        import torch
+
+        content = torch.load(path)
+        arrays = content["model"]
+        arrays[first], arrays[second] = arrays[second], arrays[first]
+        torch.save(content, path)
+    with pytest.raises(UserError, match=r"array '.*' is not the one that was written under this name"):
+        weights.load(small, path)
+    if suffix == ".npz":
+        np.savez(path, **{name: array for name, array in content.items() if name != weights.CHECKSUMS})
+        weights.load(model.deeplab(width=0.05, middle_blocks=1), path)
+
+
+def _two_of_one_shape(network) -> list:
+    arrays = weights.to_arrays(network)
+    for name, array in arrays.items():
+        alike = [other for other in arrays if arrays[other].shape == array.shape and (arrays[other] != array).any()]
+        if alike and array.ndim == 4:
+            return [name, alike[0]]
+    raise AssertionError("no two arrays of one shape")
+
+
 def test_a_checkpoint_with_code_in_it_is_refused(tmp_path, small):
     torch = pytest.importorskip("torch", reason="PyTorch is optional and not installed")
     torch.save({"model": {"x": print}}, tmp_path / "bad.cpt")
