@@ -33,7 +33,7 @@ from common.runs.files import check_writable
 TITLE = "<title>Benchmark runs</title>"
 _ASSETS = Path(__file__).with_name("assets")
 _PICTURES = 3  # of a run
-_PICTURE_BYTES = 2 * 2**20  # a picture of ours is about a tenth; a stranger's may be anything
+_PICTURE_BYTES = 2 * 2**20  # twice a large picture of ours; a stranger's may be anything
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 

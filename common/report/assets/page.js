@@ -34,21 +34,23 @@
     return inside.length > 1 ? inside : evenTicks(low, high, 4);
   }
 
-  // A little room around the points, and a range also where all are the same.
+  // A little room around the points; from 0 where all are the same, or the axis would magnify nothing.
   function room(low, high, logarithmic) {
     if (logarithmic) {
       const factor = Math.max((high / low) ** 0.05, 1.03);
       return [low / factor, high * factor];
     }
-    const margin = (high - low) * 0.05 || Math.abs(high) * 0.05 || 1;
+    if (low === high) return [Math.min(0, 1.25 * low), Math.max(0, 1.25 * high) || 1];
+    const margin = (high - low) * 0.05;
     return [low - margin, high + margin];
   }
 
   // Room for the longest number of the y axis, which may be 1.2345e-7; uPlot asks again with the numbers it will write.
   function numbersWidth(u, numbers, index) {
+    if (!numbers) return 58; // before there are any
     const { font, ticks, gap } = u.axes[index];
     u.ctx.font = Array.isArray(font) ? font[0] : font;
-    const widths = (numbers ?? []).map((number) => u.ctx.measureText(number).width / devicePixelRatio);
+    const widths = numbers.map((number) => u.ctx.measureText(number).width / devicePixelRatio);
     return Math.ceil(Math.max(30, ...widths) + ticks.size + gap + 4);
   }
 
@@ -136,7 +138,7 @@
       cursor: { points: { show: false }, drag: { x: true, y: true, uni: 30 } },
       series: [{}, ...chart.curves.map((curve) => ({
         stroke: () => css(name(curve.run)), width: 1.8, spanGaps: true, dash: curve.dashed ? [7, 4] : [],
-        points: { show: curve.x.length <= 40, size: 5, fill: () => css(name(curve.run)) },
+        points: { show: curve.x.length <= 40, size: curve.x.length > 1 ? 5 : 9, fill: () => css(name(curve.run)) },
       }))],
       hooks: {
         ready: [(u) => { show = hover(u, chart); show(); }],
