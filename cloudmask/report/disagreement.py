@@ -6,11 +6,12 @@ the network. Only the truth, where it is known, tells which of them is right.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from rich.table import Table
 
 from cloudmask.records import Inference, Scene, Truth
+from common.report.logs import finite
 from common.report.tables import table
 
 PICTURE = "disagreement"  # pictures/PICTURE-1.png is of the first scene
@@ -26,15 +27,17 @@ def pictures(folder: Path) -> list[str]:
 
 def scenes_table(scenes: list[Scene]) -> Table:
     """Tabulate the five scenes in which network and labels differ most."""
-    disputed = {scene.name: scene.disagreement for scene in scenes if scene.disagreement.keys() >= _SHARES}
+    every = {scene.name: _numbers(scene.disagreement) for scene in scenes}
+    disputed = {name: values for name, values in every.items() if values.keys() >= _SHARES}
+    most_in = {scene.name: scene.disagreement.get("kind") for scene in scenes}
     known = any(values.get("network_right") for values in disputed.values())  # 0 everywhere: the labels are the truth
     heads = ["differ", "cloud to the\nnetwork only", "cloud to the\nlabels only", "most in"]
     built = table("Scenes in which network and labels differ most", "scene", *heads, *([_RIGHT] if known else []))
     for name in sorted(disputed, key=lambda name: -disputed[name]["share"])[:_SCENES]:
         values = disputed[name]
         shares = [f"{values[key]:.2%}" for key in ("share", "network_only", "labels_only")]
-        right = [f"{values['network_right']:.1%}" if "network_right" in values else ""] if known else []
-        built.add_row(name, *shares, str(values.get("kind", "")), *right)
+        right = [_percent(values.get("network_right"))] if known else []
+        built.add_row(name, *shares, str(most_in[name] or ""), *right)
     return built
 
 
@@ -43,9 +46,11 @@ def kinds_table(inference: Inference, truth: Optional[Truth]) -> Table:
     strata, truths = inference.strata, truth.strata if truth else {}
     heads = ["pixels", "differ", *([_RIGHT] if truths else [])]
     built = table("Kinds of pixel in which network and labels differ most", "kind", *heads)
-    shares = {kind: 1.0 - masks["network"]["pixel_accuracy"] for kind, masks in strata.items() if "network" in masks}
+    accuracies = {kind: finite(masks.get("network", {}).get("pixel_accuracy")) for kind, masks in strata.items()}
+    shares = {kind: 1.0 - accuracy for kind, accuracy in accuracies.items() if accuracy is not None}
     for kind in sorted(shares, key=lambda kind: -shares[kind]):
-        cells = [f"{strata[kind]['network']['pixels']:.0f}", f"{shares[kind]:.2%}"]
+        pixels = finite(strata[kind]["network"].get("pixels"))
+        cells = ["" if pixels is None else f"{pixels:.0f}", f"{shares[kind]:.2%}"]
         if truths:
             cells.append(_network_right(truths.get(kind, {}), shares[kind]))
         built.add_row(kind, *cells)
@@ -54,7 +59,15 @@ def kinds_table(inference: Inference, truth: Optional[Truth]) -> Table:
 
 def _network_right(truth: Mapping[str, Mapping[str, float]], share: float) -> str:
     """Where the two differ, exactly one of them is right, so their accuracies tell how often it is the network."""
-    if not share or not {"network", "labels"} <= truth.keys():
-        return ""
-    gain = truth["network"]["pixel_accuracy"] - truth["labels"]["pixel_accuracy"]
-    return f"{0.5 + gain / (2 * share):.1%}"
+    network, labels = (finite(truth.get(mask, {}).get("pixel_accuracy")) for mask in ("network", "labels"))
+    return (
+        _percent(0.5 + (network - labels) / (2 * share)) if share and network is not None and labels is not None else ""
+    )
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {key: number for key, value in values.items() if (number := finite(value)) is not None}
+
+
+def _percent(share: Optional[float]) -> str:
+    return "" if share is None else f"{share:.1%}"

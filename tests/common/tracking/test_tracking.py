@@ -20,6 +20,7 @@ from common.session import Session
 from common.tracking import points
 from common.tracking.export import export
 from common.tracking.live import Live
+from common.tracking.weights_biases import WeightsAndBiases
 from common.training import loop
 from common.training.settings import TrainingSettings
 from tests.common.training.test_loop import Config, task, write
@@ -152,6 +153,38 @@ def test_wandb_s_directory_holds_every_value_step_and_time(folder, tmp_path):
     with pytest.raises(UserError, match="already contains the run 20261121-101530"):
         export(folder, "wandb", tmp_path / "to")
     assert content(folder) == before
+
+
+def test_an_export_that_fails_leaves_nothing_that_refuses_the_repeat(folder, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+
+    def full(self, folder, files) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WeightsAndBiases, "attach", full)
+        with pytest.raises(UserError, match=r"could not be exported \(\[Errno 28\] No space left on device"):
+            export(folder, "wandb", tmp_path / "to")
+    assert list((tmp_path / "to").iterdir()) == []
+    export(folder, "wandb", tmp_path / "to")
+    assert len(directories(tmp_path / "to")) == 1
+
+
+@pytest.mark.parametrize("to", ["wandb", "mlflow"])
+@pytest.mark.parametrize("content", [None, "", "[]"])
+def test_a_run_without_records_is_not_exported_as_an_empty_one(folder, tmp_path, to, content):
+    (folder / "metrics.jsonl").unlink()
+    if content is not None:
+        (folder / "metrics.jsonl").write_text(content)
+    with pytest.raises(UserError, match=r"has no metrics\.jsonl" if content is None else r"jsonl: holds no record"):
+        export(folder, to, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+
+
+def test_steps_that_are_not_in_order_are_passed_on_in_order():
+    rest = {"kind": "step", "epoch": 1, "learning_rate": 0.1, "time": 1.0, "loss": 1.0}
+    records = [{**rest, "step": step} for step in (3, 1, 2)]
+    assert [[point.step for point in chunk] for chunk in points.in_chunks(lambda: iter(records))] == [[1, 2, 3]]
 
 
 @pytest.mark.parametrize("to", ["wandb", "mlflow"])
