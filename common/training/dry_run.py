@@ -37,11 +37,12 @@ class Seconds(NamedTuple):
     compilation: float  # the first update, on made-up samples
     read: float  # reading one training batch
     update: float  # computing one update
-    evaluation: float  # reading and evaluating one held-out batch
+    one: float  # an evaluation of one held-out batch
+    several: float  # an evaluation of at most _LATER of them
 
 
 def dry_run(assembly: Assembly, session: Session) -> None:
-    """Take a few updates, evaluate a batch, and print how much memory and time the training will need. Collective.
+    """Take a few updates, evaluate a few batches, and print what memory and time the training will need. Collective.
 
     Args:
         assembly: the training. Only the first of its held-out batches is left afterwards.
@@ -55,7 +56,6 @@ def dry_run(assembly: Assembly, session: Session) -> None:
     state = State(step)
     state.broadcast()
     evaluated = max(distributed.gather_objects(held_out.steps_per_epoch))
-    held_out.keep_first(1)
 
     def one_update(number: int) -> tuple[float, float]:
         """Read a batch by a pipeline of its own, so that it is not read ahead, and update. Returns both times."""
@@ -70,8 +70,11 @@ def dry_run(assembly: Assembly, session: Session) -> None:
     except tf.errors.OpError as error:
         raise task.batches.problem(error) from error
     step.check_finite()
-    (evaluation,) = _later(lambda _: (_timed(task.evaluate)[0],))
-    slowest = Seconds(*np.max(distributed.gather_objects((compilation, read, update, evaluation)), axis=0).tolist())
+    held_out.keep_first(_LATER)
+    (several,) = _later(lambda _: (_timed(task.evaluate)[0],))
+    held_out.keep_first(1)
+    (one,) = (several,) if evaluated == 1 else _later(lambda _: (_timed(task.evaluate)[0],))
+    slowest = Seconds(*np.max(distributed.gather_objects((compilation, read, update, one, several)), axis=0).tolist())
     for line in (_memory(task.batches, session.threads), *_time(task, settings, slowest, evaluated, session.threads)):
         session.run.say(line)
 
@@ -116,10 +119,13 @@ def _time(task: Task, settings: TrainingSettings, seconds: Seconds, evaluated: i
     evaluations = -(-updates // frequency) if frequency else task.goal.epochs
     # Batches are read while others are computed, so the slower of the two sets the pace.
     pace = max(seconds.update, seconds.read / task.batches.read_ahead(threads).at_once)
-    total = seconds.compilation + updates * pace + evaluations * evaluated * seconds.evaluation
+    # An evaluation takes some time by itself, whatever the number of its batches.
+    further = (seconds.several - seconds.one) / max(min(evaluated, _LATER) - 1, 1)
+    evaluation = seconds.one + (evaluated - 1) * max(further, 0.0)
+    total = seconds.compilation + updates * pace + evaluations * evaluation
     return [
         f"time: {seconds.compilation:.1f} s to compile; {seconds.update:.3f} s per update, {seconds.read:.3f} s to "
-        f"read its batch; {seconds.evaluation:.3f} s per batch of evaluation",
+        f"read its batch; {evaluation:.3f} s per evaluation",
         f"to the end: {updates} updates in {task.goal.epochs} epochs, {evaluations} evaluations of {evaluated} "
         f"batches: about {duration(total)}" + (", less if the target is reached" if task.goal.target else ""),
     ]

@@ -2,10 +2,14 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from common.training import dry_run
+from common.training.journal import duration
+from common.training.settings import TrainingSettings
+from common.training.task import Goal
 from tests.helpers import TINY as TINY_SCENES
 from tests.helpers import errors, run, write_scenes
 from tests.tf_deepcam.samples import TINY, write_samples
@@ -46,6 +50,16 @@ def test_the_estimate_is_of_later_updates():
     asked = []
     assert dry_run._later(lambda number: asked.append(number) or (1.0, 30.0)) == [1.0, 30.0]
     assert asked == [0]
+
+
+def test_an_evaluation_is_more_than_its_batches():
+    """0.5 s for itself and 0.1 s a batch, of which it has 20; 10 updates of 1 s in each of 4 epochs."""
+    batches = SimpleNamespace(steps_per_epoch=10, read_ahead=lambda threads: SimpleNamespace(at_once=1))
+    made = SimpleNamespace(goal=Goal("right", 0.0, 4), batches=batches)
+    seconds = dry_run.Seconds(compilation=2.0, read=0.1, update=1.0, one=0.6, several=0.8)
+    lines = dry_run._time(made, TrainingSettings(), seconds, 20, 1)
+    assert lines[0].endswith("2.500 s per evaluation")
+    assert lines[1].endswith(f"4 evaluations of 20 batches: about {duration(2 + 40 + 10)}")
 
 
 def test_bad_settings_and_data_are_one_line_as_in_the_run_itself(tmp_path):
