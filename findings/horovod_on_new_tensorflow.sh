@@ -6,6 +6,8 @@
 # True: as published it does not compile, and one file of its sources is the only obstacle. Without that file
 # (horovod/tensorflow/xla_mpi_ops.cc, for HOROVOD_ENABLE_XLA_OPS alone) the same sources compile, and two ranks reduce
 # right, in eager mode, in a tf.function, and as gradients through DistributedGradientTape.
+# (gcc 14 and newer refuse one more line, on any TensorFlow: an assignment to a constant in Horovod's copy of flatbuffers.
+# It is taken out here too, so that the compiler's age plays no part.)
 # Why it matters: Horovod's users think themselves bound to TensorFlow 2.15, thus to Python 3.11 and CUDA 12.2.
 #
 # Needs a C++ compiler, Python 3.9 to 3.13 (PYTHON=python3.12), PyPI, 4 GB of disk and some ten minutes on two cores.
@@ -21,6 +23,7 @@ export HOROVOD_WITH_GLOO=1 CXXFLAGS="-include cstdint -include stdexcept -includ
 pip install -q setuptools==80.10.2 wheel==0.45.1 cmake==3.31.10 tensorflow==2.20.0 tf-keras==2.20.1 || exit 2
 pip download -q --no-deps --no-binary :all: --no-build-isolation -d "$folder" horovod==0.28.1 || exit 2
 tar -xf "$folder/horovod-0.28.1.tar.gz" -C "$folder"
+sed -i '/^    count_ = other\.count_;$/d' "$folder/horovod-0.28.1/third_party/flatbuffers/include/flatbuffers/stl_emulation.h"
 cp -r "$folder/horovod-0.28.1" "$folder/without"
 python -c 'import sys, tensorflow as tf; print(f"Python {sys.version.split()[0]}, TensorFlow {tf.__version__}, Horovod 0.28.1")'
 ${CXX:-c++} --version | head -n 1

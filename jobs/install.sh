@@ -225,7 +225,8 @@ fi
 [ ! -d "$venv/cuda" ] || rm -r "$venv/cuda"  # only the compilation needs it
 
 echo
-horovodrun --check-build | tee "$venv/check-build.log"
+# TensorFlow 2.21 writes lines of its own ten times over; they go into the log.
+horovodrun --check-build 2>>"$log" | tee "$venv/check-build.log" || fail "horovodrun --check-build failed; see $log"
 echo "(Horovod always lists PyTorch as available; it is not used here.)"
 require() { grep -q "\[X\] $1" "$venv/check-build.log" || fail "Horovod was built without $1; see $log"; }
 require TensorFlow
