@@ -185,7 +185,9 @@ class InferenceSettings(Settings):
     @field_validator("other_masks", mode="before")
     @classmethod
     def _one_folder(cls, folders: object) -> object:
-        return ((folders,) if folders else ()) if isinstance(folders, str) else folders
+        if isinstance(folders, str):
+            return (folders,) if folders else ()
+        return tuple(folders) if isinstance(folders, list) else folders
 
 
 class ReportSettings(Settings):

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 _SLACK = 1.05  # pixels are not all of one size
-_NODES = 16  # pixels of the map between two whose directions are computed; those between are interpolated, to 10 m
+_NODES = 16  # pixels of the map between two whose directions are computed; those between are interpolated, to 20 m
 _AT_ONCE = 2**18  # pixels of the map
 
 

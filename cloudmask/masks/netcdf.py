@@ -1,11 +1,12 @@
-"""Masks as netCDF that other programs read alike: xarray, netCDF4, SNAP and GDAL.
+"""Masks as netCDF that other programs read alike: xarray, netCDF4 and GDAL.
 
 `NAME.nc` follows the CF conventions 1.9 (cfconventions.org), the first with unsigned types: cloud_mask (0 clear, 1
 cloud, 255 where nothing was measured), cloud_probability packed into 16 bits, latitude and longitude if the scene has
 them, and when and by which satellite it was seen if its name tells.
 
-Two choices are for GDAL, which obeys neither `_Unsigned` nor the packing of coordinates (gdalwarp -geoloc):
-cloud_mask is unsigned by its type, and coordinates are degrees in 32-bit floating point, at most 0.9 m off.
+Two choices are for GDAL, which obeys neither `_Unsigned` nor the packing of coordinates (gdalwarp -geoloc;
+findings/gdal_packed_geolocation.sh): cloud_mask is unsigned by its type, and coordinates are degrees in 32-bit floating
+point, at most 0.9 m off.
 """
 
 import time

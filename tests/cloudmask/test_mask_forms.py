@@ -10,6 +10,7 @@ import pytest
 from cloudmask import config, quicklook
 from cloudmask.data.ancillary import Ancillary
 from cloudmask.sen3.product import Flags
+from common.config import render
 from common.errors import UserError
 from tests.cloudmask.sen3.products import NAME, frame, product
 from tests.cloudmask.swaths import located, swath
@@ -74,6 +75,14 @@ def test_a_mask_of_others_is_a_row_in_the_tables(masked):
 )
 def test_forms_are_one_word_or_a_list(words, forms):
     assert config.load(None, [f"inference.output={words}"]).inference.output == forms
+
+
+@pytest.mark.parametrize(("words", "folders"), [("", ()), ("a", ("a",)), ("[a,b/masks]", ("a", "b/masks"))])
+def test_folders_of_other_masks_are_none_one_or_a_list(words, folders, tmp_path):
+    settings = config.load(None, [f"inference.other_masks={words}", "inference.output=both"])
+    assert settings.inference.other_masks == folders
+    (tmp_path / "config.yaml").write_text(render.dump(settings))
+    assert config.load(str(tmp_path / "config.yaml")) == settings
 
 
 @pytest.mark.parametrize("words", ["geotif", "[]", "3"])
