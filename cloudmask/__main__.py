@@ -6,6 +6,7 @@ infer       mask scenes with a trained network
 grid        --axis KEY=A,B [--axis ...]        mask scenes with each combination of settings and compare their speed
 cluster     learn to mask scenes without labels (a rule, then self-training), and score the masks
 download    --part PART --target-dir DIR       download the benchmark's data set from its public store
+fetch       --near LAT,LON --at DATE --target DIR    search and download Sentinel-3 products (by eodag)
 convert     PRODUCT.SEN3... --target DIR       convert Sentinel-3 products to files in the benchmark's format
 inspect     FOLDER...                          list scenes and products, and those that would be refused
 synthesize  --folder DIR [--scenes N ...]      make scenes in the real format and size
@@ -143,6 +144,18 @@ def _download(options: argparse.Namespace) -> int:
     return download.main(options)
 
 
+def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    from cloudmask.fetch import command
+
+    command.arguments(parser)
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from cloudmask.fetch import command
+
+    return command.main(options)
+
+
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "words",
@@ -236,6 +249,7 @@ COMMANDS = {
     "cluster": Command(_config_arguments, _cluster),
     "grid": Command(_grid_arguments, _grid),
     "download": Command(_download_arguments, _download),
+    "fetch": Command(_fetch_arguments, _fetch),
     "convert": Command(_convert_arguments, _convert),
     "inspect": Command(_inspect_arguments, _inspect, only_prints=True),
     "synthesize": Command(_synthesize_arguments, _synthesize),

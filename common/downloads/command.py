@@ -7,7 +7,7 @@ import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, Protocol
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -32,12 +32,26 @@ def check_address(url: str) -> None:
         raise UserError(f"{url}: expected an address that begins with http:// or https:// and a server's name")
 
 
-def fetch_all(downloader: Downloader, names: list, streams: int, progress: Progress) -> int:
+class Fetcher(Protocol):
+    """What fetches files by several threads. bytes: received so far."""
+
+    bytes: int
+
+    def fetch(self, name: Any) -> bool:
+        """Fetch one; False if it was there already."""
+        ...
+
+    def stop(self) -> None:
+        """Make all threads end soon; what they received is kept."""
+        ...
+
+
+def fetch_all(downloader: Fetcher, names: list, streams: int, progress: Progress) -> int:
     """Fetch files by several streams. The first error ends all of them; what they received is kept for the next call.
 
     Args:
         downloader: fetches the files.
-        names: the files' paths below its address.
+        names: the files, as it takes them.
         streams: files fetched at once.
         progress: shows the progress.
 

@@ -301,7 +301,7 @@ def test_names_that_a_terminal_would_obey_or_no_disk_takes_are_refused(server, t
 
 
 def test_a_page_without_end_is_given_up(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("common.downloads.downloader._LONGEST_PAGE", 1000)
+    monkeypatch.setattr("common.downloads.client.LONGEST_PAGE", 1000)
     server.links = [f"data-{number}.h5" for number in range(500)]
     with pytest.raises(UserError, match="the page is longer than 1000 bytes"):
         fetch(server.url, str(tmp_path))
