@@ -160,6 +160,8 @@ class SceneReader:
         cloud[...] = (flags[:, left : left + columns, 0] > 0).reshape(cloud.shape)
 
     def _raw(self, source: hdf5.Rows, first: int, rows: int) -> np.ndarray:
+        if isinstance(source, hdf5.ArrayRows):
+            return source.array[first : first + rows]
         return source.read_rows(first, self._memory(source.where, (rows, *source.shape[1:]), source.dtype))
 
     def _memory(self, name: str, shape: tuple, dtype) -> np.ndarray:
