@@ -30,10 +30,13 @@ class Ancillary(NamedTuple):
     folder: str = ""  # the scene's own: the data set keeps its scenes in day/ and night/
 
 
-def read(path: str, shape: Optional[tuple[int, ...]] = None) -> Ancillary:
+def read(path: str, shape: Optional[tuple[int, ...]] = None, product: Optional[Product] = None) -> Ancillary:
     """What a scene of `shape` pixels has; without a shape, all. Arrays of another shape, such as those of a product of
-    1198 rows whose channels were resized, belong to other pixels and are left out. Raises UserError."""
-    found = _of_product(path) if is_product(path) else _of_file(path)
+    1198 rows whose channels were resized, belong to other pixels and are left out. product: the one at the path, if it
+    is open already. Raises UserError."""
+    if product is None and is_product(path):
+        product = Product(path)
+    found = _of_file(path) if product is None else _of_product(product)
     fitting = {
         name: value
         for name, value in found.items()
@@ -45,9 +48,9 @@ def read(path: str, shape: Optional[tuple[int, ...]] = None) -> Ancillary:
     return Ancillary(**fitting, folder=Path(path).parent.name)
 
 
-def truth(path: str, shape: tuple[int, ...]) -> Optional[np.ndarray]:
+def truth(product: Product, shape: tuple[int, ...]) -> Optional[np.ndarray]:
     """Of a made-up product alone, where its clouds are, [H, W] = `shape`; None of any other."""
-    known = _truth(Product(path))
+    known = _truth(product)
     return known if known is not None and known.shape == shape else None
 
 
@@ -55,8 +58,7 @@ def _truth(product: Product) -> Optional[np.ndarray]:
     return product.numbers("truth").values > 0 if product.has("truth") else None
 
 
-def _of_product(path: str) -> dict:
-    product = Product(path)
+def _of_product(product: Product) -> dict:
     found: dict = {name: product.coordinate(name) for name in COORDINATES if product.has(name)}
     if product.has("solar_zenith") and product.has("S8_BT"):
         found["solar_zenith"] = product.solar_zenith("S8_BT").astype(np.float32)

@@ -19,7 +19,7 @@ from cloudmask.data.normalize import REFLECTANCES, TEMPERATURES, normalize
 from cloudmask.data.plausible import Plausible
 from cloudmask.sen3.conversion import cloudy, convert
 from cloudmask.sen3.names import is_product
-from cloudmask.sen3.product import flags_of
+from cloudmask.sen3.product import Product, flags_of
 from common.data import hdf5
 from common.data.buffers import pool
 from common.errors import UserError
@@ -43,12 +43,12 @@ def open_scene(path: str, settings: DataSettings) -> Iterator["SceneReader"]:
     """A scene's file, or a Sentinel-3 product converted on the way (data.sen3). Raises UserError."""
     if is_product(path):
         shape = settings.image_h, settings.image_w
+        product = Product(path, settings.stripe)
         made = convert(
-            path,
+            product,
             settings.sen3,
             shape,
             np.float32,
-            stripe=settings.stripe,
             calibration=settings.calibration,
             cloud_tests=settings.cloud_tests,
             masks=(settings.labels,),
@@ -56,7 +56,7 @@ def open_scene(path: str, settings: DataSettings) -> Iterator["SceneReader"]:
         refs, bts = hdf5.ArrayRows(f"{path}: refs", made.refs), hdf5.ArrayRows(f"{path}: bts", made.bts)
         labels = getattr(made, settings.labels)
         flags = None if labels is None else hdf5.ArrayRows(f"{path}: {settings.labels}", labels)
-        yield SceneReader(refs, bts, flags, settings)
+        yield SceneReader(refs, bts, flags, settings, product)
         return
     with hdf5.open_file(path) as file:
         yield SceneReader(_rows(file, "refs", "f"), _rows(file, "bts", "f"), _labels(file, settings), settings)
@@ -83,10 +83,16 @@ class SceneReader:
     """Reflectances, temperatures and labels of one scene, their shapes checked against each other."""
 
     def __init__(
-        self, reflectances: hdf5.Rows, temperatures: hdf5.Rows, labels: Optional[hdf5.Rows], settings: DataSettings
+        self,
+        reflectances: hdf5.Rows,
+        temperatures: hdf5.Rows,
+        labels: Optional[hdf5.Rows],
+        settings: DataSettings,
+        product: Optional[Product] = None,
     ):
-        """labels: None if the scene has none."""
+        """labels: None if the scene has none. product: the one that the scene was converted from."""
         self.reflectances, self.temperatures, self.labels = reflectances, temperatures, labels
+        self.product = product
         self._settings = settings
         if len(temperatures.shape) != 3:
             _check_shape(temperatures, (settings.image_h, settings.image_w, TEMPERATURES))
@@ -167,6 +173,8 @@ class SceneReader:
         self._plausible.check(self.reflectances.where, self.temperatures.where, labels)
 
     def _raw(self, source: hdf5.Rows, first: int, rows: int) -> np.ndarray:
+        if isinstance(source, hdf5.ArrayRows):
+            return source.array[first : first + rows]
         return source.read_rows(first, self._memory(source.where, (rows, *source.shape[1:]), source.dtype))
 
     def _memory(self, name: str, shape: tuple, dtype) -> np.ndarray:

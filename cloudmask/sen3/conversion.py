@@ -49,7 +49,7 @@ class Converted(NamedTuple):
 
 
 def convert(
-    path: str,
+    source: Union[str, Product],
     like: Conversion,
     shape: tuple[int, ...],
     dtype=np.float64,
@@ -62,11 +62,13 @@ def convert(
 ) -> Converted:
     """Convert one product. Raises UserError naming the file.
 
-    shape: of the 1 km grid that `dataset` resizes to; `physical` keeps the product's own. dtype: of the arithmetic.
-    stripe: of S4 to S6. calibration: of `physical`: notice, none, or factors on the radiances S1 to S6. cloud_tests:
-    names of cloud_in's flags of which any says cloud; none given, all. masks: which of Converted's are wanted.
+    source: a product, or the path of one, of which S4 to S6 are then those of `stripe`. shape: of the 1 km grid that
+    `dataset` resizes to; `physical` keeps the product's own. dtype: of the arithmetic. calibration: of `physical`:
+    notice, none, or factors on the radiances S1 to S6. cloud_tests: names of cloud_in's flags of which any says cloud;
+    none given, all. masks: which of Converted's are wanted.
     """
-    product = Product(path, stripe)
+    product = Product(source, stripe) if isinstance(source, str) else source
+    where = product.where
     # Threads unpack files while this one computes the sun; the compiled passes over bands do not hold Python's lock.
     with ThreadPoolExecutor(_THREADS, "product") as pool:
         reading = {band: pool.submit(product.packed, f"{band}_BT") for band in THERMAL}
@@ -75,7 +77,7 @@ def convert(
         size = packed[0].values.shape
         if len(size) != 2 or any(each.values.shape != size for each in packed):
             raise UserError(
-                f"{path}: S7 to S9 have the shapes {[each.values.shape for each in packed]}: one of two axes expected"
+                f"{where}: S7 to S9 have the shapes {[each.values.shape for each in packed]}: one of two axes expected"
             )
         make: Union[Dataset, Physical]
         if like == "physical":
@@ -88,14 +90,14 @@ def convert(
         made = {name: each.result() for name, each in flags.items()}
     for name, values in made.items():
         if values is not None and values.values.shape != size:
-            raise UserError(f"{path}: {name}_in has shape {values.values.shape}, S7 {size}")
+            raise UserError(f"{where}: {name}_in has shape {values.values.shape}, S7 {size}")
     bayes, summary, cloud = made.get("bayes"), made.get("summary"), made.get("cloud")
     return Converted(
         refs,
         bts,
         None if bayes is None else make.bayes(bayes)[..., np.newaxis],
         None if summary is None else make.mask(summary.any_of("summary_cloud"))[..., np.newaxis],
-        None if cloud is None else make.mask(cloudy(cloud, cloud_tests, path))[..., np.newaxis],
+        None if cloud is None else make.mask(cloudy(cloud, cloud_tests, where))[..., np.newaxis],
         rads,
     )
 

@@ -17,7 +17,7 @@ from cloudmask.data import ancillary
 from cloudmask.data.listing import list_products
 from cloudmask.sen3 import coordinates, names
 from cloudmask.sen3.conversion import Converted, convert
-from cloudmask.sen3.product import Flags
+from cloudmask.sen3.product import Flags, Product
 from common import distributed
 from common.data import new_file
 from common.data.files import DataFile, make_folder
@@ -70,21 +70,21 @@ def _convert(product: DataFile, path: Path, settings: DataSettings) -> None:
     product.check()
     physical = settings.sen3 == "physical"
     attributes: dict[str, dict] = {}
+    opened = Product(product.path, settings.stripe)
     made = convert(
-        product.path,
+        opened,
         settings.sen3,
         (settings.image_h, settings.image_w),
         np.float32 if physical else np.float64,
         radiances=not physical,
-        stripe=settings.stripe,
         calibration=settings.calibration,
         masks=("bayes", "summary"),
     )
     if physical:
-        arrays, attributes = _with_what_lies_beside(made, product.path)
+        arrays, attributes = _with_what_lies_beside(made, ancillary.read(product.path, made.bts.shape[:2], opened))
     else:
         arrays = _as_the_data_set(made)
-    truth = ancillary.truth(product.path, arrays["bts"].shape[:2])
+    truth = ancillary.truth(opened, arrays["bts"].shape[:2])
     if truth is not None:  # of a made-up product
         arrays["truth"] = truth[..., np.newaxis].astype(np.uint8)
     with new_file.write_file(path) as file:
@@ -105,9 +105,8 @@ def _as_the_data_set(made: Converted) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def _with_what_lies_beside(made: Converted, product: str) -> tuple[dict, dict]:
+def _with_what_lies_beside(made: Converted, beside: ancillary.Ancillary) -> tuple[dict, dict]:
     """Arrays, and attributes of some."""
-    beside = ancillary.read(product, made.bts.shape[:2])
     arrays = {"refs": made.refs, "bts": made.bts, "bayes": made.bayes, "summary": made.summary}
     arrays |= {name: getattr(beside, name) for name in (*ancillary.COORDINATES, "solar_zenith")}
     packing = {**coordinates.ATTRIBUTES, "_FillValue": coordinates.UNKNOWN}

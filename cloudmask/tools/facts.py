@@ -11,7 +11,6 @@ from cloudmask.data.patch_grid import check_fits
 from cloudmask.data.reader import ROWS, SceneReader, open_scene
 from cloudmask.scoring import strata
 from cloudmask.sen3 import names
-from cloudmask.sen3.product import Product
 from common.data import hdf5
 from common.data.files import DataFile
 from common.errors import UserError
@@ -53,11 +52,10 @@ def gather(file: DataFile, settings: DataSettings) -> Facts:
                 check_fits(scene, settings, file.path)
             except UserError as error:
                 facts.unlearnable = str(error)
-        beside = ancillary.read(file.path)
-        facts.sun = _sun(beside, facts.pixels)
-        if names.is_product(file.path):
-            facts.baseline = Product(file.path).known_baseline()
-        else:
+            facts.sun = _sun(ancillary.read(file.path, product=scene.product), facts.pixels)
+            if scene.product is not None:
+                facts.baseline = scene.product.known_baseline()
+        if scene.product is None:
             facts.converter = converter_of(file.path)
     except UserError as error:
         facts.refused = str(error)

@@ -1,12 +1,24 @@
-"""Chunks of an HDF5 dataset that zlib packed, unpacked without the HDF5 library, which lets one thread in at a time."""
+"""Chunks of an HDF5 dataset that zlib packed, unpacked without the HDF5 library, which lets one thread in at a time.
+
+The package isal does it where it is installed, in a third of the time.
+"""
 
 import itertools
 import math
+import sys
 import zlib
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import h5py
 import numpy as np
+
+_inflate: Any = zlib
+try:
+    from isal import isal_zlib
+except ImportError:
+    pass
+else:
+    _inflate = isal_zlib
 
 _SHUFFLE, _DEFLATE = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
 _MOST_CHUNKS = 4096  # with more, looking up their offsets takes longer than the library does
@@ -56,17 +68,23 @@ def packed_by_zlib(dataset: h5py.Dataset) -> Optional[Chunks]:
 def unpack(packed: np.ndarray, dtype: np.dtype, chunks: Chunks) -> np.ndarray:
     """One chunk's numbers, [chunks.shape], of its bytes. Raises ValueError if they are not so many."""
     size = math.prod(chunks.shape) * dtype.itemsize
-    stream = zlib.decompressobj()
+    stream = _inflate.decompressobj()
     try:
         content = stream.decompress(packed.data, size)
         more = b"" if stream.eof else stream.decompress(stream.unconsumed_tail, 1)
-    except zlib.error as error:
+    except _inflate.error as error:
         raise ValueError(str(error)) from None
     if len(content) != size or more:
         raise ValueError(f"a chunk does not unpack to {size} bytes")
     if not chunks.shuffled or dtype.itemsize == 1:
         return np.frombuffer(content, dtype).reshape(chunks.shape)
+    planes = np.frombuffer(content, np.uint8).reshape(dtype.itemsize, -1)
+    if dtype.itemsize == 2 and sys.byteorder == "little":  # as below, in half the time
+        pairs = planes[1].astype(np.uint16)
+        pairs <<= 8
+        pairs |= planes[0]
+        return pairs.view(dtype).reshape(chunks.shape)
     numbers = np.empty((size // dtype.itemsize, dtype.itemsize), np.uint8)
-    for place, plane in enumerate(np.frombuffer(content, np.uint8).reshape(dtype.itemsize, -1)):
+    for place, plane in enumerate(planes):
         numbers[:, place] = plane
     return numbers.view(dtype).reshape(chunks.shape)

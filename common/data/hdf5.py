@@ -213,6 +213,8 @@ class Dataset:
             packed = read_at(descriptor, chunk.offset, np.empty(chunk.size, np.uint8), self.where)
             with _damage_named(self.where):
                 whole = chunked.unpack(packed, self.dtype, chunks)
+                if whole.shape == self.shape and whole.flags.writeable:  # the only chunk
+                    return whole
                 values[chunk.part] = whole[tuple(slice(0, length) for length in values[chunk.part].shape)]
         return values
 

@@ -11,6 +11,7 @@ import pytest
 
 from cloudmask.config import DataSettings
 from cloudmask.sen3.names import stem
+from cloudmask.sen3.product import Product
 from cloudmask.tools import convert
 from cloudmask.tools.facts import converter_of, gather
 from common.data.files import DataFile
@@ -44,6 +45,15 @@ def test_facts_of_a_product(tmp_path):
     assert found.cloud == np.mean(frame().bayes > 0)
     assert found.sun == {"day": 1.0, "twilight": 0.0, "night": 0.0}
     assert found.refused == found.unlearnable == found.converter == ""
+
+
+def test_a_product_is_opened_once(tmp_path, monkeypatch):
+    path, opened = product(tmp_path), []
+    begin = Product.__init__
+    monkeypatch.setattr(Product, "__init__", lambda self, *given: (opened.append(given), begin(self, *given))[1])
+    assert facts(path).sun
+    convert.main([str(path)], str(tmp_path / "out"), SETTINGS)
+    assert opened == [(str(path), "a")] * 2
 
 
 def test_facts_of_a_product_that_has_no_labels(tmp_path):
