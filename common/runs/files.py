@@ -5,7 +5,9 @@ then, and no reader sees half of it.
 """
 
 import contextlib
+import errno
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +16,9 @@ from typing import Optional
 
 from common.errors import UserError, storage_error, storage_problem
 from common.runs import locks
+
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # something has the name
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # of a file system without hard links
 
 
 @contextlib.contextmanager
@@ -124,8 +129,11 @@ def move_aside(path: Path) -> Optional[Path]:
 
 
 def _rename_to_free(path: Path) -> Path:
-    number = 1
-    while not renamed(path, target := path.with_name(f"{path.name}.{number}")):
+    source, number = path, 1
+    if not path.is_dir():  # one process takes it, under a name that no other uses
+        source = path.with_name(f".{path.name[:50]}.{secrets.token_hex(4)}.tmp")
+        os.rename(path, source)
+    while not renamed(source, target := path.with_name(f"{path.name}.{number}")):
         number += 1
     return target
 
@@ -144,10 +152,12 @@ def renamed(path: Path, target: Path) -> bool:
         else:
             os.link(path, target, follow_symlinks=False)
             os.unlink(path)
-    except OSError:
-        if os.path.lexists(target):
+    except OSError as error:
+        if error.errno in _TAKEN:
             return False
-        os.rename(path, target)  # a file system without hard links
+        if error.errno not in _NO_LINKS or path.is_dir():
+            raise
+        os.rename(path, target)
     return True
 
 
