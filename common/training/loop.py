@@ -248,10 +248,9 @@ def _resume(state: State, task: Task, run: Run, begin: Callable[[], int]) -> Pro
         if checkpoint is None:
             fresh.update = begin()
             return fresh
-        position = checkpoint.position
-        check_trained_with(position.get("settings"), run, checkpoint.path)
+        check_trained_with(checkpoint.position.get("settings"), run, checkpoint.path)
         state.restore(checkpoint)
-        saved = Progress(**{key: position[key] for key in position if key in Progress.__dataclass_fields__})
+        saved = Progress(**{key: value for key, value in checkpoint.position.items() if hasattr(fresh, key)})
         saved.update = checkpoint.step
         _check_same_samples(checkpoint, saved, fresh)
         saved.ranks = fresh.ranks

@@ -216,10 +216,8 @@ def _moments(entry: Entry, state: Any, source: Path) -> list[np.ndarray]:
         if not isinstance(array, np.ndarray):
             raise UserError(f"{source}: its optimizer holds no {name} of '{entry.name}'; {_ONLY_WEIGHTS}")
         if tuple(array.shape) != entry.shape:
-            raise UserError(
-                f"{source}: {name} of '{entry.name}' has shape {tuple(array.shape)}, {entry.shape} expected: "
-                "is it of another network?"
-            )
+            shapes = f"{tuple(array.shape)}, {entry.shape} expected"
+            raise UserError(f"{source}: {name} of '{entry.name}' has shape {shapes}: is it of another network?")
         check_finite([(f"{name} of {entry.name}", array)], source)
         arrays.append(entry.from_torch(array))
     return arrays
