@@ -12,11 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from common.data.hdf5 import read_at
 from common.measuring.timing import repeat
+from tests.bench.made import converting, raw_reader, scenes
 from tests.bench.measure import CORES, alternately, drawn, gemm, in_turn, row, start
 from tests.helpers import ROOT, environment
 
@@ -93,33 +92,6 @@ def tiling_modes() -> None:
     row("whole scene against 63 tiles", whole, reference, "s a scene", 2.2, "the reference's 63 tiles", higher=False)
 
 
-def scenes(folder: Path, count: int, form: str = "dataset") -> list:
-    """Paths of `count` made-up scenes; by day, so that nothing is missing from them."""
-    from cloudmask.data.listing import list_scenes
-    from cloudmask.tools import synthesize
-
-    synthesize.main(synthesize.Collection(str(folder), count, form))
-    return [Path(scene.path) for scene in list_scenes(str(folder))]
-
-
-def raw_reader(paths: list):
-    """Bare reading of the bytes that a reader of scenes needs, into one buffer."""
-    places = []
-    for path in paths:
-        with h5py.File(path) as file:
-            found = [file[name] for name in ("refs", "bts", "bayes")]
-            places.append([(item.id.get_offset(), item.nbytes) for item in found])
-    buffer = np.empty(max(size for each in places for _, size in each), np.uint8)
-
-    def raw() -> None:
-        for path, parts in zip(paths, places):
-            with open(path, "rb", buffering=0) as file:
-                for offset, size in parts:
-                    read_at(file.fileno(), offset, buffer[:size], str(path))
-
-    return raw
-
-
 def reading() -> None:
     """Scenes of the benchmark's layout (122 MB each are read) in memory's page cache: as training reads them, to
     normalised patches in TensorFlow, and as inference does, against bare reading of the same bytes."""
@@ -181,11 +153,11 @@ def reading_products() -> None:
     row("reading products", count / ours, count / limit, "scenes/s", 1.0, "the network's pass over as many scenes")
 
 
-def end_to_end(output: str) -> None:
+def end_to_end(output: str, form: str = "dataset", precision: str = "float32", target: float = 0.95) -> None:
     """Inference from files to masks, scores included, against undisturbed passes of the network before and after."""
     with tempfile.TemporaryDirectory() as folder:
-        scenes(Path(folder) / "scenes", 8)
-        tf = start(trains=False)
+        scenes(Path(folder) / "scenes", 8, form)
+        tf = start(precision, trains=False)
         from cloudmask.network.unet import unet
         from common.keras import files as keras_files
         from common.keras.inference import frozen
@@ -196,20 +168,25 @@ def end_to_end(output: str) -> None:
         alone = lambda warmup: repeat(lambda: compiled(image).numpy(), 3, warmup)  # noqa: E731
         ours, limit, before = [], [], alone(2)
         for number in range(5):
-            ours.append(_seconds_a_scene(Path(folder), output, f"run{number}"))
+            ours.append(_seconds_a_scene(Path(folder), output, precision, f"run{number}"))
             after = alone(0)
             limit.append(float(np.median(before + after)))
             before = after
-    name = f"inference end to end, {output} masks"
-    row(name, np.array(ours), np.array(limit), "s a scene", 0.95, "the network's pass alone", higher=False)
+    name = f"inference end to end, {'products' if form == 'sen3' else 'scenes'} to {output} masks, {precision}"
+    row(name, np.array(ours), np.array(limit), "s a scene", target, "the network's pass alone", higher=False)
 
 
-def _seconds_a_scene(folder: Path, output: str, run_name: str) -> float:
+def _seconds_a_scene(folder: Path, output: str, precision: str, run_name: str) -> float:
     """Of the program, over the scenes and the network in a folder."""
     settings = [f"inference.inference_dir={folder}/scenes", f"inference.model_file={folder}/model.keras"]
     # A run to warm up, as in a long list of scenes: the first few of a process take longer, until its memory is there.
     settings += [f"inference.output={output}", "inference.num_runs=1", "inference.num_warmup_runs=1"]
-    settings += [f"output.folder={folder}/runs", f"output.run_name={run_name}", "inference.pictures=0"]
+    settings += [
+        f"inference.precision={precision}",
+        f"output.folder={folder}/runs",
+        f"output.run_name={run_name}",
+        "inference.pictures=0",
+    ]
     call = [sys.executable, "-m", "cloudmask", "infer", *settings]
     subprocess.run(call, cwd=ROOT, env=environment(), check=True, stdout=subprocess.DEVNULL)
     lines = (folder / "runs" / run_name / "metrics.jsonl").read_text().splitlines()
@@ -268,6 +245,8 @@ MEASUREMENTS = {
     "reading-products": reading_products,
     "end-to-end": lambda: end_to_end("reference"),
     "end-to-end-netcdf": lambda: end_to_end("netcdf"),
+    "end-to-end-products": lambda: end_to_end("netcdf", "sen3", "mixed_bfloat16", 1 / 1.15),
+    "converting": converting,
     "ranks": ranks,
 }
 
