@@ -156,12 +156,8 @@ class SceneReader:
 
     def cloud_rows(self, first: int, rows: int, left: int, cloud: np.ndarray) -> None:
         """1 where the labels say cloud (> 0), into `cloud` (uint8, shaped as `measured` above)."""
-        if self.labels is None:
-            where, labels = self.temperatures.where.split(": ")[0], self._settings.labels
-            raise UserError(
-                f"{where}: has no labels for data.labels: {labels} ({_UNLABELLED[labels]}): without labels it can only "
-                "be masked; leave it out, or choose others"
-            )
+        self.check_labels()
+        assert self.labels is not None
         flags = self._raw(self.labels, first, rows)
         self._plausible.see_labels(flags, self.labels.where)
         columns = cloud.shape[1] * cloud.shape[2]

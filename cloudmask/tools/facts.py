@@ -49,6 +49,7 @@ def gather(file: DataFile, settings: DataSettings) -> Facts:
         with open_scene(file.path, settings) as scene:
             _of_scene(facts, scene, settings)
             try:
+                scene.check_labels()
                 check_fits(scene, settings, file.path)
             except UserError as error:
                 facts.unlearnable = str(error)

@@ -4,7 +4,7 @@ import pytest
 
 from common.report.extension import Extension
 from common.report.one_run import draw_curves
-from common.runs.kinds import Epoch, Step, as_json
+from common.runs.kinds import Epoch, Step, as_json, select
 
 EXTENSION = Extension(score_titles={"iou": "IoU"})
 
@@ -14,8 +14,12 @@ def records(updates: int, rate: float = 1e-3) -> list[dict]:
     return [*map(as_json, steps), as_json(Epoch(updates, 1, 2.0, evaluation={"loss": 0.5, "iou": 0.2}))]
 
 
+def draw(lines, folder):
+    return draw_curves(select(Step, lines), lines, folder, "iou", EXTENSION)
+
+
 def test_each_panel_has_its_title_and_its_curves(tmp_path):
-    figure = draw_curves(records(100), tmp_path, "iou", EXTENSION)
+    figure = draw(records(100), tmp_path)
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["loss", "IoU", "learning rate"]
     assert {axis.get_xlabel() for axis in figure.axes} == {"update"}
     assert [[line.get_label() for line in axis.lines] for axis in figure.axes] == [
@@ -31,7 +35,7 @@ def test_each_panel_has_its_title_and_its_curves(tmp_path):
 
 @pytest.mark.parametrize("rate", [1e-3, 3.3e-7])
 def test_a_constant_learning_rate_has_an_axis_from_zero_with_plain_numbers(tmp_path, rate):
-    axis = draw_curves(records(100, rate), tmp_path, "iou", EXTENSION).axes[-1]
+    axis = draw(records(100, rate), tmp_path).axes[-1]
     assert axis.get_ylim() == pytest.approx((0, 1.25 * rate))
     ticks = [label.get_text() for label in axis.get_yticklabels()]
     assert [float(tick.replace("\N{MINUS SIGN}", "-")) for tick in ticks] == pytest.approx(list(axis.get_yticks()))
@@ -39,11 +43,11 @@ def test_a_constant_learning_rate_has_an_axis_from_zero_with_plain_numbers(tmp_p
 
 
 def test_one_update_is_a_mark_at_a_whole_number(tmp_path):
-    axis = draw_curves(records(1), tmp_path, "iou", EXTENSION).axes[0]
+    axis = draw(records(1), tmp_path).axes[0]
     assert axis.lines[0].get_marker() == "o"
     assert [tick for tick in axis.get_xticks() if axis.get_xlim()[0] <= tick <= axis.get_xlim()[1]] == [1.0]
 
 
 def test_no_update_no_picture(tmp_path):
-    assert draw_curves([], tmp_path, "iou", EXTENSION) is None
+    assert draw([], tmp_path) is None
     assert list(tmp_path.iterdir()) == []
