@@ -6,6 +6,7 @@ so that nothing is smeared over gaps and edges. Warps by GDAL's geolocation arra
 it (docs/decisions/008-masks-on-maps.md).
 """
 
+import math
 from typing import Callable, NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ def reach(places: np.ndarray) -> float:
         distances = np.linalg.norm(np.diff(places, axis=axis), axis=-1)
         distances = distances[np.isfinite(distances)]
         sides.append(float(np.median(distances)) if distances.size else 0.0)
-    return _SLACK / 2 * float(np.hypot(*[side or max(sides) for side in sides]))
+    return _SLACK / 2 * math.hypot(*(side or max(sides) for side in sides))
 
 
 Locate = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a map's x and y to directions, NaN outside the map's domain
