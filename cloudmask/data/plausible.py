@@ -35,8 +35,9 @@ class Plausible:
 
     def see(self, reflectances: np.ndarray, temperatures: np.ndarray) -> None:
         """Keep a few pixels of a block of rows, [rows, width, 6] and [rows, width, 3], before they are normalised."""
-        self._reflectances.append(reflectances[0, ::_EVERY_COLUMN].astype(np.float32))
-        self._temperatures.append(temperatures[0, ::_EVERY_COLUMN].astype(np.float32))
+        with np.errstate(over="ignore"):  # of damaged files: what is too large becomes infinite
+            self._reflectances.append(reflectances[0, ::_EVERY_COLUMN].astype(np.float32))
+            self._temperatures.append(temperatures[0, ::_EVERY_COLUMN].astype(np.float32))
 
     def see_labels(self, labels: np.ndarray, where: str) -> None:
         """Raises UserError for a block of labels, [rows, width, 1], that no flags can be."""
