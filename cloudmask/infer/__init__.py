@@ -52,7 +52,8 @@ def infer(config: Config, session: Session, model_file: Optional[str] = None) ->
         outcome.success = not any(result.error for result in all_results)
         session.log.end("inference", scenes=len(scenes), status="success" if outcome.success else "aborted")
     inference = judge(job, all_results, passes)
-    if remark(all_results):
-        say(remark(all_results))
+    remarked = remark(all_results)
+    if remarked:
+        say(remarked)
     publish(job, session, scenes, all_results, passes, inference)
     return inference

@@ -15,11 +15,11 @@ import numpy as np
 
 from cloudmask.data.ancillary import Ancillary
 from cloudmask.masks import grid as grids
+from cloudmask.masks.classes import MISSING, classes
 from cloudmask.sen3 import coordinates, names
 from common.data import new_file
 from common.errors import UserError
 
-_MISSING = np.uint8(255)
 _LATLON = 4326
 _STEP_DEGREES = 1 / 120
 _AROUND = 360 * 120  # steps
@@ -89,10 +89,10 @@ def write_geotiff(
     grid = _grid(latitude, longitude, crs, path.stem)
     index = grids.nearest(grids.directions(latitude, longitude), grid, lambda x, y: _locate(crs, x, y))
     seen = measured.view(bool)
-    mask = np.where(seen, (probability > threshold).view(np.uint8), _MISSING)
-    percent = np.where(seen, np.rint(np.where(seen, probability, 0) * 100).astype(np.uint8), _MISSING)
+    mask = classes(probability, measured, threshold)
+    percent = np.where(seen, np.rint(np.where(seen, probability, 0) * 100).astype(np.uint8), MISSING)
     outside = index < 0
-    bands = np.stack([np.where(outside, _MISSING, band.ravel()[index]) for band in (mask, percent)])
+    bands = np.stack([np.where(outside, MISSING, band.ravel()[index]) for band in (mask, percent)])
     new_file.write_bytes(path, _encode(bands, grid, crs, {**attributes, **_acquired(attributes)}))
 
 
@@ -162,7 +162,7 @@ def _encode(bands: np.ndarray, grid: grids.Grid, crs: Any, attributes: dict) -> 
         "width": grid.width,
         "crs": crs,
         "transform": from_origin(grid.west, grid.north, grid.step_x, grid.step_y),
-        "nodata": int(_MISSING),
+        "nodata": int(MISSING),
         "compress": "deflate",
         "overview_resampling": "nearest",
     }

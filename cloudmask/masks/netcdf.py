@@ -17,10 +17,10 @@ import h5netcdf
 import numpy as np
 
 from cloudmask.data.ancillary import COORDINATES, Ancillary
+from cloudmask.masks.classes import MISSING, classes
 from cloudmask.sen3 import coordinates, names
 from common.data import new_file
 
-_MISSING = np.uint8(255)
 _MISSING_PROBABILITY = np.int16(-32768)
 _MISSING_DEGREES = np.float32(-999.0)  # a number, as GDAL does not take NaN for a missing coordinate
 _STEPS = 32767  # of cloud_probability between 0 and 1
@@ -53,7 +53,7 @@ def write_netcdf(
         UserError: if the file exists already.
     """
     seen = measured.view(bool)
-    mask = np.where(seen, (probability > threshold).view(np.uint8), _MISSING)
+    mask = classes(probability, measured, threshold)
     steps = np.rint(np.where(seen, probability, 0) * np.float32(_STEPS)).astype(np.int16)
     packed = np.where(seen, steps, _MISSING_PROBABILITY)
     located = {name: getattr(ancillary, name) for name in COORDINATES if getattr(ancillary, name) is not None}
@@ -69,7 +69,7 @@ def write_netcdf(
             file,
             "cloud_mask",
             mask,
-            _MISSING,
+            MISSING,
             long_name="cloud mask",
             standard_name="cloud_binary_mask",
             units="1",

@@ -14,7 +14,8 @@ from cloudmask.config import ModelSettings
 from cloudmask.network import pixel, unet
 from common.errors import UserError
 from common.keras.files import load_weights
-from common.training.trained import best_checkpoint, set_weights
+from common.training import checkpoints
+from common.training.trained import best_checkpoint, best_step, set_weights
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def saved(path: Path) -> Path:
     if not (path / "config.yaml").is_file():
         return path
     finished = path / "model.keras"
-    return finished if finished.exists() else best_checkpoint(path, BENCHMARK.score).path
+    return (
+        finished if finished.exists() else checkpoints.path_of(path / "checkpoints", best_step(path, BENCHMARK.score))
+    )
 
 
 def load(settings: ModelSettings, path: str) -> tf.keras.Model:

@@ -26,7 +26,7 @@ from common.distributed import status
 from common.errors import InterruptedTrainingError, UserError
 from common.launching.hosts import Host, cut_slots, parse_hosts
 from common.runs.records import iterate
-from common.training.checkpoints import list_steps
+from common.training.checkpoints import list_steps, path_of
 from common.training.settings import most_ranks
 
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "PasswordAuthentication=no", "-o", "StrictHostKeyChecking=no")
@@ -90,7 +90,7 @@ def position(folder: Path) -> Position:
     newest = steps[-1] if steps else None
     recorded = (record.get("step") for record in iterate(folder / "metrics.jsonl", "step"))
     last = max((step for step in recorded if isinstance(step, int)), default=0)
-    began = folder / "checkpoints" / f"step-{newest:08d}" if newest is not None else folder / "config.yaml"
+    began = path_of(folder / "checkpoints", newest) if newest is not None else folder / "config.yaml"
     seconds = time.time() - began.stat().st_mtime if began.exists() else 0.0
     return Position(newest, max(last - (newest or 0), 0), seconds)
 

@@ -36,6 +36,11 @@ class Checkpoint:
     position: dict  # what else the run needs to resume (epoch, best score ...), as JSON
 
 
+def path_of(folder: Path, step: int) -> Path:
+    """The folder of the checkpoint of `step` in a run's folder of checkpoints."""
+    return folder / f"step-{step:08d}"
+
+
 def save(folder: Path, step: int, arrays: dict, position: dict, keep: int, best: Optional[int] = None) -> Path:
     """Write the checkpoint of `step` into `folder`, then delete older ones. Rank 0 only.
 
@@ -53,7 +58,7 @@ def save(folder: Path, step: int, arrays: dict, position: dict, keep: int, best:
     Raises:
         UserError: if the disk is full or the folder cannot be written; older checkpoints are kept then.
     """
-    final = folder / f"step-{step:08d}"
+    final = path_of(folder, step)
     temporary = folder / f".{final.name}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +83,7 @@ def save(folder: Path, step: int, arrays: dict, position: dict, keep: int, best:
         raise UserError(f"{final}: checkpoint cannot be written ({problem}); the older ones are kept") from error
     for old in list_steps(folder)[:-keep]:
         if old != best:
-            shutil.rmtree(folder / f"step-{old:08d}", ignore_errors=True)
+            shutil.rmtree(path_of(folder, old), ignore_errors=True)
     return final
 
 
@@ -100,7 +105,7 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> Optional[Checkpoint
     """
     steps = list_steps(folder)
     for step in reversed(steps):
-        path = folder / f"step-{step:08d}"
+        path = path_of(folder, step)
         try:
             return load(folder, step)
         except DAMAGED as error:
@@ -112,7 +117,7 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> Optional[Checkpoint
 
 def load(folder: Path, step: int) -> Checkpoint:
     """Load the checkpoint of `step`. Raises one of DAMAGED if it is damaged or missing."""
-    path = folder / f"step-{step:08d}"
+    path = path_of(folder, step)
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     if not isinstance(manifest, dict) or not isinstance(manifest.get("position"), dict):
         raise ValueError("its manifest.json is not a manifest")

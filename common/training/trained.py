@@ -11,22 +11,30 @@ from common.runs.records import evaluations_by_step, read_records
 from common.training import checkpoints
 
 
-def best_checkpoint(folder: Path, score: str) -> checkpoints.Checkpoint:
-    """Load the checkpoint with the best score that a run has kept; the newest if none was evaluated.
+def best_step(folder: Path, score: str) -> int:
+    """Find the checkpoint with the best score that a run has kept; the newest if none was evaluated.
 
     Args:
         folder: the run's.
         score: name of the score by which networks are compared, the higher the better.
 
+    Returns:
+        Its update.
+
     Raises:
-        UserError: if there are no checkpoints, or that one is damaged.
+        UserError: if there are no checkpoints.
     """
     steps = checkpoints.list_steps(folder / "checkpoints")
     if not steps:
         raise UserError(f"{folder}: holds no checkpoints and no saved network; give a file of weights instead")
     evaluations = evaluations_by_step(read_records(folder / "metrics.jsonl", Epoch.kind, Evaluation.kind))
     scores = {step: values.get(score, 0.0) for step, values in evaluations.items() if step in steps}
-    step = max(scores, key=lambda step: (scores[step], step)) if scores else steps[-1]
+    return max(scores, key=lambda step: (scores[step], step)) if scores else steps[-1]
+
+
+def best_checkpoint(folder: Path, score: str) -> checkpoints.Checkpoint:
+    """Load the checkpoint that `best_step` finds. Raises UserError, also if it is damaged."""
+    step = best_step(folder, score)
     try:
         return checkpoints.load(folder / "checkpoints", step)
     except checkpoints.DAMAGED as error:
