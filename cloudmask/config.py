@@ -126,7 +126,7 @@ class InferenceSettings(Settings):
     model_file: str = Field(
         "",
         description="network to use: .keras, .h5 (the reference's too), a SavedModel folder or a run's folder. The "
-        "network, data.missing, ranges, sen3 and calibration and inference.precision are then the run's where not set",
+        "network, data.missing, ranges, sen3, calibration, stripe and inference.precision are the run's where not set",
     )
     mode: Literal["whole", "tiles", "reference", "io"] = Field(
         "whole",

@@ -10,7 +10,7 @@ from common.errors import UserError
 
 # Other values would show the network other numbers than those that it was trained on, or compute otherwise.
 _FOLLOWED = {
-    "data": ("missing", "reflectance_range", "temperature_range_kelvin", "sen3", "calibration"),
+    "data": ("missing", "reflectance_range", "temperature_range_kelvin", "sen3", "calibration", "stripe"),
     "inference": ("precision",),
 }
 

@@ -20,13 +20,15 @@ def followed(model, *overrides):
 
 
 def test_what_is_not_set_is_the_run_s_and_what_is_set_otherwise_is_said(tmp_path):
-    run = run_folder(tmp_path / "run", "model.network=narrow", "data.missing=reference", "data.sen3=physical")
+    run = run_folder(
+        tmp_path / "run", "model.network=narrow", "data.missing=reference", "data.sen3=physical", "data.stripe=b"
+    )
     for model in (run, run / "model.keras"):
         config, notes = followed(model, "data.sen3=dataset", "inference.mode=tiles")
         assert (config.model.network, config.data.missing, config.data.sen3) == ("narrow", "reference", "dataset")
         assert config.inference.mode == "tiles"
         assert notes == [
-            f"as in the training, {run}/config.yaml: model.network=narrow, data.missing=reference",
+            f"as in the training, {run}/config.yaml: model.network=narrow, data.missing=reference, data.stripe=b",
             f"warning: data.sen3 is dataset, but the network was trained with physical ({run}/config.yaml)",
         ]
 
